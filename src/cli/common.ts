@@ -1,0 +1,62 @@
+import { type Command, InvalidArgumentError, Option } from 'commander';
+import { UsageError } from '../errors.js';
+import { type BackendInfo, type BackendName, backendNames, initBackend } from '../tensor/backend.js';
+
+/** The flags that every command takes (CLI contract). */
+export interface CommonOptions {
+  backend?: BackendName;
+  threads?: number;
+  quiet?: boolean;
+  debug?: boolean;
+}
+
+export function withCommonOptions(command: Command): Command {
+  return command
+    .addOption(new Option('--backend <name>', 'force a backend (default: the fastest that loads)').choices(backendNames))
+    .option('--threads <n>', 'threads for tensor operations', positiveInteger)
+    .option('--quiet', 'no progress and no log lines')
+    .option('--debug', 'show stack traces');
+}
+
+/** Progress, logs and notes: standard error, so that standard output carries only results. */
+export function logger(options: CommonOptions): (line: string) => void {
+  return options.quiet ? () => {} : (line) => void process.stderr.write(`${line}\n`);
+}
+
+/** One line of result on standard output. */
+export function print(line: string): void {
+  process.stdout.write(`${line}\n`);
+}
+
+export async function startBackend(options: CommonOptions, log: (line: string) => void): Promise<BackendInfo> {
+  const info = await initBackend(options);
+  log(`backend ${info.name} (${info.reason})`);
+  return info;
+}
+
+export function positiveInteger(text: string): number {
+  const n = Number(text);
+  if (!Number.isInteger(n) || n < 1) throw new InvalidArgumentError('expected a whole number of at least 1.');
+  return n;
+}
+
+export function nonNegativeInteger(text: string): number {
+  const n = Number(text);
+  if (!Number.isInteger(n) || n < 0) throw new InvalidArgumentError('expected a whole number of at least 0.');
+  return n;
+}
+
+export function numberBetween(low: number, high: number): (text: string) => number {
+  return (text) => {
+    const n = Number(text);
+    if (text.trim() === '' || !(n >= low && n <= high)) throw new InvalidArgumentError(`expected a number from ${low} to ${high}.`);
+    return n;
+  };
+}
+
+/** A comma-separated list of whole numbers, e.g. `--seeds 10,20,30`. */
+export function integerList(text: string): number[] {
+  const list = text.split(',').map(Number);
+  if (list.some((n) => !Number.isInteger(n))) throw new UsageError(`expected whole numbers separated by commas, got ${JSON.stringify(text)}`);
+  return list;
+}
