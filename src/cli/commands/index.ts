@@ -1,4 +1,21 @@
 import type { Command } from 'commander';
+import { dataCommand } from './data.js';
+import { doctorCommand } from './doctor.js';
+import { evalCommand } from './eval.js';
+import { generateCommand } from './generate.js';
+import { oracleCommand } from './oracle.js';
+import { setupCommand } from './setup.js';
+import { tokenizerCommand } from './tokenizer.js';
+import { trainCommand } from './train.js';
 
 /** Every command of the program, in the order of `--help`. A command file imports heavy modules only in its action. */
-export const commands: (() => Command)[] = [];
+export const commands: (() => Command)[] = [
+  doctorCommand,
+  setupCommand,
+  dataCommand,
+  tokenizerCommand,
+  trainCommand,
+  evalCommand,
+  generateCommand,
+  oracleCommand,
+];

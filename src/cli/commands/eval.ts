@@ -1,0 +1,70 @@
+import { Command } from 'commander';
+import { UsageError } from '../../errors.js';
+import { type CommonOptions, integerList, logger, positiveInteger, print, startBackend, withCommonOptions } from '../common.js';
+
+interface EvalOptions extends CommonOptions {
+  model: string;
+  teacher?: string;
+  data: string;
+  metrics?: string;
+  seeds: number[];
+  maxNewTokens: number;
+  maxPromptTokens: number;
+  batchSize: number;
+  template: string;
+}
+
+export function evalCommand(): Command {
+  const command = new Command('eval')
+    .description('measure a model on instruction data: JSON of metrics with mean, standard error and n')
+    .requiredOption('--model <dir>', 'Hugging Face model directory')
+    .requiredOption('--data <file>', 'JSONL or JSON with instruction, input, output')
+    .option('--teacher <dir>', 'teacher, for the KL metrics')
+    .option('--metrics <list>', 'comma-separated (default: all that can be computed)')
+    .option('--seeds <list>', 'seeds of the samples', integerList, [10, 20, 30, 40, 50])
+    .option('--max-new-tokens <n>', 'longest response', positiveInteger, 256)
+    .option('--max-prompt-tokens <n>', 'longer prompts are left out, and counted', positiveInteger, 256)
+    .option('--batch-size <b>', 'responses decoded together', positiveInteger, 64)
+    .option('--template <name>', 'how instruction and input become a prompt', 'alpaca')
+    .addHelpText('after', '\nExample:\n  minillm eval --model runs/smoke/final --teacher experiments/wordnet/teacher --data test.jsonl --template plain --seeds 10,20\n');
+  return withCommonOptions(command).action(async (options: EvalOptions) => {
+    const log = logger(options);
+    const { evaluate, evaluationMetrics, metricNames } = await import('../../evaluation/evaluate.js');
+    const { templateNames } = await import('../../text/template.js');
+    const template = oneOf(options.template, templateNames, '--template');
+    const withoutTeacher = metricNames.filter((n) => !('needsTeacher' in (evaluationMetrics as Record<string, object>)[n]!));
+    const metrics = options.metrics
+      ? options.metrics.split(',').map((name) => oneOf(name, metricNames, '--metrics'))
+      : options.teacher
+        ? metricNames
+        : withoutTeacher;
+    await startBackend(options, log);
+    const { loadModel } = await import('../../models/checkpoint.js');
+    const { loadTokenizer } = await import('../../text/tokenizer.js');
+    const { loadExamples } = await import('../../data/examples.js');
+    const tokenizer = await loadTokenizer(options.model);
+    const model = await loadModel(options.model);
+    const teacher = options.teacher ? await loadModel(options.teacher) : undefined;
+    const context = Math.min(model.config.maxPositions, teacher?.config.maxPositions ?? Number.POSITIVE_INFINITY);
+    const { examples, dropped } = await loadExamples(options.data, tokenizer, {
+      template,
+      maxPromptTokens: Math.min(options.maxPromptTokens, context - 1),
+      maxTokens: context,
+    });
+    log(`${examples.length} prompts${dropped > 0 ? `, ${dropped} over the token limits left out` : ''}`);
+    const result = evaluate(model, teacher, tokenizer, examples, {
+      metrics,
+      seeds: options.seeds,
+      maxNewTokens: options.maxNewTokens,
+      batchSize: options.batchSize,
+      eosIds: model.config.eosIds.length > 0 ? model.config.eosIds : [tokenizer.eosId],
+      onProgress: (what, done, total) => log(`${what}: ${done}/${total}`),
+    });
+    print(JSON.stringify({ prompts: examples.length, dropped, seeds: options.seeds, metrics: result.metrics }, null, 2));
+  });
+}
+
+function oneOf<T extends string>(name: string, names: readonly T[], flag: string): T {
+  if ((names as readonly string[]).includes(name)) return name as T;
+  throw new UsageError(`${flag} ${name}: expected one of ${names.join(', ')}`);
+}

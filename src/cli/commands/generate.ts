@@ -1,0 +1,92 @@
+import { Command } from 'commander';
+import { UsageError } from '../../errors.js';
+import {
+  type CommonOptions,
+  logger,
+  nonNegativeInteger,
+  numberBetween,
+  positiveInteger,
+  print,
+  startBackend,
+  withCommonOptions,
+} from '../common.js';
+
+interface GenerateOptions extends CommonOptions {
+  model: string;
+  input: string;
+  maxNewTokens: number;
+  temperature: number;
+  topK: number;
+  topP: number;
+  greedy?: boolean;
+  samples: number;
+  seed: number;
+  batchSize: number;
+  ignoreEos?: boolean;
+  mixWith?: string;
+  alpha?: number;
+}
+
+export function generateCommand(): Command {
+  const command = new Command('generate')
+    .description('sample responses to prompts, as JSONL in the order of the input')
+    .requiredOption('--model <dir>', 'Hugging Face model directory')
+    .requiredOption('--input <file>', 'JSONL rows {"prompt":"…"} or {"ids":[…]}')
+    .option('--max-new-tokens <n>', 'longest response', positiveInteger, 64)
+    .option('--temperature <t>', 'divides the logits', numberBetween(1e-6, 1e6), 1)
+    .option('--top-k <k>', 'keep the k most probable tokens; 0 = all', nonNegativeInteger, 0)
+    .option('--top-p <p>', 'keep the most probable tokens of mass p', numberBetween(1e-9, 1), 1)
+    .option('--greedy', 'always the most probable token')
+    .option('--samples <n>', 'responses per prompt', positiveInteger, 1)
+    .option('--seed <s>', 'seed of the random streams', nonNegativeInteger, 1)
+    .option('--batch-size <b>', 'responses decoded together; no result depends on it', positiveInteger, 32)
+    .option('--ignore-eos', 'go on to the length limit')
+    .option('--mix-with <dir>', 'sample from (1−α) model + α of this teacher')
+    .option('--alpha <a>', 'share of the teacher, 0 to 1 (default 0.2)', numberBetween(0, 1))
+    .addHelpText('after', '\nExample:\n  minillm generate --model runs/smoke/final --input prompts.jsonl --samples 4 --seed 7\n');
+  return withCommonOptions(command).action(async (options: GenerateOptions) => {
+    const log = logger(options);
+    if (options.alpha !== undefined && !options.mixWith) throw new UsageError('--alpha: has no meaning without --mix-with DIR');
+    const { readPrompts } = await import('../../data/prompts.js');
+    const prompts = await readPrompts(options.input);
+    await startBackend(options, log);
+    const { loadModel } = await import('../../models/checkpoint.js');
+    const { rollout } = await import('../../rollout/engine.js');
+    const { loadTokenizer, tokenizerIfPresent } = await import('../../text/tokenizer.js');
+    const model = await loadModel(options.model);
+    const teacher = options.mixWith ? await loadModel(options.mixWith) : undefined;
+    const needsText = prompts.some((p) => p.prompt !== undefined);
+    const tokenizer = needsText ? await loadTokenizer(options.model) : await tokenizerIfPresent(options.model);
+    const encoded = prompts.map((p, index) => ({ index, ids: p.ids ?? tokenizer!.encode(p.prompt!) }));
+    const trajectories = rollout(model, encoded, {
+      temperature: options.temperature,
+      topK: options.topK,
+      topP: options.topP,
+      greedy: options.greedy ?? false,
+      samples: options.samples,
+      maxNewTokens: options.maxNewTokens,
+      eosIds: options.ignoreEos ? [] : model.config.eosIds,
+      seed: options.seed,
+      round: 0,
+      batchSize: options.batchSize,
+      policyVersion: 0,
+      ...(teacher && { teacher: { model: teacher, alpha: options.alpha ?? 0.2 } }),
+      onProgress: (done, total) => log(`${done}/${total} responses`),
+    });
+    for (const t of trajectories) {
+      const row: Record<string, unknown> = {
+        index: t.promptIndex,
+        sample: t.sample,
+        ids: Array.from(t.responseIds),
+        text: tokenizer?.decode(t.responseIds, { skipSpecial: true }) ?? null,
+        logprobs: Array.from(t.studentLogprobs),
+        finished: t.finished,
+      };
+      if (t.teacherLogprobs) {
+        row.teacher_logprobs = Array.from(t.teacherLogprobs);
+        row.importance_weights = Array.from(t.studentLogprobs, (q, i) => Math.exp(q - t.behaviorLogprobs[i]!));
+      }
+      print(JSON.stringify(row));
+    }
+  });
+}

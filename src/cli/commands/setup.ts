@@ -1,0 +1,24 @@
+import { Command } from 'commander';
+import { type CommonOptions, logger, print, withCommonOptions } from '../common.js';
+
+/** `minillm setup`: provisions the native engine. */
+export function setupCommand(): Command {
+  return withCommonOptions(new Command('setup'))
+    .description('set up the native engine: the official download, else TensorFlow from its Python wheel')
+    .option(
+      '--from <source>',
+      'official, wheel, or the path of a wheel or of a folder with the libraries and include/',
+    )
+    .option('--gpu', 'the CUDA build of TensorFlow')
+    .option('--json', 'one JSON object on standard output')
+    .addHelpText('after', '\nExample:\n  minillm setup\n  minillm setup --from wheel --gpu')
+    .action(async (options: CommonOptions & { from?: string; gpu?: boolean; json?: boolean }) => {
+      const { setupEngine } = await import('../../tensor/provision/setup.js');
+      const { changed, engine, seconds } = await setupEngine({ ...options, say: logger(options) });
+      if (options.json) print(JSON.stringify({ changed, ...engine, seconds: Number(seconds.toFixed(3)) }));
+      else
+        print(
+          `${engine.detail}: ${changed ? `ready after ${seconds.toFixed(1)} s` : 'ready already, nothing to do'}`,
+        );
+    });
+}

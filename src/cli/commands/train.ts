@@ -1,0 +1,50 @@
+import { basename, resolve } from 'node:path';
+import { Command } from 'commander';
+import { type CommonOptions, logger, print, startBackend, withCommonOptions } from '../common.js';
+import { interruptible } from '../interrupt.js';
+
+interface TrainOptions extends CommonOptions {
+  set: string[];
+  resume?: boolean;
+  out?: string;
+  json?: boolean;
+}
+
+export function trainCommand(): Command {
+  const command = new Command('train')
+    .description('train a student by any method: minillm, sft, kd, seqkd, babyllama')
+    .argument('<config>', 'YAML configuration (docs/configuration.md)')
+    .option('--set <field=value>', 'change a field of the configuration; repeatable', (v: string, all: string[]) => [...all, v], [])
+    .option('--resume', 'go on from the newest checkpoint in --out')
+    .option('--out <dir>', 'run directory (default: runs/<name of the configuration>)')
+    .option('--json', 'print the summary as JSON')
+    .addHelpText('after', '\nExample:\n  minillm train experiments/smoke/minillm.yaml --set train.lr=5e-4 --out runs/smoke\n');
+  return withCommonOptions(command).action(async (file: string, options: TrainOptions) => {
+    const log = logger(options);
+    const { readTrainConfig } = await import('../../runs/runConfig.js');
+    const config = await readTrainConfig(file, options.set);
+    const out = resolve(options.out ?? `runs/${basename(file).replace(/\.ya?ml$/, '')}`);
+    // The configuration may fix backend and threads; a flag is stronger.
+    const backend = await startBackend(
+      {
+        ...(config.backend && { backend: config.backend }),
+        ...(config.threads && { threads: config.threads }),
+        ...options,
+      },
+      log,
+    );
+    const { runTraining } = await import('../../runs/train.js');
+    const summary = await runTraining(config, out, {
+      resume: options.resume ?? false,
+      backend,
+      log,
+      quiet: options.quiet ?? false,
+      stopping: interruptible(log),
+    });
+    if (options.json) print(JSON.stringify(summary));
+    else {
+      const best = summary.best ? `; best ${summary.best.metric} ${summary.best.value.toFixed(3)} at step ${summary.best.step}` : '';
+      print(`${summary.steps} steps in ${summary.train_seconds} s${best}; student in ${summary.final}`);
+    }
+  });
+}

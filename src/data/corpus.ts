@@ -1,0 +1,51 @@
+import { readFile } from 'node:fs/promises';
+import { UsageError } from '../errors.js';
+import type { Tokenizer } from '../text/tokenizer.js';
+import { cannotRead, decodeUtf8, readJsonl } from './jsonl.js';
+
+/**
+ * Plain text as training pieces, as in MiniLLM (LMOps, tools/process_data_pretrain.py): documents are encoded,
+ * joined with EOS after each, and the stream of tokens is cut into pieces of `length`; a shorter rest is left out.
+ * Documents are separated by blank lines, or are the `text` fields of a `.jsonl` file.
+ *
+ * The pieces are in the order of the file; which of them a step uses is decided by batchAt.
+ *
+ * @throws UsageError for a file that cannot be read, and for a text of fewer than `length` tokens
+ */
+export async function corpusChunks(
+  file: string,
+  tokenizer: Tokenizer,
+  length: number,
+): Promise<Int32Array[]> {
+  const tokens: number[] = [];
+  for await (const document of documents(file)) {
+    for (const id of tokenizer.encode(document)) tokens.push(id);
+    tokens.push(tokenizer.eosId);
+  }
+  const chunks: Int32Array[] = [];
+  for (let start = 0; start + length <= tokens.length; start += length)
+    chunks.push(Int32Array.from(tokens.slice(start, start + length)));
+  if (chunks.length === 0)
+    throw new UsageError(
+      `${file}: has ${tokens.length} tokens, fewer than one piece of ${length}; give more text or shorter pieces`,
+    );
+  return chunks;
+}
+
+async function* documents(file: string): AsyncGenerator<string> {
+  if (file.endsWith('.jsonl')) {
+    for await (const { where, value } of readJsonl(file)) {
+      if (typeof value.text !== 'string')
+        throw new UsageError(`${where}: expected a field "text" with the text of a document`);
+      if (value.text.trim() !== '') yield value.text;
+    }
+    return;
+  }
+  const bytes = await readFile(file).catch((error: NodeJS.ErrnoException) =>
+    Promise.reject(cannotRead(file, error)),
+  );
+  for (const part of decodeUtf8(bytes, file).split(/\r?\n(?:[ \t]*\r?\n)+/)) {
+    const text = part.trim();
+    if (text !== '') yield text;
+  }
+}

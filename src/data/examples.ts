@@ -1,0 +1,120 @@
+import { open, readFile } from 'node:fs/promises';
+import { UsageError } from '../errors.js';
+import { encodeExample } from '../text/encode.js';
+import { formatPrompt, type TemplateName } from '../text/template.js';
+import type { Tokenizer } from '../text/tokenizer.js';
+import { rowItems } from './fields.js';
+import { asObject, cannotRead, decodeUtf8, type JsonRow, readJsonl } from './jsonl.js';
+
+/** One instruction example, in words and in token ids. */
+export interface Example {
+  instruction: string;
+  input: string;
+  /** References; the first is the one trained on. Empty only with `outputs: 'optional'`. */
+  outputs: string[];
+  /** What the model is given: instruction and input in the template. */
+  prompt: string;
+  promptIds: Int32Array;
+  /** Tokens of the first reference and EOS; empty without a reference. */
+  responseIds: Int32Array;
+}
+
+export interface ExampleLimits {
+  template?: TemplateName;
+  /** Rows with a longer prompt are dropped (MiniLLM: 256). */
+  maxPromptTokens: number;
+  /** Rows with a longer prompt + response, EOS included, are dropped. */
+  maxTokens: number;
+  /** `optional` lets rows without a reference in: enough for sampling, not for training on. Default `required`. */
+  outputs?: 'required' | 'optional';
+}
+
+/**
+ * Loads instruction data from a JSONL file or a JSON file with one array of rows (shapes: see rowItems), formats the
+ * prompts and encodes them. Rows over the token limits are dropped and counted.
+ *
+ * @throws UsageError for a file or row that cannot be used, without any row, or when no row is within the limits
+ */
+export async function loadExamples(
+  file: string,
+  tokenizer: Tokenizer,
+  limits: ExampleLimits,
+): Promise<{ examples: Example[]; dropped: number }> {
+  const examples: Example[] = [];
+  let dropped = 0;
+  for await (const { where, value } of readRows(file)) {
+    for (const { instruction, input, outputs, prompt: given } of rowItems(value, where)) {
+      if (outputs.length === 0 && limits.outputs !== 'optional')
+        throw new UsageError(
+          `${where}: has no "output"; expected the reference answer as a string or a list of strings`,
+        );
+      const prompt = given ?? formatPrompt({ instruction, input }, limits.template);
+      const { promptIds, responseIds } =
+        outputs[0] === undefined
+          ? { promptIds: tokenizer.encode(prompt), responseIds: [] }
+          : encodeExample(tokenizer, prompt, outputs[0]);
+      if (promptIds.length === 0)
+        throw new UsageError(
+          `${where}: the tokenizer joins the whole prompt with the answer; end the prompt with a line break`,
+        );
+      if (
+        promptIds.length > limits.maxPromptTokens ||
+        promptIds.length + responseIds.length > limits.maxTokens
+      )
+        dropped++;
+      else
+        examples.push({
+          instruction,
+          input,
+          outputs,
+          prompt,
+          promptIds: Int32Array.from(promptIds),
+          responseIds: Int32Array.from(responseIds),
+        });
+    }
+  }
+  if (examples.length === 0 && dropped === 0)
+    throw new UsageError(`${file}: has no rows; expected one {"instruction", "input", "output"} per line`);
+  if (examples.length === 0)
+    throw new UsageError(
+      `${file}: all ${dropped} rows are over the limits of ${limits.maxPromptTokens} prompt tokens or ${limits.maxTokens} tokens; raise the limits`,
+    );
+  return { examples, dropped };
+}
+
+/** The rows of a JSONL file, or of a JSON file that is one array; which of them, the first character tells. */
+async function* readRows(file: string): AsyncGenerator<JsonRow> {
+  if (!(await beginsWithBracket(file))) {
+    yield* readJsonl(file);
+    return;
+  }
+  let rows: unknown;
+  try {
+    rows = JSON.parse(decodeUtf8(await readFile(file), file));
+  } catch (error) {
+    if (error instanceof UsageError) throw error;
+    throw new UsageError(`${file}: not JSON (${(error as Error).message.split('\n')[0]})`);
+  }
+  for (const [index, row] of (rows as unknown[]).entries()) {
+    const where = `${file}[${index}]`;
+    yield { where, value: asObject(row, where) };
+  }
+}
+
+async function beginsWithBracket(file: string): Promise<boolean> {
+  const handle = await open(file).catch((error: NodeJS.ErrnoException) =>
+    Promise.reject(cannotRead(file, error)),
+  );
+  try {
+    const { buffer, bytesRead } = await handle.read(Buffer.alloc(256), 0, 256, 0);
+    return buffer
+      .toString('utf8', 0, bytesRead)
+      .replace(/^\uFEFF/, '')
+      .trimStart()
+      .startsWith('[');
+  } catch (error) {
+    throw cannotRead(file, error as NodeJS.ErrnoException);
+  } finally {
+    await handle.close();
+  }
+}

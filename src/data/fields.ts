@@ -1,0 +1,106 @@
+import { UsageError } from '../errors.js';
+
+/** What a row of instruction data says, whatever its fields are called. */
+export interface Item {
+  instruction: string;
+  input: string;
+  /** References, best first; empty when the row has none. */
+  outputs: string[];
+  /** A finished prompt, for rows that carry one in place of an instruction. */
+  prompt?: string;
+}
+
+type Row = Record<string, unknown>;
+
+/**
+ * Reads one row in any of the shapes that instruction data comes in:
+ *
+ * - `instruction`, `input`, `output` (Alpaca, MiniLLM), output a string or a list of references;
+ * - `instruction`, `context`, `response` (Dolly);
+ * - `prompt` without an instruction, used as it is, with `output`, `response` or `completion`;
+ * - `instruction`, `instances: [{input, output}, …]` (Self-Instruct): one item each;
+ * - `turns: [question, …]` (Vicuna): the first question, without a reference.
+ *
+ * @throws UsageError naming the place, the field, what was found and what was expected
+ */
+export function rowItems(row: Row, where: string): Item[] {
+  if (row.instances !== undefined) {
+    const instruction = text(row, 'instruction', where);
+    return list(row.instances, `${where}: "instances"`, 'objects with input and output').map(
+      (instance, i) => {
+        const place = `${where}: instances[${i}]`;
+        if (typeof instance !== 'object' || instance === null)
+          throw new UsageError(`${place}: expected an object, found ${kind(instance)}`);
+        return {
+          instruction,
+          input: optionalText(instance as Row, 'input', place),
+          outputs: references(instance as Row, place),
+        };
+      },
+    );
+  }
+  if (row.instruction !== undefined)
+    return [
+      {
+        instruction: text(row, 'instruction', where),
+        input: optionalText(row, row.input == null ? 'context' : 'input', where),
+        outputs: references(row, where),
+      },
+    ];
+  if (row.prompt !== undefined) {
+    const prompt = text(row, 'prompt', where);
+    return [{ instruction: prompt, input: '', prompt, outputs: references(row, where) }];
+  }
+  if (row.turns !== undefined) {
+    const question = list(row.turns, `${where}: "turns"`, 'strings')[0];
+    if (typeof question !== 'string' || question === '')
+      throw new UsageError(`${where}: turns[0]: expected a question, found ${kind(question)}`);
+    return [{ instruction: question, input: '', outputs: [] }];
+  }
+  const found = Object.keys(row).slice(0, 8).join(', ') || 'none';
+  throw new UsageError(
+    `${where}: expected a field "instruction" (or "prompt", or "turns"); its fields are: ${found}`,
+  );
+}
+
+/** The references of a row, under whichever name they come. */
+function references(row: Row, where: string): string[] {
+  const name = ['output', 'outputs', 'response', 'completion'].find((field) => row[field] != null);
+  if (name === undefined) return [];
+  const value = row[name];
+  if (typeof value === 'string') return [value];
+  const items = list(value, `${where}: "${name}"`, 'strings');
+  items.forEach((item, i) => {
+    if (typeof item !== 'string')
+      throw new UsageError(`${where}: ${name}[${i}]: expected a string, found ${kind(item)}`);
+  });
+  return items as string[];
+}
+
+function text(row: Row, field: string, where: string): string {
+  const value = row[field];
+  if (typeof value !== 'string')
+    throw new UsageError(`${where}: "${field}": expected a string, found ${kind(value)}`);
+  if (value.trim() === '')
+    throw new UsageError(`${where}: "${field}" is empty; give it text or remove the row`);
+  return value;
+}
+
+function optionalText(row: Row, field: string, where: string): string {
+  const value = row[field] ?? '';
+  if (typeof value !== 'string')
+    throw new UsageError(`${where}: "${field}": expected a string, found ${kind(value)}`);
+  return value;
+}
+
+function list(value: unknown, what: string, of: string): unknown[] {
+  if (!Array.isArray(value)) throw new UsageError(`${what}: expected a list of ${of}, found ${kind(value)}`);
+  if (value.length === 0) throw new UsageError(`${what}: the list is empty; expected ${of}`);
+  return value;
+}
+
+function kind(value: unknown): string {
+  if (value === undefined) return 'nothing';
+  if (value === null) return 'null';
+  return Array.isArray(value) ? 'a list' : `${typeof value === 'object' ? 'an' : 'a'} ${typeof value}`;
+}

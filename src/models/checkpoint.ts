@@ -1,0 +1,202 @@
+import { copyFile, mkdir, rename, rm, stat } from 'node:fs/promises';
+import { join } from 'node:path';
+import * as tf from '@tensorflow/tfjs-core';
+import { UsageError } from '../errors.js';
+import type { Params } from '../tensor/params.js';
+import { disposeParams } from '../tensor/params.js';
+import { endTokens, type Family, type ModelConfig, type ParameterSpec } from './config.js';
+import { familyOf, parseConfig } from './families.js';
+import { exists, readJsonObject, writeAtomically } from './files.js';
+import type { Model } from './model.js';
+import { type NamedArray, type WeightDtype, writeSafetensors } from './safetensors.js';
+import { openWeights, type Weights } from './weights.js';
+
+/** Everything that a tokenizer may consist of; only tokenizer.json is always there. */
+const tokenizerFiles = [
+  'tokenizer.json',
+  'tokenizer_config.json',
+  'special_tokens_map.json',
+  'added_tokens.json',
+  'vocab.json',
+  'merges.txt',
+  'tokenizer.model',
+  'chat_template.jinja',
+] as const;
+
+const torchDtype: Record<WeightDtype, string> = { f32: 'float32', f16: 'float16', bf16: 'bfloat16' };
+
+/** The configuration of a model directory, with the end tokens of generation_config.json where it names some. */
+export async function loadConfig(directory: string): Promise<ModelConfig> {
+  const info = await stat(directory).catch(() => undefined);
+  if (!info?.isDirectory()) throw new UsageError(`${directory}: no such model directory`);
+  const file = join(directory, 'config.json');
+  const config = parseConfig(await readJsonObject(file), file);
+  const generation = join(directory, 'generation_config.json');
+  if (!(await exists(generation))) return config;
+  const { eos_token_id: eos } = await readJsonObject(generation);
+  if (eos === undefined || eos === null) return config;
+  const ids = [eos].flat();
+  if (!ids.every((id) => Number.isInteger(id))) {
+    throw new UsageError(
+      `${generation}: eos_token_id is ${JSON.stringify(eos).slice(0, 80)}; expected a token id or a list of them`,
+    );
+  }
+  return { ...config, eosIds: endTokens(ids as number[], config.vocabSize) };
+}
+
+/**
+ * Loads a model directory in Hugging Face layout: config.json, model.safetensors or its shards. Weights become
+ * 32-bit floats, linear maps [in, out]. The caller owns the parameters (`disposeParams`).
+ *
+ * Accepted besides the names that `transformers` writes today: names without the family's prefix, as in checkpoints
+ * of the headless model; buffers of old versions, which are ignored; for a tied head either of the two names, or
+ * both (then the embedding counts, as in `transformers`).
+ *
+ * @throws UsageError in one line for the first file, field or tensor that is missing, malformed or does not fit
+ */
+export async function loadModel(directory: string): Promise<Model> {
+  const config = await loadConfig(directory);
+  const family = familyOf(config);
+  const specs = family.parameters(config);
+  const weights = await openWeights(directory);
+  const params: Params = {};
+  try {
+    const stored = matchNames(family, config, specs, weights);
+    // Shapes are checked before anything is read: a wrong config.json is told at once, also for a large model.
+    for (const [name, spec] of Object.entries(specs)) checkShape(weights, stored.get(name)!, spec);
+    for (const [name, spec] of Object.entries(specs)) {
+      params[name] = toTensor(await weights.read(stored.get(name)!), spec, weights.where);
+    }
+    return { config, params };
+  } catch (error) {
+    disposeParams(params);
+    throw error;
+  } finally {
+    await weights.close();
+  }
+}
+
+/**
+ * Saves a model directory in Hugging Face layout, which `transformers` loads. Every file is replaced atomically, the
+ * weights last; for a directory that appears all at once, save under a temporary name and rename it. Equal
+ * parameters give equal bytes.
+ *
+ * @param options.dtype how the weights are stored, default f32
+ * @param options.tokenizerFrom a directory whose tokenizer files are copied
+ * @throws UsageError if the tokenizer is missing, or a weight is beyond the range of f16
+ */
+export async function saveModel(
+  directory: string,
+  model: Model,
+  options: { dtype?: WeightDtype; tokenizerFrom?: string } = {},
+): Promise<void> {
+  const { dtype = 'f32', tokenizerFrom } = options;
+  const { config, params } = model;
+  await mkdir(directory, { recursive: true });
+  if (tokenizerFrom !== undefined) await copyTokenizer(tokenizerFrom, directory);
+  const json = (value: unknown) => `${JSON.stringify(value, null, 2)}\n`;
+  await writeAtomically(join(directory, 'config.json'), json(savedConfig(config, dtype)));
+  await writeAtomically(join(directory, 'generation_config.json'), json(generationConfig(config)));
+  const tensors: NamedArray[] = [];
+  for (const [name, spec] of Object.entries(familyOf(config).parameters(config))) {
+    const tensor = params[name];
+    if (!tensor) throw new UsageError(`${directory}: the model lacks the parameter ${name}`);
+    tensors.push(await fromTensor(name, tensor, spec));
+  }
+  await writeSafetensors(join(directory, 'model.safetensors'), tensors, dtype);
+}
+
+/** For every parameter the name under which the checkpoint holds it. */
+function matchNames(
+  family: Family,
+  config: ModelConfig,
+  specs: Record<string, ParameterSpec>,
+  weights: Weights,
+): Map<string, string> {
+  const stored = new Map<string, string>();
+  const unknown = new Set(weights.names());
+  for (const name of Object.keys(specs)) {
+    const short = name.startsWith(family.prefix) ? name.slice(family.prefix.length) : name;
+    const tied = config.tiedHead && name === family.embedding ? ['lm_head.weight'] : [];
+    const found = [name, short, ...tied].find((candidate) => unknown.has(candidate));
+    if (found === undefined) {
+      throw new UsageError(
+        `${weights.where}: no tensor ${JSON.stringify(name)}, which config.json calls for`,
+      );
+    }
+    stored.set(name, found);
+    unknown.delete(found);
+    if (tied.length > 0) unknown.delete('lm_head.weight');
+  }
+  for (const name of unknown) {
+    if (family.buffers.test(name)) continue;
+    // Left out silently, it would make another model than the one that was saved.
+    throw new UsageError(
+      `${weights.where}: unexpected tensor ${JSON.stringify(name.slice(0, 120))}; a ${config.family} model of this config.json has none`,
+    );
+  }
+  return stored;
+}
+
+function checkShape(weights: Weights, name: string, { shape, transposed }: ParameterSpec): void {
+  const expected = transposed ? [...shape].reverse() : shape;
+  const found = weights.shape(name);
+  if (found.length === expected.length && found.every((n, axis) => n === expected[axis])) return;
+  throw new UsageError(
+    `${weights.where}: tensor ${JSON.stringify(name)} has shape [${found.join(', ')}], config.json asks for [${expected.join(', ')}]`,
+  );
+}
+
+function toTensor({ name, shape, data }: NamedArray, spec: ParameterSpec, where: string): tf.Tensor {
+  const bad = data.findIndex((x) => !Number.isFinite(x));
+  if (bad >= 0)
+    throw new UsageError(`${where}: tensor ${JSON.stringify(name)} holds ${data[bad]} at element ${bad}`);
+  return tf.tidy(() => {
+    const tensor = tf.tensor(data, [...shape]);
+    return tf.keep(spec.transposed ? tf.transpose(tensor) : tensor);
+  });
+}
+
+async function fromTensor(name: string, tensor: tf.Tensor, spec: ParameterSpec): Promise<NamedArray> {
+  if (!spec.transposed) return { name, shape: tensor.shape, data: (await tensor.data()) as Float32Array };
+  const stored = tf.tidy(() => tf.transpose(tensor));
+  try {
+    return { name, shape: stored.shape, data: (await stored.data()) as Float32Array };
+  } finally {
+    stored.dispose();
+  }
+}
+
+/** config.json as it was read; only how the weights are stored has changed, and what they were stored as is gone. */
+function savedConfig(config: ModelConfig, dtype: WeightDtype): Record<string, unknown> {
+  const { dtype: _newName, torch_dtype: _oldName, ...rest } = config.hf;
+  return { ...rest, architectures: [familyOf(config).architecture], torch_dtype: torchDtype[dtype] };
+}
+
+function generationConfig({ bosId, eosIds, hf }: ModelConfig): Record<string, unknown> {
+  return {
+    _from_model_config: true,
+    ...(bosId !== undefined && { bos_token_id: bosId }),
+    ...(eosIds.length > 0 && { eos_token_id: eosIds.length === 1 ? eosIds[0] : eosIds }),
+    ...(typeof hf.pad_token_id === 'number' && { pad_token_id: hf.pad_token_id }),
+  };
+}
+
+async function copyTokenizer(from: string, to: string): Promise<void> {
+  if (!(await exists(join(from, 'tokenizer.json')))) {
+    throw new UsageError(`${from}: no tokenizer.json to copy beside the saved model`);
+  }
+  for (const name of tokenizerFiles) {
+    const source = join(from, name);
+    const target = join(to, name);
+    if (!(await exists(source))) continue;
+    const temporary = join(to, `.${name}.${process.pid}.tmp`);
+    try {
+      await copyFile(source, temporary);
+      await rename(temporary, target);
+    } catch (error) {
+      await rm(temporary, { force: true });
+      throw error;
+    }
+  }
+}

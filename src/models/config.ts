@@ -1,0 +1,154 @@
+import type * as tf from '@tensorflow/tfjs-core';
+import { z } from 'zod';
+import { UsageError } from '../errors.js';
+import type { Params } from '../tensor/params.js';
+
+/** The shape of a model: what its functions need to know besides the parameters. */
+export interface ModelConfig {
+  /** Key of `families`. */
+  family: string;
+  vocabSize: number;
+  hiddenSize: number;
+  layers: number;
+  heads: number;
+  /** Key/value heads; fewer than `heads` when queries are grouped. */
+  kvHeads: number;
+  headDim: number;
+  intermediateSize: number;
+  /** Longest sequence, in tokens. */
+  maxPositions: number;
+  normEps: number;
+  /** Base of the rotary frequencies; absent for learned positions. */
+  ropeTheta?: number;
+  attentionBias: boolean;
+  mlpBias: boolean;
+  /** The head is the embedding; there is no tensor of its own. */
+  tiedHead: boolean;
+  /** Standard deviation of freshly drawn weights. */
+  initStd: number;
+  bosId?: number;
+  /** Tokens that end a response; empty if the checkpoint names none. */
+  eosIds: number[];
+  /** config.json as read, for saving. */
+  hf: Record<string, unknown>;
+}
+
+/** What makes a new model. Unset, a field follows the family's custom. */
+export interface NewModel {
+  vocabSize: number;
+  hiddenSize: number;
+  layers: number;
+  heads: number;
+  /** LLaMA only; default `heads`. */
+  kvHeads?: number;
+  /** LLaMA only; default hiddenSize / heads. */
+  headDim?: number;
+  /** LLaMA only; default 10000. */
+  ropeTheta?: number;
+  /** Default 4 × hiddenSize for GPT-2; for LLaMA 8/3 of it, rounded up to a multiple of 32. */
+  intermediateSize?: number;
+  /** Longest sequence, in tokens. */
+  maxPositions: number;
+  /** Default true. */
+  tiedHead?: boolean;
+  bosId?: number;
+  eosId?: number;
+  padId?: number;
+}
+
+/** One parameter of a family: its shape in memory, how the file holds it, and how it begins. */
+export interface ParameterSpec {
+  /** In memory: [in, out] for a linear map, [rows, D] for an embedding. */
+  shape: number[];
+  /** True if the file holds the transpose (PyTorch's nn.Linear is [out, in]). */
+  transposed: boolean;
+  /** A number is the standard deviation of a normal distribution around 0. */
+  init: number | 'ones' | 'zeros';
+}
+
+/** Attention of one layer; decides what the keys and values of earlier tokens are. k is already rotated. */
+export type Attend = (layer: number, q: tf.Tensor2D, k: tf.Tensor2D, v: tf.Tensor2D) => tf.Tensor2D;
+
+/** An architecture: its config.json, its parameters and its function from tokens to hidden states. */
+export interface Family {
+  /** Name of the `transformers` class in config.json. */
+  architecture: string;
+  /** @throws UsageError naming the field if it is missing, malformed, or would change the result and is not supported */
+  parseConfig(hf: Record<string, unknown>, where: string): ModelConfig;
+  /** The fields of config.json that only this family has. @throws UsageError if `model` asks for what it cannot do */
+  newConfig(model: NewModel): Record<string, unknown>;
+  /** Every parameter by its Hugging Face name. */
+  parameters(config: ModelConfig): Record<string, ParameterSpec>;
+  /** Prefix that the names of a checkpoint saved without its head lack. */
+  prefix: string;
+  /** Name of the embedding, which is the head too when tied. */
+  embedding: string;
+  /** Names of tensors in old checkpoints that are no parameters. */
+  buffers: RegExp;
+  /**
+   * Tokens to hidden states after the last norm, differentiable in the parameters.
+   *
+   * @param ids int32 [N] @param positions of the tokens in their sequences, [N]
+   * @returns [N, D]
+   */
+  hidden(
+    params: Params,
+    config: ModelConfig,
+    ids: tf.Tensor1D,
+    positions: Int32Array,
+    attend: Attend,
+  ): tf.Tensor2D;
+}
+
+/** A whole number from 1 up. The limit keeps a hostile file from asking for absurd amounts of memory. */
+export function size(limit = 1 << 24) {
+  return z.number().int().min(1).max(limit);
+}
+
+/** Fields that every family shares. A token id may lie beyond the vocabulary (small copies of big models): see `eosIds`. */
+export const commonFields = {
+  bos_token_id: z.number().int().nullish(),
+  eos_token_id: z.union([z.number().int(), z.array(z.number().int())]).nullish(),
+  initializer_range: z.number().positive().max(100).default(0.02),
+  quantization_config: only(null),
+};
+
+/**
+ * Reads config.json through a schema.
+ *
+ * @throws UsageError in one line: file, field, what was found, what was expected
+ */
+export function checkConfig<T extends z.ZodType>(
+  schema: T,
+  hf: Record<string, unknown>,
+  where: string,
+): z.output<T> {
+  const result = schema.safeParse(hf);
+  if (result.success) return result.data;
+  const issue = result.error.issues[0]!;
+  const field = issue.path.join('.');
+  const found = issue.path.reduce<unknown>(
+    (value, key) => (value as Record<PropertyKey, unknown> | undefined)?.[key],
+    hf,
+  );
+  const shown = found === undefined ? 'missing' : JSON.stringify(found).slice(0, 80);
+  throw new UsageError(`${where}: ${field} is ${shown}; ${issue.message.split('\n')[0]}`);
+}
+
+/** A field that must be absent, null or this value, because another one means another function. */
+export function only<T extends string | number | boolean | null>(value: T) {
+  return z
+    .unknown()
+    .optional()
+    .transform((found, context) => {
+      if ((found ?? value) === value) return value;
+      context.addIssue({ code: 'custom', message: `only ${JSON.stringify(value)} is supported` });
+      return z.NEVER;
+    });
+}
+
+/** The end tokens that the vocabulary has: one beyond it can never be drawn. */
+export function endTokens(value: number | number[] | null | undefined, vocabSize: number): number[] {
+  const ids = value === null || value === undefined ? [] : Array.isArray(value) ? value : [value];
+  return [...new Set(ids)].filter((id) => id >= 0 && id < vocabSize);
+}

@@ -1,0 +1,80 @@
+import { type FileHandle, open, readFile, rename, rm, stat } from 'node:fs/promises';
+import { basename, dirname, join } from 'node:path';
+import { UsageError } from '../errors.js';
+
+/**
+ * Writes a file so that a reader, or a kill at any moment, finds the old file or the new one and nothing between:
+ * a temporary name in the same directory, fsync, rename, fsync of the directory.
+ */
+export async function writeAtomically(
+  file: string,
+  content: string | ((handle: FileHandle) => Promise<void>),
+): Promise<void> {
+  const temporary = join(dirname(file), `.${basename(file)}.${process.pid}.tmp`);
+  try {
+    const handle = await open(temporary, 'w');
+    try {
+      if (typeof content === 'string') await handle.writeFile(content);
+      else await content(handle);
+      await handle.sync();
+    } finally {
+      await handle.close();
+    }
+    await rename(temporary, file);
+  } catch (error) {
+    await rm(temporary, { force: true });
+    throw error;
+  }
+  await syncDirectory(dirname(file));
+}
+
+/** Makes a rename durable. Some systems cannot open a directory; there the rename is as durable as it gets. */
+async function syncDirectory(directory: string): Promise<void> {
+  const handle = await open(directory, 'r').catch(() => undefined);
+  await handle?.sync().catch(() => {});
+  await handle?.close();
+}
+
+/** A JSON file that must hold an object.
+ *
+ * @throws UsageError in one line if it is missing, unreadable, larger than `maxBytes`, no JSON or no object
+ */
+export async function readJsonObject(file: string, maxBytes = 16 << 20): Promise<Record<string, unknown>> {
+  const { size } = await stat(file).catch((error: NodeJS.ErrnoException) => {
+    throw new UsageError(`${file}: ${describeIo(error)}`);
+  });
+  if (size > maxBytes)
+    throw new UsageError(`${file}: ${size} bytes, expected a JSON file of at most ${maxBytes}`);
+  const text = await readFile(file, 'utf8').catch((error: NodeJS.ErrnoException) => {
+    throw new UsageError(`${file}: ${describeIo(error)}`);
+  });
+  let value: unknown;
+  try {
+    value = JSON.parse(text);
+  } catch (error) {
+    throw new UsageError(`${file}: not valid JSON (${oneLine(error)})`);
+  }
+  if (typeof value !== 'object' || value === null || Array.isArray(value)) {
+    throw new UsageError(`${file}: expected a JSON object`);
+  }
+  return value as Record<string, unknown>;
+}
+
+export async function exists(file: string): Promise<boolean> {
+  return stat(file).then(
+    () => true,
+    () => false,
+  );
+}
+
+/** What went wrong with a file, in words. */
+export function describeIo(error: NodeJS.ErrnoException): string {
+  if (error.code === 'ENOENT' || error.code === 'ENOTDIR') return 'no such file';
+  if (error.code === 'EISDIR') return 'is a directory, expected a file';
+  if (error.code === 'EACCES' || error.code === 'EPERM') return 'permission denied';
+  return oneLine(error);
+}
+
+function oneLine(error: unknown): string {
+  return (error instanceof Error ? error.message : String(error)).split('\n')[0]!.slice(0, 200);
+}

@@ -1,0 +1,154 @@
+import * as tf from '@tensorflow/tfjs-core';
+import { z } from 'zod';
+import { UsageError } from '../errors.js';
+import { embedding, gelu, layerNorm } from '../tensor/ops/index.js';
+import type { Params } from '../tensor/params.js';
+import { affine, affineSpec, parameter } from './blocks.js';
+import {
+  type Attend,
+  checkConfig,
+  commonFields,
+  endTokens,
+  type Family,
+  type ModelConfig,
+  only,
+  type ParameterSpec,
+  size,
+} from './config.js';
+
+/** Defaults are those of `transformers`' GPT2Config. `reorder_and_upcast_attn` changes precision only. */
+const schema = z.looseObject({
+  ...commonFields,
+  vocab_size: size().default(50257),
+  n_embd: size().default(768),
+  n_layer: size(1024).default(12),
+  n_head: size(65536).default(12),
+  n_inner: size().nullish(),
+  n_positions: size(1 << 30).default(1024),
+  layer_norm_epsilon: z.number().positive().default(1e-5),
+  activation_function: only('gelu_new'),
+  scale_attn_weights: only(true),
+  scale_attn_by_inverse_layer_idx: only(false),
+  add_cross_attention: only(false),
+  tie_word_embeddings: z.boolean().default(true),
+});
+
+/**
+ * GPT-2 (Radford et al. 2019): pre-norm blocks with LayerNorm, learned positions, a fused query/key/value map and
+ * GELU in its tanh form. As in `transformers`' GPT2LMHeadModel, whose Conv1D holds weights as [in, out]; dropout is
+ * never applied.
+ */
+export const gpt2: Family = {
+  architecture: 'GPT2LMHeadModel',
+  prefix: 'transformer.',
+  embedding: 'transformer.wte.weight',
+  buffers: /\.attn\.(bias|masked_bias)$/,
+
+  parseConfig(hf, where) {
+    const c = checkConfig(schema, hf, where);
+    if (c.n_embd % c.n_head !== 0) {
+      throw new UsageError(`${where}: n_embd ${c.n_embd} is no multiple of n_head ${c.n_head}`);
+    }
+    return {
+      family: 'gpt2',
+      vocabSize: c.vocab_size,
+      hiddenSize: c.n_embd,
+      layers: c.n_layer,
+      heads: c.n_head,
+      kvHeads: c.n_head,
+      headDim: c.n_embd / c.n_head,
+      intermediateSize: c.n_inner ?? 4 * c.n_embd,
+      maxPositions: c.n_positions,
+      normEps: c.layer_norm_epsilon,
+      attentionBias: true,
+      mlpBias: true,
+      tiedHead: c.tie_word_embeddings,
+      initStd: c.initializer_range,
+      ...(typeof c.bos_token_id === 'number' && { bosId: c.bos_token_id }),
+      eosIds: endTokens(c.eos_token_id, c.vocab_size),
+      hf,
+    };
+  },
+
+  newConfig(model) {
+    if ((model.kvHeads ?? model.heads) !== model.heads || model.headDim || model.ropeTheta) {
+      throw new UsageError(
+        'new gpt2 model: no grouped heads, head size or rotary base can be chosen; use the llama family',
+      );
+    }
+    return {
+      activation_function: 'gelu_new',
+      attn_pdrop: 0,
+      embd_pdrop: 0,
+      resid_pdrop: 0,
+      layer_norm_epsilon: 1e-5,
+      n_embd: model.hiddenSize,
+      n_head: model.heads,
+      n_inner: model.intermediateSize ?? null,
+      n_layer: model.layers,
+      n_positions: model.maxPositions,
+      scale_attn_weights: true,
+    };
+  },
+
+  parameters(config) {
+    const { hiddenSize: width, intermediateSize: inner, layers, initStd: std } = config;
+    const map = { bias: true, transposed: false, std };
+    // The maps that write to the residual stream begin smaller, by 1/sqrt of the number of such maps.
+    const residual = { ...map, std: std / Math.sqrt(2 * layers) };
+    const normSpec = (name: string): Record<string, ParameterSpec> => ({
+      [`${name}.weight`]: { shape: [width], transposed: false, init: 'ones' },
+      [`${name}.bias`]: { shape: [width], transposed: false, init: 'zeros' },
+    });
+    const all: Record<string, ParameterSpec> = {
+      'transformer.wte.weight': { shape: [config.vocabSize, width], transposed: false, init: std },
+      'transformer.wpe.weight': { shape: [config.maxPositions, width], transposed: false, init: std },
+    };
+    for (let layer = 0; layer < layers; layer++) {
+      const at = `transformer.h.${layer}`;
+      Object.assign(
+        all,
+        normSpec(`${at}.ln_1`),
+        affineSpec(`${at}.attn.c_attn`, [width, 3 * width], map),
+        affineSpec(`${at}.attn.c_proj`, [width, width], residual),
+        normSpec(`${at}.ln_2`),
+        affineSpec(`${at}.mlp.c_fc`, [width, inner], map),
+        affineSpec(`${at}.mlp.c_proj`, [inner, width], residual),
+      );
+    }
+    Object.assign(all, normSpec('transformer.ln_f'));
+    if (!config.tiedHead)
+      all['lm_head.weight'] = { shape: [width, config.vocabSize], transposed: true, init: std };
+    return all;
+  },
+
+  hidden(params, config, ids, positions, attend) {
+    const tokens = embedding(parameter(params, gpt2.embedding), ids);
+    const places = embedding(parameter(params, 'transformer.wpe.weight'), tf.tensor1d(positions, 'int32'));
+    let x = tf.add<tf.Tensor2D>(tokens, places); // [N, D]
+    for (let layer = 0; layer < config.layers; layer++) {
+      // Outside differentiation each layer's temporaries are freed at once; under it the tape keeps what it saved.
+      x = tf.tidy(() => block(params, config, layer, x, attend));
+    }
+    return norm(params, config, 'transformer.ln_f', x);
+  },
+};
+
+function block(
+  params: Params,
+  config: ModelConfig,
+  layer: number,
+  x: tf.Tensor2D,
+  attend: Attend,
+): tf.Tensor2D {
+  const at = `transformer.h.${layer}`;
+  const fused = affine(params, `${at}.attn.c_attn`, norm(params, config, `${at}.ln_1`, x), true); // [N, 3D]
+  const [q, k, v] = tf.split(fused, 3, 1) as [tf.Tensor2D, tf.Tensor2D, tf.Tensor2D];
+  const y = tf.add<tf.Tensor2D>(x, affine(params, `${at}.attn.c_proj`, attend(layer, q, k, v), true));
+  const inner = gelu(affine(params, `${at}.mlp.c_fc`, norm(params, config, `${at}.ln_2`, y), true)); // [N, F]
+  return tf.add(y, affine(params, `${at}.mlp.c_proj`, inner, true));
+}
+
+function norm(params: Params, config: ModelConfig, name: string, x: tf.Tensor2D): tf.Tensor2D {
+  return layerNorm(x, parameter(params, `${name}.weight`), parameter(params, `${name}.bias`), config.normEps);
+}

@@ -1,0 +1,101 @@
+import * as tf from '@tensorflow/tfjs-core';
+import { reverseKl, tokenLogprob } from '../tensor/ops/index.js';
+import { assertShape } from '../tensor/shape.js';
+import type { BatchTotals } from './aggregate.js';
+import type { ObjectiveConfig } from './presets.js';
+import { surrogate } from './surrogate.js';
+
+/** N response tokens, flat, in any fixed order. */
+export interface MinillmLossInputs {
+  /** The student being trained at the response positions, raw logits [N, V]. */
+  studentLogits: tf.Tensor2D;
+  /** The teacher at the same positions, raw logits [N, V]. */
+  teacherLogits: tf.Tensor2D;
+  /** y_t, int32 [N]. */
+  tokenIds: tf.Tensor1D;
+  /** ln q_old(y_t | s_t) at the sampling temperature, [N]. */
+  oldLogprobs: Float32Array;
+  /** A_t, `pgWeights` and `klWeights` of advantages.ts, flattened, [N] each. */
+  advantages: Float32Array;
+  pgWeights: Float32Array;
+  klWeights: Float32Array;
+}
+
+export interface MinillmLoss {
+  /** pg_loss + reg_loss (the latter only with `single_step`); differentiable in the student's logits. */
+  loss: tf.Scalar;
+  parts: { pg_loss: tf.Scalar; reg_loss: tf.Scalar };
+  perToken: {
+    /** ln q_new(y_t | s_t) at the temperature. */
+    logprobs: tf.Tensor1D;
+    /** exp(ln q_new − ln q_old), before w. */
+    ratio: tf.Tensor1D;
+    /** 1 where the surrogate is clipped. */
+    clipped: tf.Tensor1D;
+    pg: tf.Tensor1D;
+    /** KL(q_new‖p) at the temperature, before any weight. */
+    kl: tf.Tensor1D;
+  };
+}
+
+/**
+ * What per-token sums are divided by: all response tokens of the optimizer batch, or the number of responses under
+ * `length_norm: total`, whose terms carry their 1/T already.
+ */
+export function lossDivisor(
+  config: Pick<ObjectiveConfig, 'length_norm'>,
+  totals: Pick<BatchTotals, 'tokens' | 'sequences'>,
+): number {
+  return config.length_norm === 'total' ? totals.sequences : totals.tokens;
+}
+
+/**
+ * The MiniLLM loss of one (micro-)batch (arXiv 2306.08543, eq. 7 with the surrogate of Algorithm 1):
+ *
+ *     pg_loss  = Σ_n max(−A_n ρ_n, −A_n clip(ρ_n, 1±ε)) / D,   ρ_n = pgWeights_n · exp(ln q_new − ln q_old)
+ *     reg_loss = Σ_n klWeights_n · KL(q_new‖p)_n / D
+ *     loss     = pg_loss + [single_step] reg_loss
+ *
+ * Student and teacher logits are both divided by the sampling temperature (as LMOps), so log-probabilities, ratio and
+ * KL are at the temperature; the reward inside A is not. D comes from the totals of the whole optimizer batch, so the
+ * losses and gradients of micro-batches add up. At q_new = q_old its gradient is the estimator that the oracle proves.
+ *
+ * Gradient to the student's logits only: teacher, advantages, weights and old log-probabilities are constants, and
+ * without `single_step` the KL is reported but not differentiated.
+ *
+ * @throws UsageError if shapes differ
+ */
+export function minillmLoss(
+  inputs: MinillmLossInputs,
+  config: Pick<ObjectiveConfig, 'cliprange' | 'single_step' | 'temperature' | 'length_norm'>,
+  totals: Pick<BatchTotals, 'tokens' | 'sequences'>,
+): MinillmLoss {
+  const rows = inputs.studentLogits.shape[0];
+  const constant = (x: Float32Array, name: string): tf.Tensor1D => {
+    const tensor = tf.tensor1d(x);
+    assertShape(tensor, [rows], `minillmLoss: ${name}`);
+    return tensor;
+  };
+  const cool = (x: tf.Tensor2D): tf.Tensor2D =>
+    config.temperature === 1 ? x : tf.div(x, config.temperature);
+  const student = cool(inputs.studentLogits);
+  const divisor = lossDivisor(config, totals);
+
+  const logprobs = tokenLogprob(student, inputs.tokenIds);
+  const constants = {
+    oldLogprobs: constant(inputs.oldLogprobs, 'oldLogprobs'),
+    advantages: constant(inputs.advantages, 'advantages'),
+    weights: constant(inputs.pgWeights, 'pgWeights'),
+  };
+  const { loss: pg, ratio, clipped } = surrogate(logprobs, constants, config.cliprange);
+  const pgLoss = tf.div<tf.Scalar>(tf.sum(pg), divisor);
+
+  const kl = reverseKl(student, cool(inputs.teacherLogits));
+  const regLoss = tf.div<tf.Scalar>(tf.sum(tf.mul(kl, constant(inputs.klWeights, 'klWeights'))), divisor);
+
+  return {
+    loss: config.single_step ? tf.add(pgLoss, regLoss) : pgLoss,
+    parts: { pg_loss: pgLoss, reg_loss: regLoss },
+    perToken: { logprobs, ratio, clipped, pg, kl },
+  };
+}

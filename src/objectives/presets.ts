@@ -1,0 +1,153 @@
+import { z } from 'zod';
+import { UsageError } from '../errors.js';
+import { baselineNames } from './baselines.js';
+import { importanceNames } from './importance.js';
+import { lengthNormNames } from './lengthNorm.js';
+import { returnNames } from './returns.js';
+
+export const whitenModes = ['off', 'padded', 'masked'] as const;
+
+const finite = z.number();
+
+/**
+ * Every switch of the MiniLLM objective, each on its own (names as `--set` and `inspect` take them). `length_norm`
+ * also takes true (= remaining) and false (= off).
+ */
+export const objectiveSchema = z.strictObject({
+  alpha: finite
+    .min(0)
+    .max(1)
+    .describe('share of the teacher in the sampling mixture p̃ = αp + (1−α)q; 0 = student alone'),
+  gamma: finite.min(0).max(1).describe('discount of future rewards'),
+  reward_scaling: finite.min(0).describe('rewards are divided by this; 0 or 1 = off'),
+  cliprange_reward: finite.min(0).describe('rewards are cut to ± this after scaling; 0 = off'),
+  cliprange: finite.min(0).describe('ε of the clipped surrogate; 0 = off'),
+  whiten: z
+    .enum(whitenModes)
+    .describe('standardise advantages: off, over all slots (padded) or over tokens (masked)'),
+  single_step: z.boolean().describe('add KL(q‖p) at every state, differentiated over the whole vocabulary'),
+  w_on_pg: z
+    .boolean()
+    .describe('importance weight on the policy-gradient term (enters the ratio before the clip)'),
+  w_on_reg: z.boolean().describe('importance weight on the single-step term'),
+  include_r_t: z
+    .boolean()
+    .describe('return R_t with the reward of the token itself (true) or R_{t+1} (false)'),
+  length_norm: z
+    .preprocess((v) => (v === true ? 'remaining' : v === false ? 'off' : v), z.enum(lengthNormNames))
+    .describe('divide returns by the remaining tokens, or train E[Σ r_t/T] (total), or off'),
+  temperature: finite.positive().describe('of sampling, and of the student log-probabilities, ratio and KL'),
+  kd_ratio: finite
+    .min(0)
+    .max(1)
+    .describe('share of the soft cross-entropy to the teacher in the pretraining loss'),
+  lm_coef: finite.min(0).describe('weight of the pretraining loss; 0 = off'),
+  max_response: finite
+    .int()
+    .min(0)
+    .describe('slots R of padded whitening; 0 = the longest response of the batch'),
+  returns: z
+    .enum(returnNames)
+    .describe('what stands for future rewards: the sampled ones or their expectations −KL_k'),
+  baseline: z.enum(baselineNames).describe('what is taken from the return'),
+  importance: z
+    .enum(importanceNames)
+    .describe('correction for sampling from p̃: none, per token, or running product'),
+});
+
+/** All switches resolved: what every function of this folder takes. */
+export type ObjectiveConfig = z.output<typeof objectiveSchema>;
+
+/** Any subset of the switches, as a config file or `--set` gives them. */
+export const objectiveOverrides = objectiveSchema.partial();
+export type ObjectiveOverrides = { [K in keyof ObjectiveConfig]?: ObjectiveConfig[K] | undefined };
+
+/** LMOps `minillm/` as its scripts run it (github.com/microsoft/LMOps, commit 4f2a9deb). */
+const lmops: ObjectiveConfig = {
+  alpha: 0.2,
+  gamma: 0.95,
+  reward_scaling: 0.5,
+  cliprange_reward: 100,
+  cliprange: 0.2,
+  whiten: 'padded',
+  single_step: true,
+  w_on_pg: true,
+  w_on_reg: false,
+  include_r_t: true,
+  length_norm: 'remaining',
+  temperature: 1,
+  kd_ratio: 0.5,
+  lm_coef: 1,
+  max_response: 0,
+  returns: 'sampled',
+  baseline: 'none',
+  importance: 'token',
+};
+
+/** MiniLLM as the paper writes it (arXiv 2306.08543, eq. 3 to 7 and Algorithm 1). */
+const paper: ObjectiveConfig = {
+  ...lmops,
+  gamma: 1,
+  reward_scaling: 1,
+  cliprange_reward: 0,
+  whiten: 'off',
+  w_on_reg: true,
+  include_r_t: false,
+  kd_ratio: 0,
+};
+
+/** The project's default: the paper's split with Rao-Blackwellised returns and a position baseline. */
+const minillm: ObjectiveConfig = {
+  ...paper,
+  w_on_reg: false,
+  kd_ratio: 0.5,
+  returns: 'rao-blackwell',
+  baseline: 'position',
+};
+
+export const presets = { minillm, lmops, paper } satisfies Record<string, ObjectiveConfig>;
+export type PresetName = keyof typeof presets;
+export const presetNames = Object.keys(presets) as [PresetName, ...PresetName[]];
+
+/**
+ * A preset with some switches changed, checked.
+ *
+ * @param overrides from a config file or `--set`: anything
+ * @throws UsageError naming the first switch that is unknown, out of range, or at odds with another
+ */
+export function resolveObjective(preset: string, overrides: unknown = {}): ObjectiveConfig {
+  if (!Object.hasOwn(presets, preset)) {
+    throw new UsageError(
+      `objective.preset: ${JSON.stringify(preset)} found, expected one of ${presetNames.join(', ')}`,
+    );
+  }
+  const parsed = objectiveOverrides.safeParse(overrides);
+  if (!parsed.success) {
+    const issue = parsed.error.issues[0]!;
+    throw new UsageError(`${['objective', ...issue.path].join('.')}: ${issue.message}`);
+  }
+  const given = Object.entries(parsed.data).filter(([, value]) => value !== undefined);
+  const config: ObjectiveConfig = { ...presets[preset as PresetName], ...Object.fromEntries(given) };
+  const conflict = conflictOf(config);
+  if (conflict) throw new UsageError(`objective.${conflict}`);
+  return config;
+}
+
+/** Combinations that have no meaning. A biased combination is allowed; the oracle says how biased it is. */
+function conflictOf(c: ObjectiveConfig): string | undefined {
+  const whitening = c.baseline === 'whiten' || c.baseline === 'whiten-padded';
+  if (whitening && c.whiten !== 'off') {
+    return `whiten: ${c.whiten} with baseline ${c.baseline} would standardise twice; set one of the two to off or none`;
+  }
+  if (c.length_norm !== 'total') return undefined;
+  const mend = 'or choose length_norm remaining';
+  if (c.gamma !== 1)
+    return `gamma: ${c.gamma} with length_norm total, which has no discount; set gamma 1 ${mend}`;
+  if (c.reward_scaling > 0 && c.reward_scaling !== 1) {
+    return `reward_scaling: ${c.reward_scaling} with length_norm total, which needs unscaled rewards; set 1 ${mend}`;
+  }
+  if (c.cliprange_reward > 0) {
+    return `cliprange_reward: ${c.cliprange_reward} with length_norm total, which needs unclipped rewards; set 0 ${mend}`;
+  }
+  return undefined;
+}

@@ -1,0 +1,78 @@
+import * as tf from '@tensorflow/tfjs-core';
+import { differentiable } from '../tensor/ops/custom.js';
+import { assertShape } from '../tensor/shape.js';
+
+/** What the surrogate holds fixed, one number per token. */
+export interface SurrogateConstants {
+  /** ln q_old(y_t | s_t), [N] */
+  oldLogprobs: tf.Tensor1D;
+  /** A_t, [N] */
+  advantages: tf.Tensor1D;
+  /** w_t, [N] */
+  weights: tf.Tensor1D;
+}
+
+/** Per-token results, all [N]. */
+export interface Surrogate {
+  /** The loss of each token, differentiable in ln q_new. */
+  loss: tf.Tensor1D;
+  /** exp(ln q_new − ln q_old), without w. */
+  ratio: tf.Tensor1D;
+  /** 1 where the clipped branch is the larger one, so that no gradient flows; else 0. Its mean is the clip fraction. */
+  clipped: tf.Tensor1D;
+}
+
+/**
+ * The clipped surrogate (Schulman et al. 2017, arXiv 1707.06347, eq. 7), the importance weight inside the ratio as in
+ * LMOps losses.py:
+ *
+ *     ρ_t = w_t · exp(ln q_new − ln q_old)
+ *     loss_t = max(−A_t ρ_t, −A_t clip(ρ_t, 1 − ε, 1 + ε))
+ *
+ * ε = 0 switches the clip off: loss_t = −A_t ρ_t. Since w is inside, a token can be clipped at the very first inner
+ * update; with ε = 0.2: A < 0 and w < 0.8 (the teacher much likelier), or A > 0 and w > 1.2.
+ *
+ * Gradient only through ln q_new: −A_t ρ_t where not clipped, else 0 (equal branches count as not clipped).
+ *
+ * @param logprobs ln q_new(y_t | s_t), [N]
+ * @throws UsageError if a constant has another shape
+ */
+export function surrogate(
+  logprobs: tf.Tensor1D,
+  constants: SurrogateConstants,
+  cliprange: number,
+): Surrogate {
+  for (const [name, x] of Object.entries(constants)) assertShape(x, logprobs.shape, `surrogate: ${name}`);
+  const loss = differentiable<tf.Tensor1D>(
+    [logprobs],
+    (save) => {
+      const { plain, worst, clipped } = branches(logprobs, constants, cliprange);
+      save([tf.mul(plain, tf.sub(1, clipped))]);
+      return worst;
+    },
+    (dy, [slope]) => [tf.mul(dy, slope!)],
+  );
+  const { ratio, clipped } = branches(logprobs, constants, cliprange);
+  return { loss, ratio, clipped };
+}
+
+function branches(logprobs: tf.Tensor1D, constants: SurrogateConstants, cliprange: number) {
+  const ratio = tf.exp(tf.sub<tf.Tensor1D>(logprobs, constants.oldLogprobs));
+  const rho = tf.mul<tf.Tensor1D>(ratio, constants.weights);
+  const minusAdvantage = tf.neg(constants.advantages);
+  const plain = tf.mul<tf.Tensor1D>(minusAdvantage, rho);
+  if (cliprange === 0) return { ratio, plain, worst: plain.clone(), clipped: tf.zerosLike(plain) };
+  const bounded = tf.mul<tf.Tensor1D>(minusAdvantage, tf.clipByValue(rho, 1 - cliprange, 1 + cliprange));
+  const clipped = tf.cast(tf.greater<tf.Tensor1D>(bounded, plain), 'float32');
+  return { ratio, plain, worst: tf.maximum<tf.Tensor1D>(plain, bounded), clipped };
+}
+
+/**
+ * The slope of loss_t in ln q_new for one token in float64, for the oracle: −A ρ, or 0 where clipped.
+ */
+export function surrogateSlope(advantage: number, rho: number, cliprange: number): number {
+  const plain = -advantage * rho;
+  if (cliprange === 0) return plain;
+  const bounded = -advantage * Math.min(1 + cliprange, Math.max(1 - cliprange, rho));
+  return bounded > plain ? 0 : plain;
+}

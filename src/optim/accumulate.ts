@@ -1,0 +1,23 @@
+import * as tf from '@tensorflow/tfjs-core';
+import { disposeParams, type Params } from '../tensor/params.js';
+import { mapParams } from './transform.js';
+
+/**
+ * total + weight · grads, for gradients that come in micro-batches. Consumes both (their tensors are disposed or
+ * handed on); start with `undefined`.
+ *
+ * For the gradient of a mean over all N tokens of a batch, weight the gradient of each micro-batch's mean with its
+ * share of the tokens, n/N. Plain averaging of micro-batch means would weight tokens of short micro-batches higher.
+ */
+export function addGradients(total: Params | undefined, grads: Params, weight = 1): Params {
+  if (!total && weight === 1) return grads;
+  const sum = tf.tidy(() =>
+    mapParams(grads, (g, name) => {
+      const scaled = weight === 1 ? g : tf.mul(g, weight);
+      return total ? tf.add(total[name]!, scaled) : scaled;
+    }),
+  );
+  disposeParams(grads);
+  if (total) disposeParams(total);
+  return sum;
+}

@@ -1,0 +1,43 @@
+import * as tf from '@tensorflow/tfjs-core';
+import { native } from '../tensor/backend.js';
+import type { Params } from '../tensor/params.js';
+import { type GradientTransformation, mapParams } from './transform.js';
+
+/** sqrt(Σ g²) over all tensors together, read back as a number. */
+export function globalNorm(grads: Params): number {
+  const total = tf.tidy(() => {
+    const squares = Object.values(grads).map(halfSquare);
+    return squares.length === 0 ? tf.scalar(0) : tf.mul(2, tf.addN(squares));
+  });
+  const norm = Math.sqrt(total.dataSync()[0]!);
+  total.dispose();
+  return norm;
+}
+
+/** Σ g² / 2. */
+function halfSquare(g: tf.Tensor): tf.Tensor {
+  // 4 is TF_ATTR_TYPE, 1 is TF_FLOAT of TensorFlow's C interface.
+  const engine = native();
+  if (engine) return engine.executeSingleOutput('L2Loss', [{ name: 'T', type: 4, value: 1 }], [g]);
+  return tf.mul(0.5, tf.sum(tf.square(g)));
+}
+
+export type ClipState = {
+  /** The norm before clipping at the last update; 0 before the first. */
+  norm: number;
+};
+
+/**
+ * Scales all updates by min(1, max / (norm + 1e-6)), norm = sqrt(Σ g²) over all tensors (Pascanu et al.,
+ * arXiv 1211.5063, algorithm 1; the 1e-6 is that of torch.nn.utils.clip_grad_norm_). The state holds the norm before clipping.
+ */
+export function clipByGlobalNorm(max: number): GradientTransformation<ClipState> {
+  return {
+    init: () => ({ norm: 0 }),
+    update(updates) {
+      const norm = globalNorm(updates);
+      const scale = max / (norm + 1e-6);
+      return [scale < 1 ? mapParams(updates, (g) => tf.mul(g, scale)) : updates, { norm }];
+    },
+  };
+}

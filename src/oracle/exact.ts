@@ -1,0 +1,70 @@
+import type { Enumeration } from './enumeration.js';
+import type { World } from './world.js';
+
+/** An objective of the student and its gradient in the student's logits. */
+export interface Exact {
+  value: number;
+  /** ∂value/∂logit, flat: state · vocab + token. */
+  gradient: Float64Array;
+}
+
+/**
+ * The sequence-level reverse KL and its exact gradient, by dynamic programming over the tree (no sampling, no score
+ * function, so that it shares nothing with the estimators it judges). Costs from a state on:
+ *
+ *     Q(s,v) = ln q(v|s) − ln p(v|s) + V(s·v),   V(s) = Σ_v q(v|s) Q(s,v),   KL = V(root)
+ *     ∂KL/∂z(s,v) = P(s) q(v|s) (Q(s,v) − V(s)),  P(s) = probability that the student reaches s
+ *
+ * (the derivative of ln q inside Q has mean zero under q). Nats.
+ */
+export function reverseKlExact(world: World): Exact {
+  const { states, vocab } = world;
+  const value = new Float64Array(states.length);
+  const cost = states.map(() => new Float64Array(vocab));
+  for (let s = states.length - 1; s >= 0; s--) {
+    const { logq, logp, next } = states[s]!;
+    for (let v = 0; v < vocab; v++) {
+      cost[s]![v] = logq[v]! - logp[v]! + (next[v]! >= 0 ? value[next[v]!]! : 0);
+      value[s]! += Math.exp(logq[v]!) * cost[s]![v]!;
+    }
+  }
+  const reach = new Float64Array(states.length);
+  reach[0] = 1;
+  const gradient = new Float64Array(states.length * vocab);
+  states.forEach(({ logq, next }, s) => {
+    for (let v = 0; v < vocab; v++) {
+      const q = reach[s]! * Math.exp(logq[v]!);
+      if (next[v]! >= 0) reach[next[v]!] = q;
+      gradient[s * vocab + v] = q * (cost[s]![v]! - value[s]!);
+    }
+  });
+  return { value: value[0]!, gradient };
+}
+
+/**
+ * The length-normalised objective E_q[(1/T) Σ_t ln(q/p)] of `length_norm: total` and its exact gradient, by the product
+ * rule over all sequences: with C = Σ_t ln(q/p), ∇ = Σ_y q(y) ((C(y) + 1)/T(y)) ∇ln q(y).
+ */
+export function lengthNormalisedKlExact({ world, sequences }: Enumeration): Exact {
+  const { states, vocab } = world;
+  const gradient = new Float64Array(states.length * vocab);
+  let value = 0;
+  for (const { tokens, states: path } of sequences) {
+    let logq = 0;
+    let logp = 0;
+    tokens.forEach((v, t) => {
+      logq += states[path[t]!]!.logq[v]!;
+      logp += states[path[t]!]!.logp[v]!;
+    });
+    const probability = Math.exp(logq);
+    value += (probability * (logq - logp)) / tokens.length;
+    const weight = (probability * (logq - logp + 1)) / tokens.length;
+    tokens.forEach((y, t) => {
+      const s = path[t]!;
+      for (let v = 0; v < vocab; v++) {
+        gradient[s * vocab + v]! += weight * ((v === y ? 1 : 0) - Math.exp(states[s]!.logq[v]!));
+      }
+    });
+  }
+  return { value, gradient };
+}

@@ -1,0 +1,36 @@
+const minus = (text: string): string => text.replace('-', '−');
+
+/** How many decimals show a standard error with two significant digits, 0 to 4. */
+export function decimalsFor(stderr: number): number {
+  if (!(stderr > 0) || !Number.isFinite(stderr)) return 2;
+  return Math.min(4, Math.max(0, 1 - Math.floor(Math.log10(stderr))));
+}
+
+/** A number with fixed decimals and a real minus sign; an en dash for what is no number. */
+export function fixed(value: number | null | undefined, decimals: number): string {
+  return value === null || value === undefined || !Number.isFinite(value) ? '–' : minus(value.toFixed(decimals));
+}
+
+/** About three significant digits, for numbers in sentences. */
+export function brief(value: number): string {
+  if (!Number.isFinite(value)) return '–';
+  const size = Math.abs(value);
+  if (size >= 100 || Number.isInteger(value)) return minus(value.toFixed(0));
+  return minus(size >= 0.001 || size === 0 ? value.toPrecision(3) : value.toExponential(1));
+}
+
+/** Short axis labels: 12000 -> 12k, 0.00005 -> 5e-5. */
+export function tick(value: number): string {
+  const size = Math.abs(value);
+  if (size >= 10_000) return minus(`${Number((value / 1000).toPrecision(4))}k`);
+  if (size > 0 && size < 0.001) return minus(value.toExponential().replace(/(\.\d\d)\d*/, '$1'));
+  return minus(String(Number(value.toPrecision(6))));
+}
+
+/** 75 -> `1 min 15 s`. */
+export function duration(seconds: number): string {
+  if (seconds < 60) return `${brief(seconds)} s`;
+  const whole = Math.round(seconds);
+  const parts = [`${Math.floor(whole / 3600)} h`, `${Math.floor(whole / 60) % 60} min`, `${whole % 60} s`];
+  return (whole >= 3600 ? parts.slice(0, 2) : parts.slice(1)).join(' ');
+}

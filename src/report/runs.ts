@@ -1,0 +1,271 @@
+import { readdirSync, readFileSync, statSync } from 'node:fs';
+import path from 'node:path';
+import { parse } from 'yaml';
+import { UsageError } from '../errors.js';
+
+/** A measured number as evaluation.json holds it. */
+export interface MetricSummary {
+  mean: number;
+  stderr: number | null;
+  n: number;
+  interval?: [low: number, high: number];
+}
+
+/** One generated response with what student and teacher thought of each token. */
+export interface SampleRow {
+  index: number;
+  prompt: string;
+  reference: string;
+  text: string;
+  /** Absent when the row has no tokens, or lists of different lengths. */
+  tokens?: { text: string; student: number | null; teacher: number | null }[];
+  finished: boolean | null;
+}
+
+/** A line of metrics.jsonl, as far as it can be trusted. */
+export interface LoggedRow {
+  step: number;
+  phase: string;
+  /** Its finite numbers by name. */
+  values: Record<string, number>;
+}
+
+/** Everything the report knows of a run. A missing piece is empty here and named in `notes`. */
+export interface Run {
+  directory: string;
+  label: string;
+  method: string;
+  isTeacher: boolean;
+  logged: LoggedRow[];
+  evaluation: Record<string, MetricSummary>;
+  samples: SampleRow[];
+  /** Where the samples come from: `eval`, or `step-120` of a run without an evaluation. */
+  samplesFrom: string | null;
+  configText: string | null;
+  config: Record<string, unknown>;
+  environment: Record<string, unknown>;
+  notes: string[];
+}
+
+/** Columns and lines come in this order when a directory of runs is expanded; others follow by name. */
+const methodOrder = ['teacher', 'sft', 'kd', 'seqkd', 'reverse-kd', 'babyllama', 'imitkd', 'gkd', 'distillm', 'opd', 'minillm'];
+
+const methodNames: Record<string, string> = {
+  teacher: 'Teacher',
+  sft: 'SFT',
+  kd: 'KD',
+  seqkd: 'SeqKD',
+  'reverse-kd': 'Reverse KD',
+  babyllama: 'BabyLlama',
+  imitkd: 'ImitKD',
+  gkd: 'GKD',
+  distillm: 'DistiLLM',
+  opd: 'OPD',
+  minillm: 'MiniLLM',
+};
+
+const metricsFile = 'metrics.jsonl';
+const evaluationFile = 'evaluation.json';
+const largestFile = 200 * 2 ** 20;
+
+/**
+ * Reads run directories. A directory without metrics.jsonl whose children are runs stands for its children.
+ * Missing or damaged pieces are noted, not fatal: a run in progress must have a page too.
+ * @throws UsageError if a path is no directory or holds nothing of a run.
+ */
+export function loadRuns(directories: readonly string[]): Run[] {
+  const runs = directories.flatMap(expand).map(loadRun);
+  const seen = new Map<string, number>();
+  for (const run of runs) seen.set(run.label, (seen.get(run.label) ?? 0) + 1);
+  const taken = new Set<string>();
+  for (const run of runs) {
+    if (seen.get(run.label)! > 1) run.label = `${run.label} (${path.basename(run.directory)})`;
+    const label = run.label;
+    for (let i = 2; taken.has(run.label); i++) run.label = `${label} ${i}`;
+    taken.add(run.label);
+  }
+  return runs;
+}
+
+function expand(directory: string): string[] {
+  const resolved = path.resolve(directory);
+  if (!statSync(resolved, { throwIfNoEntry: false })?.isDirectory()) {
+    throw new UsageError(`${directory}: no such directory; expected a run directory that minillm train or quickstart made`);
+  }
+  if (isFile(path.join(resolved, metricsFile))) return [resolved];
+  const children = readdirSync(resolved, { withFileTypes: true })
+    .filter((entry) => entry.isDirectory())
+    .map((entry) => path.join(resolved, entry.name))
+    .filter(holdsRun);
+  if (children.length > 0) return children.sort(byMethod);
+  const anything = [evaluationFile, 'config.resolved.yaml', 'environment.json'].some((name) => isFile(path.join(resolved, name)));
+  if (!anything) {
+    throw new UsageError(`${directory}: holds no run; expected ${metricsFile} or ${evaluationFile} in it or in its subdirectories`);
+  }
+  return [resolved];
+}
+
+function byMethod(a: string, b: string): number {
+  const rank = (directory: string): number => (methodOrder.indexOf(path.basename(directory)) + 1 || 99);
+  return rank(a) - rank(b) || a.localeCompare(b, 'en');
+}
+
+function isFile(file: string): boolean {
+  return statSync(file, { throwIfNoEntry: false })?.isFile() === true;
+}
+
+function holdsRun(directory: string): boolean {
+  return [metricsFile, evaluationFile].some((name) => isFile(path.join(directory, name)));
+}
+
+function loadRun(directory: string): Run {
+  const notes: string[] = [];
+  const configText = readText(path.join(directory, 'config.resolved.yaml'));
+  const config = parseConfig(configText, notes);
+  const evaluationText = readText(path.join(directory, evaluationFile));
+  const evaluation = parseObject(evaluationText, evaluationFile, notes);
+  const method = [evaluation.method, config.method].find((name) => typeof name === 'string' && name !== '') as string | undefined;
+  const { rows: logged, bad } = jsonLines(readText(path.join(directory, metricsFile)), loggedRow);
+  if (bad > 0) notes.push(`${metricsFile}: ${bad} line${bad === 1 ? '' : 's'} could not be read`);
+  const samples = loadSamples(directory, notes);
+  if (evaluationText === null) notes.push(`no ${evaluationFile} yet`);
+  const planned = isObject(config.train) && typeof config.train.steps === 'number' ? config.train.steps : 0;
+  const reached = logged.reduce((most, row) => Math.max(most, row.step), 0);
+  if (logged.length > 0 && reached < planned) notes.push(`stopped or still running: step ${reached} of ${planned}`);
+  const name = method ?? path.basename(directory);
+  return {
+    directory,
+    label: typeof evaluation.model === 'string' && evaluation.model !== '' ? evaluation.model : (methodNames[name] ?? name),
+    method: name,
+    isTeacher: name === 'teacher',
+    logged,
+    evaluation: parseMetrics(evaluation, reached),
+    ...samples,
+    configText,
+    config,
+    environment: parseObject(
+      readText(path.join(directory, 'environment.json')) ?? readText(path.join(directory, '..', 'environment.json')),
+      'environment.json',
+      notes,
+    ),
+    notes,
+  };
+}
+
+function readText(file: string): string | null {
+  const stat = statSync(file, { throwIfNoEntry: false });
+  if (!stat?.isFile()) return null;
+  if (stat.size > largestFile) {
+    throw new UsageError(`${file}: ${Math.round(stat.size / 2 ** 20)} MB, expected at most ${largestFile / 2 ** 20}; keep fewer rows`);
+  }
+  return readFileSync(file, 'utf8');
+}
+
+function isObject(value: unknown): value is Record<string, unknown> {
+  return typeof value === 'object' && value !== null && !Array.isArray(value);
+}
+
+function parseObject(text: string | null, name: string, notes: string[]): Record<string, unknown> {
+  if (text === null) return {};
+  try {
+    const value: unknown = JSON.parse(text);
+    if (isObject(value)) return value;
+  } catch {
+    // Noted below.
+  }
+  notes.push(`${name} is not a JSON object`);
+  return {};
+}
+
+function parseConfig(text: string | null, notes: string[]): Record<string, unknown> {
+  if (text === null) return {};
+  try {
+    const value: unknown = parse(text, { maxAliasCount: 10 });
+    if (isObject(value)) return value;
+  } catch {
+    // Noted below.
+  }
+  notes.push('config.resolved.yaml is not a YAML mapping');
+  return {};
+}
+
+const finite = (value: unknown): value is number => typeof value === 'number' && Number.isFinite(value);
+
+/** The numbers of evaluation.json; seconds and steps of training join them under their names. */
+function parseMetrics(evaluation: Record<string, unknown>, reached: number): Record<string, MetricSummary> {
+  const result: Record<string, MetricSummary> = {};
+  const metrics = isObject(evaluation.metrics) ? evaluation.metrics : {};
+  for (const [name, value] of Object.entries(metrics)) {
+    if (!isObject(value) || !finite(value.mean)) continue;
+    const interval = Array.isArray(value.interval) && value.interval.length === 2 && value.interval.every(finite);
+    result[name] = {
+      mean: value.mean,
+      stderr: finite(value.stderr) ? value.stderr : null,
+      n: finite(value.n) ? value.n : 1,
+      ...(interval && { interval: value.interval as [number, number] }),
+    };
+  }
+  const plain = { train_seconds: evaluation.train_seconds, steps: evaluation.steps ?? (reached > 0 ? reached : undefined) };
+  for (const [name, value] of Object.entries(plain)) {
+    if (!Object.hasOwn(result, name) && finite(value)) result[name] = { mean: value, stderr: null, n: 1 };
+  }
+  return result;
+}
+
+/** Every line that `accept` takes; the last line of a file may be torn, any other refused line is counted too. */
+function jsonLines<T>(text: string | null, accept: (value: unknown, line: number) => T | undefined): { rows: T[]; bad: number } {
+  const rows: T[] = [];
+  let bad = 0;
+  for (const [i, line] of (text ?? '').split('\n').entries()) {
+    if (line.trim() === '') continue;
+    let row: T | undefined;
+    try {
+      row = accept(JSON.parse(line), i);
+    } catch {
+      row = undefined;
+    }
+    if (row === undefined) bad++;
+    else rows.push(row);
+  }
+  return { rows, bad };
+}
+
+function loggedRow(value: unknown): LoggedRow | undefined {
+  if (!isObject(value) || !finite(value.step)) return undefined;
+  const { step, phase, round: _round, wall_s: _wall, ...metrics } = value;
+  const values = Object.fromEntries(Object.entries(metrics).filter((entry): entry is [string, number] => finite(entry[1])));
+  return { step, phase: typeof phase === 'string' ? phase : '', values };
+}
+
+function loadSamples(directory: string, notes: string[]): { samples: SampleRow[]; samplesFrom: string | null } {
+  const folder = path.join(directory, 'samples');
+  const files = statSync(folder, { throwIfNoEntry: false })?.isDirectory() ? readdirSync(folder) : [];
+  const step = (name: string): number => Number(/^step-(\d+)\.jsonl$/.exec(name)?.[1] ?? -1);
+  const latest = files.filter((name) => step(name) >= 0).sort((a, b) => step(b) - step(a))[0];
+  const name = files.includes('eval.jsonl') ? 'eval.jsonl' : latest;
+  if (name === undefined) return { samples: [], samplesFrom: null };
+  const { rows, bad } = jsonLines(readText(path.join(folder, name)), sampleRow);
+  if (bad > 0) notes.push(`samples/${name}: ${bad} line${bad === 1 ? '' : 's'} could not be read`);
+  return { samples: rows, samplesFrom: path.basename(name, '.jsonl') };
+}
+
+function sampleRow(value: unknown, line: number): SampleRow | undefined {
+  if (!isObject(value) || typeof value.text !== 'string') return undefined;
+  const { tokens, logprobs, teacher_logprobs: teacher } = value;
+  const text = (field: unknown): string => (typeof field === 'string' ? field : '');
+  const number = (list: unknown, i: number): number | null => (Array.isArray(list) && finite(list[i]) ? list[i] : null);
+  const usable =
+    Array.isArray(tokens) &&
+    tokens.every((token) => typeof token === 'string') &&
+    [logprobs, teacher].every((list) => list === undefined || (Array.isArray(list) && list.length === tokens.length));
+  return {
+    index: Number.isInteger(value.index) ? (value.index as number) : line,
+    prompt: text(value.prompt),
+    reference: text(value.reference),
+    text: value.text,
+    ...(usable && {
+      tokens: tokens.map((token: string, i) => ({ text: token, student: number(logprobs, i), teacher: number(teacher, i) })),
+    }),
+    finished: typeof value.finished === 'boolean' ? value.finished : null,
+  };
+}

@@ -1,0 +1,90 @@
+import * as tf from '@tensorflow/tfjs-core';
+import { drawTokens, type SamplingOptions, truncate } from './sampling.js';
+
+/** What one decoding step knows about the tokens it drew; one entry a row. */
+export interface Drawn {
+  tokens: Int32Array;
+  studentLogprobs: Float32Array;
+  behaviorLogprobs: Float32Array;
+  entropy: Float32Array;
+  teacherLogprobs?: Float32Array;
+  kl?: Float32Array;
+}
+
+/**
+ * Draws the next token of every row from the teacher-mixed distribution (MiniLLM, arXiv 2306.08543, section 2.2)
+ *
+ *     p̃(v) = α p(v) + (1 − α) q(v)
+ *
+ * mixed in probability space at the sampling temperature, and records everything a policy gradient needs while
+ * both distributions are at hand: ln q(y) and the entropy of q at the temperature, ln p̃(y) of what was really
+ * drawn (after top-k/top-p), ln p(y) at temperature 1, and KL(q ‖ p) over the whole vocabulary, which is the exact
+ * −E[r | s] that the Rao-Blackwellised return needs. Top-k and top-p cut the mixture, not its parts: q and p stay
+ * whole, so that q/p̃ remains the true importance weight wherever p̃ > 0.
+ *
+ * @param studentLogits [B, V]
+ * @param teacher logits [B, V] of the teacher and its share α (0: the teacher only scores)
+ * @param uniforms one number in [0, 1) a row; unused when greedy
+ */
+export function nextTokens(
+  studentLogits: tf.Tensor2D,
+  teacher: { logits: tf.Tensor2D; alpha: number } | undefined,
+  uniforms: ArrayLike<number>,
+  options: SamplingOptions,
+): Drawn {
+  const temperature = options.greedy ? 1 : options.temperature;
+  const distributions = tf.tidy(() => {
+    const logq = tf.logSoftmax(scaled(studentLogits, temperature));
+    const q = tf.exp(logq);
+    const entropy = tf.neg(tf.sum(tf.mul(q, logq), 1));
+    if (!teacher) return { logq, entropy, mixture: q };
+    const logp = tf.logSoftmax(teacher.logits);
+    const kl = tf.neg(tf.add(entropy, tf.sum(tf.mul(q, logp), 1)));
+    let mixture = q;
+    if (teacher.alpha > 0) {
+      const p = temperature === 1 ? tf.exp(logp) : tf.softmax(scaled(teacher.logits, temperature));
+      mixture = tf.add(tf.mul(p, teacher.alpha), tf.mul(q, 1 - teacher.alpha));
+    }
+    return { logq, entropy, mixture, logp, kl };
+  }) as { logq: tf.Tensor2D; entropy: tf.Tensor1D; mixture: tf.Tensor2D; logp?: tf.Tensor2D; kl?: tf.Tensor1D };
+
+  const cut = options.topK > 0 || options.topP < 1;
+  const behavior = cut && !options.greedy ? truncate(distributions.mixture, options) : distributions.mixture.clone();
+  const certain = teacher && teacher.alpha > 0 ? distributions.mixture : studentLogits;
+  const tokens = options.greedy ? argMax(certain) : drawTokens(behavior, uniforms);
+  const record = tf.tidy(() => {
+    const [batch, vocab] = behavior.shape;
+    const at = tf.tensor1d(Int32Array.from(tokens, (token, b) => b * vocab + token), 'int32');
+    const pick = (x: tf.Tensor2D): tf.Tensor1D => tf.gather(tf.reshape(x, [batch * vocab]), at) as tf.Tensor1D;
+    const mass = cut ? tf.sum(behavior, 1) : tf.onesLike(distributions.entropy);
+    const rows = [pick(distributions.logq), distributions.entropy, tf.log(tf.div(pick(behavior), mass))];
+    if (distributions.logp && distributions.kl) rows.push(pick(distributions.logp), distributions.kl);
+    return tf.stack(rows);
+  });
+  const data = record.dataSync<'float32'>();
+  tf.dispose([record, behavior, ...Object.values(distributions)]);
+  const row = (i: number): Float32Array => data.slice(i * tokens.length, (i + 1) * tokens.length);
+  const drawn: Drawn = {
+    tokens,
+    studentLogprobs: row(0),
+    entropy: row(1),
+    // A greedy choice is certain.
+    behaviorLogprobs: options.greedy ? new Float32Array(tokens.length) : row(2),
+  };
+  if (teacher) {
+    drawn.teacherLogprobs = row(3);
+    drawn.kl = row(4);
+  }
+  return drawn;
+}
+
+function scaled(logits: tf.Tensor2D, temperature: number): tf.Tensor2D {
+  return temperature === 1 ? logits : tf.div(logits, temperature);
+}
+
+function argMax(scores: tf.Tensor2D): Int32Array {
+  const index = tf.argMax(scores, 1);
+  const data = index.dataSync<'int32'>();
+  index.dispose();
+  return Int32Array.from(data);
+}

@@ -1,0 +1,122 @@
+import * as tf from '@tensorflow/tfjs-core';
+import { type Rng, stream } from '../random/streams.js';
+
+/** How the next token is chosen from a distribution. */
+export interface SamplingOptions {
+  /** Divides the logits; 1 is the model's own distribution. Not used when greedy. */
+  temperature: number;
+  /** Keep only the k most probable tokens; 0 keeps all. */
+  topK: number;
+  /** Keep the smallest set of most probable tokens whose mass reaches p; 1 keeps all. */
+  topP: number;
+  /** Always the most probable token (the lowest id among equals). */
+  greedy: boolean;
+}
+
+export const plainSampling: SamplingOptions = { temperature: 1, topK: 0, topP: 1, greedy: false };
+
+/** The random stream of one response: a function of what it is for, never of what was drawn before. */
+export function responseStream(seed: number, round: number, promptIndex: number, sample: number): { key: string; rng: Rng } {
+  return {
+    key: `${seed}/rollout/${round}/${promptIndex}/${sample}`,
+    rng: stream(seed, 'rollout', round, promptIndex, sample),
+  };
+}
+
+/** Tokens a block of the two-level search holds: small enough to read back, large enough to leave few blocks. */
+const BLOCK = 64;
+
+/**
+ * Draws one token a row by inversion of the cumulative distribution: the first token at which the running sum
+ * exceeds u·Σ. Two levels (sums of blocks of 64, then inside the chosen block), so that V/64 + 64 numbers a row
+ * come back from the device instead of V; a full cumulative sum over the vocabulary costs more than the rest of
+ * the sampler. Rows need not be normalised. A token of probability zero is never drawn.
+ *
+ * @param probabilities [B, V], non-negative
+ * @param uniforms one number in [0, 1) a row
+ */
+export function drawTokens(probabilities: tf.Tensor2D, uniforms: ArrayLike<number>): Int32Array {
+  const [batch, vocab] = probabilities.shape;
+  const blocks = Math.ceil(vocab / BLOCK);
+  const tiles = tf.tidy(() => {
+    const short = blocks * BLOCK - vocab;
+    const padded = short === 0 ? probabilities : tf.pad(probabilities, [[0, 0], [0, short]]);
+    return tf.reshape(padded, [batch * blocks, BLOCK]);
+  });
+  const sums = tf.sum(tiles, 1);
+  const sumData = sums.dataSync<'float32'>();
+  const rows = new Int32Array(batch);
+  const rest = new Float64Array(batch);
+  for (let b = 0; b < batch; b++) {
+    const row = sumData.subarray(b * blocks, (b + 1) * blocks);
+    const found = invert(row, uniforms[b]! * total(row));
+    rows[b] = b * blocks + found.index;
+    rest[b] = found.rest;
+  }
+  const chosen = tf.tidy(() => tf.gather(tiles, tf.tensor1d(rows, 'int32')));
+  const data = chosen.dataSync<'float32'>();
+  tf.dispose([tiles, sums, chosen]);
+  const tokens = new Int32Array(batch);
+  for (let b = 0; b < batch; b++) {
+    const inside = invert(data.subarray(b * BLOCK, (b + 1) * BLOCK), rest[b]!);
+    tokens[b] = (rows[b]! - b * blocks) * BLOCK + inside.index;
+  }
+  return tokens;
+}
+
+/** The slow, obvious twin of `drawTokens` on one row of probabilities; the tests hold the two together. */
+export function drawTokenReference(probabilities: ArrayLike<number>, uniform: number): number {
+  return invert(probabilities, uniform * total(probabilities)).index;
+}
+
+/**
+ * First index whose running sum exceeds the target, and what is left of the target inside it. Where rounding
+ * pushes the target past the end, the last entry of positive weight.
+ */
+function invert(weights: ArrayLike<number>, target: number): { index: number; rest: number } {
+  let before = 0;
+  let last = -1;
+  let lastBefore = 0;
+  for (let i = 0; i < weights.length; i++) {
+    const w = weights[i]!;
+    if (w <= 0) continue;
+    if (before + w > target) return { index: i, rest: target - before };
+    last = i;
+    lastBefore = before;
+    before += w;
+  }
+  if (last < 0) throw new RangeError('a distribution without mass cannot be sampled');
+  return { index: last, rest: target - lastBefore };
+}
+
+function total(values: ArrayLike<number>): number {
+  let sum = 0;
+  for (let i = 0; i < values.length; i++) sum += values[i]!;
+  return sum;
+}
+
+/**
+ * Zeroes what top-k and top-p leave out, row by row; the caller's inversion renormalises. Top-k first, then the
+ * nucleus of what is left, as in Hugging Face's warpers; ties are broken by the lower token id.
+ */
+export function truncate(probabilities: tf.Tensor2D, options: SamplingOptions): tf.Tensor2D {
+  const [batch, vocab] = probabilities.shape;
+  const keep = options.topK > 0 ? Math.min(options.topK, vocab) : vocab;
+  if (keep === vocab && options.topP >= 1) return probabilities.clone();
+  const data = probabilities.dataSync<'float32'>();
+  const out = new Float32Array(data.length);
+  for (let b = 0; b < batch; b++) {
+    const row = data.subarray(b * vocab, (b + 1) * vocab);
+    const order = Array.from(row.keys()).sort((i, j) => row[j]! - row[i]! || i - j);
+    const candidates = order.slice(0, keep);
+    const mass = candidates.reduce((sum, v) => sum + row[v]!, 0);
+    let before = 0;
+    for (const v of candidates) {
+      // The first token always stays; a token stays while the mass before it is short of p.
+      if (before > 0 && before >= options.topP * mass) break;
+      out[b * vocab + v] = row[v]!;
+      before += row[v]!;
+    }
+  }
+  return tf.tensor2d(out, [batch, vocab]);
+}

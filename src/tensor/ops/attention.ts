@@ -1,0 +1,144 @@
+import * as tf from '@tensorflow/tfjs-core';
+import { UsageError } from '../../errors.js';
+import { native } from '../backend.js';
+import { assertShape } from '../shape.js';
+import { differentiable } from './custom.js';
+import * as raw from './raw.js';
+
+export interface AttentionDims {
+  batch: number;
+  /** Slots of each sequence, T. */
+  length: number;
+  /** Query heads, H. */
+  heads: number;
+  /** Key/value heads, Hkv; query head h reads key/value head floor(h · Hkv / H). */
+  kvHeads: number;
+  headDim: number;
+}
+
+/**
+ * Causal scaled dot-product attention (Vaswani et al., arXiv 1706.03762, eq. 1) with grouped queries
+ * (Ainslie et al., arXiv 2305.13245): o[t] = Σ_{u≤t} softmax_u(q[t]·k[u] / sqrt(Dh)) v[u].
+ *
+ * The query heads that share a key/value head are stacked along the rows of one product, so nothing is repeated
+ * in memory and the gradients of k and v are summed over the group by the product itself.
+ *
+ * @param q [B·T, H·Dh] @param k [B·T, Hkv·Dh] @param v [B·T, Hkv·Dh], rows by sequence, then slot
+ * @returns [B·T, H·Dh], differentiable in q, k and v
+ * @throws UsageError if the shapes do not fit, or H is no multiple of Hkv
+ */
+export function causalAttention(
+  q: tf.Tensor2D,
+  k: tf.Tensor2D,
+  v: tf.Tensor2D,
+  dims: AttentionDims,
+): tf.Tensor2D {
+  const { batch, length, heads, kvHeads, headDim } = dims;
+  checkGroups(heads, kvHeads, 'causalAttention');
+  assertShape(q, [batch * length, heads * headDim], 'causalAttention: q');
+  assertShape(k, [batch * length, kvHeads * headDim], 'causalAttention: k');
+  assertShape(v, [batch * length, kvHeads * headDim], 'causalAttention: v');
+  const group = heads / kvHeads;
+  const scale = 1 / Math.sqrt(headDim);
+  return differentiable<tf.Tensor2D>(
+    [q, k, v],
+    (save) => {
+      const qh = splitHeads(tf.mul(q, scale), dims, group); // [B·Hkv, G·T, Dh]
+      const kh = splitHeads(k, dims, 1); // [B·Hkv, T, Dh]
+      const vh = splitHeads(v, dims, 1);
+      const scores = tf.reshape(product(qh, kh, false, true), [batch * heads, length, length]);
+      const p = tf.reshape(tf.softmax(tf.add(scores, causalMask(length))), [-1, group * length, length]);
+      const o = product(p as tf.Tensor3D, vh);
+      save([qh, kh, vh, p, o]);
+      return joinHeads(o, dims, group);
+    },
+    (dy, saved) => {
+      const [qh, kh, vh, p, o] = saved as [tf.Tensor3D, tf.Tensor3D, tf.Tensor3D, tf.Tensor3D, tf.Tensor3D];
+      const d = splitHeads(dy, dims, group);
+      const dp = product(d, vh, false, true);
+      const along = tf.sum(tf.mul(d, o), 2, true); // Σ_u p dp, without touching the [T, T] matrices
+      const ds = tf.mul<tf.Tensor3D>(p, tf.sub(dp, along));
+      return [
+        tf.mul(joinHeads(product(ds, kh), dims, group), scale),
+        joinHeads(product(ds, qh, true), dims, 1),
+        joinHeads(product(p, d, true), dims, 1),
+      ];
+    },
+  );
+}
+
+/** One query per sequence against a cache: see `causalAttention`. No gradient.
+ *
+ * @param q [B, H·Dh] @param keys [B·Hkv·S, Dh], row (b·Hkv + h)·S + slot @param values as keys
+ * @param bias [B, S] added to the scores: 0 for a slot to read, -1e9 for an empty one
+ * @returns [B, H·Dh]
+ * @throws UsageError if the shapes do not fit, or H is no multiple of Hkv
+ */
+export function cachedAttention(
+  q: tf.Tensor2D,
+  keys: tf.Tensor2D,
+  values: tf.Tensor2D,
+  bias: tf.Tensor2D,
+  dims: { batch: number; slots: number; heads: number; kvHeads: number; headDim: number },
+): tf.Tensor2D {
+  const { batch, slots, heads, kvHeads, headDim } = dims;
+  checkGroups(heads, kvHeads, 'cachedAttention');
+  assertShape(q, [batch, heads * headDim], 'cachedAttention: q');
+  assertShape(keys, [batch * kvHeads * slots, headDim], 'cachedAttention: keys');
+  assertShape(values, [batch * kvHeads * slots, headDim], 'cachedAttention: values');
+  assertShape(bias, [batch, slots], 'cachedAttention: bias');
+  return tf.tidy(() => {
+    const group = heads / kvHeads;
+    const qh = tf.reshape(tf.mul(q, 1 / Math.sqrt(headDim)), [
+      batch * kvHeads,
+      group,
+      headDim,
+    ]) as tf.Tensor3D;
+    const kh = tf.reshape(keys, [batch * kvHeads, slots, headDim]) as tf.Tensor3D;
+    const vh = tf.reshape(values, [batch * kvHeads, slots, headDim]) as tf.Tensor3D;
+    const scores = tf.reshape(product(qh, kh, false, true), [batch, heads, slots]);
+    const p = tf.softmax(tf.add(scores, tf.reshape(bias, [batch, 1, slots])));
+    const o = product(tf.reshape(p, [batch * kvHeads, group, slots]) as tf.Tensor3D, vh);
+    return tf.reshape(o, [batch, heads * headDim]) as tf.Tensor2D;
+  });
+}
+
+function checkGroups(heads: number, kvHeads: number, where: string): void {
+  if (heads % kvHeads !== 0) {
+    throw new UsageError(`${where}: ${heads} query heads cannot share ${kvHeads} key/value heads evenly`);
+  }
+}
+
+function product(a: tf.Tensor3D, b: tf.Tensor3D, transposeA = false, transposeB = false): tf.Tensor3D {
+  return native() ? raw.batchMatMul(a, b, transposeA, transposeB) : tf.matMul(a, b, transposeA, transposeB);
+}
+
+/** [B·T, Hkv·G·Dh] to [B·Hkv, G·T, Dh]. */
+function splitHeads(x: tf.Tensor2D, dims: AttentionDims, group: number): tf.Tensor3D {
+  const { batch, length, kvHeads, headDim } = dims;
+  const parts = tf.reshape(x, [batch, length, kvHeads * group, headDim]);
+  return tf.reshape(tf.transpose(parts, [0, 2, 1, 3]), [batch * kvHeads, group * length, headDim]);
+}
+
+/** The inverse of `splitHeads`. */
+function joinHeads(x: tf.Tensor3D, dims: AttentionDims, group: number): tf.Tensor2D {
+  const { batch, length, kvHeads, headDim } = dims;
+  const parts = tf.reshape(x, [batch, kvHeads * group, length, headDim]);
+  return tf.reshape(tf.transpose(parts, [0, 2, 1, 3]), [batch * length, kvHeads * group * headDim]);
+}
+
+// Plain numbers, not tensors, are cached: nothing to dispose, and good for every backend.
+const masks = new Map<number, Float32Array>();
+
+/** [T, T]: 0 where slot t may read slot u ≤ t, else -1e9, whose exponential is exactly 0. */
+function causalMask(length: number): tf.Tensor2D {
+  let mask = masks.get(length);
+  if (!mask) {
+    mask = Float32Array.from({ length: length * length }, (_, i) =>
+      i % length <= Math.floor(i / length) ? 0 : -1e9,
+    );
+    if (masks.size >= 8) masks.clear();
+    masks.set(length, mask);
+  }
+  return tf.tensor2d(mask, [length, length]);
+}

@@ -1,0 +1,42 @@
+import * as tf from '@tensorflow/tfjs-core';
+import { native } from '../backend.js';
+import { assertIndices, assertShape } from '../shape.js';
+import { differentiable } from './custom.js';
+import * as raw from './raw.js';
+
+/**
+ * Rows of a matrix: y[n] = x[rows[n]]. Rows may repeat; their gradients add up.
+ *
+ * @param x [R, D] @param rows int32 [N], each in [0, R)
+ * @returns [N, D], differentiable in x
+ * @throws UsageError if the shapes or the index type do not fit (the index range is the caller's duty)
+ */
+export function gatherRows(x: tf.Tensor2D, rows: tf.Tensor1D): tf.Tensor2D {
+  assertShape(x, [null, null], 'gatherRows: x');
+  assertIndices(rows, null, 'gatherRows: rows');
+  const [count, width] = x.shape;
+  return differentiable<tf.Tensor2D>(
+    [x],
+    (save) => {
+      save([rows]);
+      return native() ? raw.gather(x, rows) : tf.gather(x, rows);
+    },
+    (dy, saved) => {
+      const rows = saved[0] as tf.Tensor1D;
+      if (native()) return [raw.segmentSum(dy, rows, count)];
+      // TensorFlow.js' own gradient of gather is missing on wasm and very slow on cpu; scatterND adds duplicates up.
+      return [tf.scatterND(tf.reshape(rows, [rows.size, 1]), dy, [count, width])];
+    },
+  );
+}
+
+/**
+ * Embedding lookup: y[n] = table[ids[n]].
+ *
+ * @param table [V, D] @param ids int32 [N], each in [0, V)
+ * @returns [N, D], differentiable in the table
+ * @throws UsageError if the shapes or the index type do not fit
+ */
+export function embedding(table: tf.Tensor2D, ids: tf.Tensor1D): tf.Tensor2D {
+  return gatherRows(table, ids);
+}

@@ -1,0 +1,69 @@
+import * as tf from '@tensorflow/tfjs-core';
+import { assertShape } from '../shape.js';
+import { differentiable } from './custom.js';
+import { columnSums } from './linear.js';
+
+const meanOfRow = (x: tf.Tensor2D): tf.Tensor2D => tf.mean(x, 1, true);
+
+/** [N, 1]: the mean over each row of x · weight, as a product with a column. */
+function meanWith(x: tf.Tensor2D, weight: tf.Tensor1D): tf.Tensor2D {
+  return tf.matMul(x, tf.reshape(tf.div(weight, weight.size), [weight.size, 1]));
+}
+
+/**
+ * Layer normalisation of each row: y = gain · (x − mean x) / sqrt(var x + eps) + bias, population variance
+ * (Ba et al., arXiv 1607.06450, eq. 4).
+ *
+ * @param x [N, D] @param gain [D] @param bias [D]
+ * @returns [N, D], differentiable in x, gain and bias
+ * @throws UsageError if the shapes do not fit
+ */
+export function layerNorm(x: tf.Tensor2D, gain: tf.Tensor1D, bias: tf.Tensor1D, eps: number): tf.Tensor2D {
+  assertShape(x, [null, null], 'layerNorm: x');
+  assertShape(gain, [x.shape[1]], 'layerNorm: gain');
+  assertShape(bias, [x.shape[1]], 'layerNorm: bias');
+  return differentiable<tf.Tensor2D>(
+    [x, gain, bias],
+    (save) => {
+      const centred = tf.sub<tf.Tensor2D>(x, meanOfRow(x));
+      const inverse = tf.rsqrt(tf.add(meanOfRow(tf.square(centred)), eps)); // [N, 1]
+      const normal = tf.mul<tf.Tensor2D>(centred, inverse);
+      save([normal, inverse, gain]);
+      return tf.add(tf.mul(normal, gain), bias);
+    },
+    (dy, saved) => {
+      const [normal, inverse, gain] = saved as [tf.Tensor2D, tf.Tensor2D, tf.Tensor1D];
+      const dGain = tf.mul<tf.Tensor2D>(dy, normal); // before the sum over rows
+      const offset = tf.sub(tf.mul(dy, gain), meanWith(dy, gain));
+      const dx = tf.mul(inverse, tf.sub(offset, tf.mul(normal, meanWith(dGain, gain))));
+      return [dx, columnSums(dGain), columnSums(dy)];
+    },
+  );
+}
+
+/**
+ * Root-mean-square normalisation of each row: y = gain · x / sqrt(mean x² + eps) (Zhang and Sennrich, arXiv 1910.07467, eq. 4).
+ *
+ * @param x [N, D] @param gain [D]
+ * @returns [N, D], differentiable in x and gain
+ * @throws UsageError if the shapes do not fit
+ */
+export function rmsNorm(x: tf.Tensor2D, gain: tf.Tensor1D, eps: number): tf.Tensor2D {
+  assertShape(x, [null, null], 'rmsNorm: x');
+  assertShape(gain, [x.shape[1]], 'rmsNorm: gain');
+  return differentiable<tf.Tensor2D>(
+    [x, gain],
+    (save) => {
+      const inverse = tf.rsqrt(tf.add(meanOfRow(tf.square(x)), eps)); // [N, 1]
+      const normal = tf.mul<tf.Tensor2D>(x, inverse);
+      save([normal, inverse, gain]);
+      return tf.mul(normal, gain);
+    },
+    (dy, saved) => {
+      const [normal, inverse, gain] = saved as [tf.Tensor2D, tf.Tensor2D, tf.Tensor1D];
+      const dGain = tf.mul<tf.Tensor2D>(dy, normal); // before the sum over rows
+      const dx = tf.mul(inverse, tf.sub(tf.mul(dy, gain), tf.mul(normal, meanWith(dGain, gain))));
+      return [dx, columnSums(dGain)];
+    },
+  );
+}

@@ -1,0 +1,38 @@
+import * as tf from '@tensorflow/tfjs-core';
+import { assertShape } from '../shape.js';
+import { differentiable } from './custom.js';
+
+/**
+ * Rotary position embedding (Su et al., arXiv 2104.09864, eq. 34) in the half-split layout of Hugging Face's LLaMA:
+ * within each head the pair (x[i], x[i + Dh/2]) is turned by the angle of row n, frequency i.
+ *
+ * @param x [N, H·Dh] @param cos [N, Dh/2] @param sin [N, Dh/2] @param heads H
+ * @returns [N, H·Dh], differentiable in x only
+ * @throws UsageError if the shapes do not fit
+ */
+export function rotary(x: tf.Tensor2D, cos: tf.Tensor2D, sin: tf.Tensor2D, heads: number): tf.Tensor2D {
+  assertShape(x, [null, null], 'rotary: x');
+  const [rows, width] = x.shape;
+  const half = width / heads / 2;
+  assertShape(cos, [rows, half], 'rotary: cos');
+  assertShape(sin, [rows, half], 'rotary: sin');
+  return differentiable<tf.Tensor2D>(
+    [x],
+    (save) => {
+      save([cos, sin]);
+      return turn(x, cos, sin, heads);
+    },
+    // The inverse of a rotation is its transpose: turn back.
+    (dy, [cos, sin]) => [turn(dy, cos as tf.Tensor2D, tf.neg(sin as tf.Tensor2D), heads)],
+  );
+}
+
+/** x cos + swap(x) [−sin, sin]: swapping the halves of every head is one reversal of an axis of size 2. */
+function turn(x: tf.Tensor2D, cos: tf.Tensor2D, sin: tf.Tensor2D, heads: number): tf.Tensor2D {
+  const [rows, half] = cos.shape;
+  const pairs = tf.reshape<tf.Rank.R4>(x, [rows, heads, 2, half]);
+  const signed = tf.reshape(tf.concat([tf.neg(sin), sin], 1), [rows, 1, 2, half]);
+  const along = tf.mul(pairs, tf.reshape(cos, [rows, 1, 1, half]));
+  const across = tf.mul(tf.reverse(pairs, 2), signed);
+  return tf.reshape(tf.add(along, across), [rows, heads * 2 * half]);
+}

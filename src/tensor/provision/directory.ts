@@ -1,0 +1,69 @@
+import { constants, copyFileSync, existsSync, mkdirSync, readFileSync, statSync } from 'node:fs';
+import { dirname, join, resolve } from 'node:path';
+import { UsageError } from '../../errors.js';
+import { type CacheEntry, LIBRARY_FOLDER, listFiles, publish, stagingFolder, type Variant } from './store.js';
+
+const LIBRARIES = ['libtensorflow_cc.so.2', 'libtensorflow_framework.so.2'];
+
+/**
+ * Takes a TensorFlow that the user built or unpacked: a folder with the two shared libraries and `include/`
+ * (an installed Python package's `tensorflow` folder is one). It is copied into the cache, so that the folder may go
+ * away later; for a GPU the CUDA libraries are taken from `nvidia/` beside it when that is there.
+ */
+export async function provisionFromDirectory(
+  path: string,
+  variant: Variant,
+  cacheDir: string,
+): Promise<CacheEntry> {
+  const dir = [path, join(path, LIBRARY_FOLDER)]
+    .map((p) => resolve(p))
+    .find((p) => existsSync(join(p, LIBRARIES[0]!)));
+  const missing = [...LIBRARIES, 'include/tensorflow/c/c_api.h'].find(
+    (file) => !dir || !existsSync(join(dir, file)),
+  );
+  if (!dir || missing) {
+    throw new UsageError(
+      `${path}: holds no ${missing}; expected ${LIBRARIES.join(', ')} and include/ (or a .whl file)`,
+    );
+  }
+  const out = join(stagingFolder(cacheDir), 'out');
+  const copy = (from: string, to: string) => {
+    mkdirSync(dirname(join(out, to)), { recursive: true });
+    // FICLONE: shares the blocks where the file system can, else copies.
+    copyFileSync(from, join(out, to), constants.COPYFILE_FICLONE);
+  };
+  for (const file of LIBRARIES) copy(join(dir, file), `${LIBRARY_FOLDER}/${file}`);
+  for (const part of [
+    'tensorflow/c',
+    'tensorflow/core/platform',
+    'tensorflow/core/public',
+    'tsl',
+    'xla/tsl/c',
+  ]) {
+    const from = join(dir, 'include', part);
+    if (!existsSync(from)) continue;
+    for (const file of listFiles(from)) copy(join(from, file), `${LIBRARY_FOLDER}/include/${part}/${file}`);
+  }
+  const cuda = join(dir, '..', 'nvidia');
+  if (variant === 'gpu' && existsSync(cuda) && statSync(cuda).isDirectory()) {
+    for (const file of listFiles(cuda))
+      if (!/\/include\/|\.(py|a)$/.test(file)) copy(join(cuda, file), `nvidia/${file}`);
+  }
+  return publish(cacheDir, out, { version: readVersion(dir), variant, source: 'path' });
+}
+
+/** TensorFlow writes its version as three macros; the header moved in 2.19. */
+function readVersion(dir: string): string {
+  for (const header of ['tensorflow/core/public/release_version.h', 'tensorflow/core/public/version.h']) {
+    const file = join(dir, 'include', header);
+    if (!existsSync(file)) continue;
+    const text = readFileSync(file, 'utf8');
+    const parts = ['MAJOR', 'MINOR', 'PATCH'].map(
+      (part) => new RegExp(`#define TF_${part}_VERSION (\\d+)`).exec(text)?.[1],
+    );
+    if (parts.every((part) => part !== undefined)) return parts.join('.');
+  }
+  throw new UsageError(
+    `${dir}/include: names no TensorFlow version (tensorflow/core/public/release_version.h)`,
+  );
+}

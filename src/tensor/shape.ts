@@ -1,0 +1,22 @@
+import type * as tf from '@tensorflow/tfjs-core';
+import { UsageError } from '../errors.js';
+
+/**
+ * Checks a shape at a public door. `null` stands for any size.
+ *
+ * @throws UsageError naming the argument, what was found and what was expected.
+ */
+export function assertShape(x: tf.Tensor, expected: readonly (number | null)[], name: string): void {
+  const ok =
+    x.shape.length === expected.length &&
+    expected.every((size, axis) => size === null || size === x.shape[axis]);
+  if (ok) return;
+  const wanted = expected.map((size) => size ?? 'any').join(', ');
+  throw new UsageError(`${name}: shape [${x.shape.join(', ')}] found, [${wanted}] expected`);
+}
+
+/** Checks that a tensor holds integer indices, one for each of `count` rows (any count if null). */
+export function assertIndices(x: tf.Tensor, count: number | null, name: string): void {
+  assertShape(x, [count], name);
+  if (x.dtype !== 'int32') throw new UsageError(`${name}: ${x.dtype} found, int32 indices expected`);
+}

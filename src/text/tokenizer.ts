@@ -1,0 +1,183 @@
+import { createHash } from 'node:crypto';
+import { readFile } from 'node:fs/promises';
+import path from 'node:path';
+import { Tokenizer as HubTokenizer } from '@huggingface/tokenizers';
+import { UsageError } from '../errors.js';
+
+/** Text to token ids and back. */
+export interface Tokenizer {
+  /** Largest id + 1, added tokens included; a model's vocabulary may be larger (padded), never smaller. */
+  vocabSize: number;
+  eosId: number;
+  bosId?: number;
+  padId: number;
+  /** Ids of a text, with the special tokens that tokenizer.json itself adds (LLaMA: BOS in front; GPT-2: none). */
+  encode(text: string): number[];
+  /** Text of ids; ids without a token (a model padded beyond its tokenizer) give nothing. */
+  decode(ids: ArrayLike<number>, options?: { skipSpecial?: boolean }): string;
+  /** SHA-256 of the mapping from id to token: equal for two tokenizers whose ids mean the same. */
+  fingerprint: string;
+}
+
+type Json = Record<string, unknown>;
+
+/** No vocabulary is near this; a larger id in a file is an error, and would make arrays of that size. */
+const maxVocabulary = 2 ** 24;
+
+/** Names that mean end of text in vocabularies that come without a tokenizer_config.json. */
+const endNames = ['<|endoftext|>', '</s>', '<|end_of_text|>', '<|im_end|>', '<eos>'];
+
+/**
+ * Loads the tokenizer of a Hugging Face directory: tokenizer.json, and for the special ids the first that knows of
+ * tokenizer_config.json, special_tokens_map.json, generation_config.json, config.json. Padding defaults to EOS, as in MiniLLM.
+ *
+ * Where the tokenizer_config.json says nothing, decoding leaves the spaces before punctuation as they are (the
+ * library alone would remove them).
+ *
+ * @throws UsageError when a file is missing or damaged, or nothing tells which token ends a text
+ */
+export async function loadTokenizer(dir: string): Promise<Tokenizer> {
+  const file = path.join(dir, 'tokenizer.json');
+  const json = await readJson(file);
+  if (json === undefined)
+    throw new UsageError(`${dir}: no tokenizer.json; give a Hugging Face model or tokenizer directory`);
+  return createTokenizer(json, file, await readSettings(dir));
+}
+
+/** As loadTokenizer, but undefined where there is no tokenizer.json: rows of ids need none. */
+export async function tokenizerIfPresent(dir: string): Promise<Tokenizer | undefined> {
+  return (await readJson(path.join(dir, 'tokenizer.json'))) === undefined ? undefined : loadTokenizer(dir);
+}
+
+/** The files beside tokenizer.json that name special tokens, missing ones as {}. */
+interface Settings {
+  tokenizerConfig: Json;
+  specialTokens: Json;
+  /** generation_config.json, config.json: special tokens by id. */
+  idFiles: Json[];
+}
+
+async function readSettings(dir: string): Promise<Settings> {
+  const [tokenizerConfig, specialTokens, generation, config] = await Promise.all(
+    ['tokenizer_config.json', 'special_tokens_map.json', 'generation_config.json', 'config.json'].map(
+      async (name) => (await readJson(path.join(dir, name))) ?? {},
+    ),
+  );
+  return {
+    tokenizerConfig: tokenizerConfig!,
+    specialTokens: specialTokens!,
+    idFiles: [generation!, config!],
+  };
+}
+
+/** The tokenizer that a parsed tokenizer.json describes; `where` names it in messages. */
+export function createTokenizer(json: Json, where: string, settings: Settings): Tokenizer {
+  const tokenById = readVocabulary(json, where);
+  const idByToken = new Map(tokenById.map(([id, token]) => [token, id]));
+  const known = new Set(tokenById.map(([id]) => id));
+  const { tokenizerConfig, specialTokens, idFiles } = settings;
+  let hub: HubTokenizer;
+  try {
+    hub = new HubTokenizer(json, { clean_up_tokenization_spaces: false, ...tokenizerConfig });
+  } catch (error) {
+    throw new UsageError(`${where}: not a tokenizer that can be read (${firstLine(error)})`);
+  }
+
+  const special = (name: 'eos' | 'bos' | 'pad'): number | undefined => {
+    for (const source of [tokenizerConfig, specialTokens]) {
+      const token = source[`${name}_token`];
+      const content =
+        typeof token === 'string' ? token : (token as { content?: unknown } | null | undefined)?.content;
+      if (typeof content === 'string' && idByToken.has(content)) return idByToken.get(content);
+    }
+    for (const source of idFiles) {
+      // generation_config.json may list several; the first is the tokenizer's own.
+      const id = [source[`${name}_token_id`]].flat()[0];
+      if (typeof id === 'number' && known.has(id)) return id;
+    }
+    return undefined;
+  };
+  const endName = endNames.find((name) => idByToken.has(name));
+  const eosId = special('eos') ?? (endName === undefined ? undefined : idByToken.get(endName));
+  if (eosId === undefined)
+    throw new UsageError(
+      `${where}: cannot tell which token ends a text; put "eos_token" into tokenizer_config.json beside it`,
+    );
+  const bosId = special('bos');
+
+  return {
+    vocabSize: tokenById.at(-1)![0] + 1,
+    eosId,
+    ...(bosId !== undefined && { bosId }),
+    padId: special('pad') ?? eosId,
+    encode(text) {
+      const ids: (number | undefined)[] = hub.encode(text).ids;
+      if (ids.some((id) => id === undefined))
+        throw new UsageError(
+          `${where}: has no token for a part of ${JSON.stringify(text.slice(0, 40))} and no unknown token`,
+        );
+      return ids as number[];
+    },
+    decode(ids, { skipSpecial = false } = {}) {
+      const list = Array.from(ids).filter((id) => known.has(id));
+      return list.length === 0 ? '' : hub.decode(list, { skip_special_tokens: skipSpecial });
+    },
+    fingerprint: createHash('sha256').update(JSON.stringify(tokenById)).digest('hex'),
+  };
+}
+
+/** All (id, token) pairs of a tokenizer.json by id, added tokens over model tokens, every one checked. */
+function readVocabulary(json: Json, where: string): [number, string][] {
+  const bad = (what: string) => new UsageError(`${where}: ${what}; is this a Hugging Face tokenizer.json?`);
+  const model = json.model as Json | null | undefined;
+  const vocab = typeof model === 'object' ? model?.vocab : undefined;
+  if (typeof vocab !== 'object' || vocab === null) throw bad('no "model.vocab"');
+  // BPE and WordPiece map token to id; Unigram lists [token, score].
+  const pairs: [unknown, unknown][] = Array.isArray(vocab)
+    ? vocab.map((entry, id) => [id, Array.isArray(entry) ? entry[0] : undefined])
+    : Object.entries(vocab).map(([token, id]) => [id, token]);
+  const added: unknown = json.added_tokens ?? [];
+  if (!Array.isArray(added)) throw bad('"added_tokens" is not a list');
+  for (const token of added as (Json | null)[]) pairs.push([token?.id, token?.content]);
+  const tokens = new Map<number, string>();
+  for (const [id, token] of pairs) {
+    if (
+      typeof token !== 'string' ||
+      typeof id !== 'number' ||
+      !Number.isInteger(id) ||
+      id < 0 ||
+      id >= maxVocabulary
+    )
+      throw bad(
+        `token ${JSON.stringify(token)} has id ${JSON.stringify(id)}, expected a whole number from 0 to ${maxVocabulary - 1}`,
+      );
+    tokens.set(id, token);
+  }
+  if (tokens.size === 0) throw bad('the vocabulary is empty');
+  return [...tokens].sort(([a], [b]) => a - b);
+}
+
+/** A JSON object from a file, undefined when the file does not exist. */
+async function readJson(file: string): Promise<Json | undefined> {
+  let text: string;
+  try {
+    text = await readFile(file, 'utf8');
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException;
+    if (code === 'ENOENT' || code === 'ENOTDIR') return undefined;
+    throw new UsageError(`${file} cannot be read: ${firstLine(error)}`);
+  }
+  let value: unknown;
+  try {
+    value = JSON.parse(text);
+  } catch (error) {
+    throw new UsageError(`${file}: not JSON (${firstLine(error)})`);
+  }
+  if (typeof value !== 'object' || value === null || Array.isArray(value))
+    throw new UsageError(`${file}: expected a JSON object`);
+  return value as Json;
+}
+
+function firstLine(error: unknown): string {
+  return (error instanceof Error ? error.message : String(error)).split('\n')[0]!;
+}

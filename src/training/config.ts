@@ -1,0 +1,109 @@
+import { z } from 'zod';
+import { objectiveOverrides, presetNames } from '../objectives/presets.js';
+import { templateNames } from '../text/template.js';
+import { backendNames } from '../tensor/backend.js';
+
+/** The training methods: one loop, one entry each (src/training/methods.ts). */
+export const methodNames = ['minillm', 'sft', 'kd', 'seqkd', 'babyllama'] as const;
+
+const count = z.number().int().min(1);
+const path = z.string().min(1);
+
+const model = z.union([
+  path,
+  z.strictObject({
+    family: z.enum(['llama', 'gpt2']).default('llama'),
+    hidden_size: count,
+    layers: count,
+    heads: count,
+    kv_heads: count.optional().describe('LLaMA only; default: heads'),
+    intermediate_size: count.optional().describe('default: 8/3 of hidden_size (LLaMA), 4 times (GPT-2)'),
+    max_positions: count.default(512),
+    tied_head: z.boolean().default(true),
+    tokenizer: path.describe('directory with tokenizer.json'),
+  }),
+]);
+
+const wordnet = z.strictObject({
+  train_rows: count.default(30_000),
+  valid_rows: count.default(1_000),
+  test_rows: count.default(500),
+  seed: z.number().int().default(1),
+});
+
+export const trainConfigSchema = z.strictObject({
+  method: z.enum(methodNames).describe('what is minimised'),
+  seed: z.number().int().default(1).describe('every random number of the run follows from it'),
+  backend: z.enum(backendNames).optional().describe('default: the fastest that loads'),
+  threads: count.optional().describe('threads for tensor operations; part of what makes a run repeatable'),
+  student: model.describe('Hugging Face directory to start from, or the shape of a new model'),
+  teacher: z.union([path, z.array(path).min(1)]).optional().describe('Hugging Face directory; babyllama takes several'),
+  data: z.strictObject({
+    wordnet: wordnet.optional().describe('build the embedded WordNet instruction set instead of reading files'),
+    train: path.optional().describe('JSONL or JSON with instruction, input, output'),
+    valid: path.optional(),
+    corpus: path.optional().describe('plain text for the pretraining loss'),
+    template: z.enum(templateNames).default('alpaca').describe('how instruction and input become a prompt'),
+    max_prompt_tokens: count.default(256).describe('longer prompts are dropped'),
+    max_tokens: count.default(512).describe('longer prompt + response pairs are dropped'),
+  }),
+  train: z.strictObject({
+    steps: z.number().int().min(0).describe('optimizer steps'),
+    batch_size: count.default(32).describe('responses in an optimizer step, over all micro-batches'),
+    micro_batch_size: count.optional().describe('responses in one forward and backward pass; results do not depend on it'),
+    prompt_weight: z.number().min(0).default(0).describe('sft: weight of the loss on prompt tokens beside the response'),
+    lr: z.number().positive(),
+    schedule: z.enum(['constant', 'cosine', 'linear']).default('cosine'),
+    min_lr_ratio: z.number().min(0).max(1).default(0.1).describe('where cosine and linear end, as a share of lr'),
+    warmup: z.number().int().min(0).default(0).describe('steps of linear warm-up'),
+    weight_decay: z.number().min(0).default(0.01),
+    betas: z.tuple([z.number().min(0).lt(1), z.number().min(0).lt(1)]).default([0.9, 0.95]),
+    eps: z.number().positive().default(1e-8),
+    clip: z.number().min(0).default(1).describe('global gradient norm; 0 = off'),
+  }),
+  objective: objectiveOverrides
+    .extend({ preset: z.enum(presetNames).default('minillm') })
+    .prefault({})
+    .describe('minillm: a preset and any switch on its own'),
+  rollout: z
+    .strictObject({
+      rollouts: count.default(64).describe('responses collected in a round'),
+      samples: count.default(1).describe('responses to each prompt (K)'),
+      inner_epochs: count.default(2).describe('passes over the rollouts of a round'),
+      max_new_tokens: count.default(256),
+      top_k: z.number().int().min(0).default(0),
+      top_p: z.number().gt(0).max(1).default(1),
+      batch_size: count.default(64).describe('responses decoded together; results do not depend on it'),
+    })
+    .prefault({}),
+  kd: z
+    .strictObject({
+      ratio: z.number().min(0).max(1).default(0.5).describe('kd, seqkd: share of the teacher term'),
+      alpha: z.number().min(0).max(1).default(0.5).describe('babyllama: share of the cross-entropy'),
+      temperature: z.number().positive().default(2).describe('babyllama: T of the softened distributions'),
+      reduction: z.enum(['batchmean', 'token']).default('token').describe('babyllama: how the teacher term is averaged'),
+    })
+    .prefault({}),
+  pretrain: z
+    .strictObject({
+      length: count.default(64).describe('tokens in a piece of plain text'),
+      batch_size: count.optional().describe('pieces in an optimizer step; default: train.batch_size'),
+    })
+    .prefault({}),
+  eval: z
+    .strictObject({
+      every: z.number().int().min(0).default(100).describe('steps between validations; 0 = only at the end'),
+      prompts: count.default(200).describe('validation prompts used'),
+      select: z.enum(['loss', 'rouge_l']).optional().describe('what best/ is chosen by; default: loss for sft, else rouge_l'),
+      max_new_tokens: count.optional().describe('default: rollout.max_new_tokens'),
+    })
+    .prefault({}),
+  checkpoint: z
+    .strictObject({
+      every: z.number().int().min(0).default(100).describe('steps between checkpoints; 0 = none before the end'),
+      keep: count.default(2).describe('how many checkpoints are kept'),
+    })
+    .prefault({}),
+});
+
+export type TrainConfig = z.output<typeof trainConfigSchema>;

@@ -1,0 +1,129 @@
+import * as tf from '@tensorflow/tfjs-core';
+import { RunError } from '../errors.js';
+import { addGradients } from '../optim/accumulate.js';
+import { adamw, type Optimizer } from '../optim/adamw.js';
+import { schedules } from '../optim/schedules.js';
+import { disposeParams, type Params, valueAndGrads } from '../tensor/params.js';
+import type { TrainConfig } from './config.js';
+import type { Method, MicroBatch, StepPlan, TrainingContext } from './method.js';
+import type { TrainingState } from './state.js';
+
+/** What one optimizer step leaves behind. */
+export interface StepRecord {
+  step: number;
+  round: number;
+  metrics: Record<string, number>;
+  tokens: number;
+}
+
+/** What the run does around the steps; the loop itself touches no file. */
+export interface TrainingHooks {
+  onStep(record: StepRecord): void;
+  /** Validates; returns the value that is selected by (lower is better for a loss, higher for Rouge-L) or undefined. */
+  evaluate(state: TrainingState): Promise<void>;
+  checkpoint(state: TrainingState): Promise<void>;
+  /** True once the person asked to stop (Ctrl-C). */
+  stopping(): boolean;
+}
+
+/**
+ * The one training loop. Methods differ in `collect` and `step` only; batches, accumulation, clipping, AdamW, the
+ * schedule, validation, checkpoints and stopping are the same for all of them, so that a comparison means something.
+ *
+ * @throws RunError when a loss or gradient is not finite (the parameters of the step before are kept) or on Ctrl-C
+ */
+export async function trainingLoop(
+  context: TrainingContext,
+  method: Method,
+  state: TrainingState,
+  hooks: TrainingHooks,
+): Promise<void> {
+  const { config } = context;
+  const optimizer = optimizerOf(config);
+  const { steps } = config.train;
+  await method.prepare?.(context);
+  if (state.step === 0) await hooks.evaluate(state);
+  while (state.step < steps) {
+    const started = method.collect && roundIsOver(state, method.stepsPerRound!(context));
+    const collected = started ? await beginRound(context, method, state) : {};
+    const plan = method.step(context, state);
+    const measured = update(optimizer, plan, state, context);
+    state.step++;
+    state.stepInRound++;
+    hooks.onStep({ step: state.step, round: state.round, metrics: { ...collected, ...plan.metrics, ...measured }, tokens: plan.tokens });
+    const last = state.step === steps;
+    if (last || isDue(state.step, config.eval.every)) await hooks.evaluate(state);
+    if (last || isDue(state.step, config.checkpoint.every)) await hooks.checkpoint(state);
+    else if (hooks.stopping()) await hooks.checkpoint(state);
+    if (!last && hooks.stopping()) throw new RunError(`stopped at step ${state.step} of ${steps}, saved; go on with --resume`, 130);
+    // Lets Ctrl-C and timers through: native tensor work never yields by itself.
+    await new Promise((resolve) => setImmediate(resolve));
+  }
+}
+
+function isDue(step: number, every: number): boolean {
+  return every > 0 && step % every === 0;
+}
+
+function roundIsOver(state: TrainingState, stepsPerRound: number): boolean {
+  return state.round === 0 || state.stepInRound >= stepsPerRound;
+}
+
+async function beginRound(context: TrainingContext, method: Method, state: TrainingState): Promise<Record<string, number>> {
+  state.round++;
+  state.stepInRound = 0;
+  return method.collect!(context, state);
+}
+
+export function optimizerOf(config: TrainConfig): Optimizer {
+  const { lr, schedule, min_lr_ratio, warmup, steps, weight_decay, betas, eps, clip } = config.train;
+  return adamw({
+    learningRate: schedules[schedule]({ peak: lr, warmup, steps, floor: lr * min_lr_ratio }),
+    beta1: betas[0],
+    beta2: betas[1],
+    eps,
+    weightDecay: weight_decay,
+    clip,
+  });
+}
+
+/** One optimizer step: the micro-batches' gradients added up, clipped, through AdamW, into the parameters. */
+function update(optimizer: Optimizer, plan: StepPlan, state: TrainingState, context: TrainingContext): Record<string, number> {
+  let grads: Params | undefined;
+  const sums: Record<string, number> = {};
+  for (const micro of plan.micro) {
+    const result = lossAndGrads(micro, state.params);
+    for (const [name, value] of Object.entries(result.values)) sums[name] = (sums[name] ?? 0) + value;
+    grads = grads ? addGradients(grads, result.grads) : result.grads;
+  }
+  if (!grads) throw new RunError(`step ${state.step + 1} has an empty batch`);
+  const gradNorm = optimizer.globalNorm(grads);
+  const bad = Object.entries({ ...sums, grad_norm: gradNorm }).find(([, value]) => !Number.isFinite(value));
+  if (bad) {
+    disposeParams(grads);
+    throw new RunError(
+      `${bad[0]} is ${bad[1]} at step ${state.step + 1}; the last checkpoint is intact. ` +
+        `Try a smaller train.lr, more train.warmup, or train.clip: 1`,
+    );
+  }
+  const next = optimizer.step(grads, state.optimizer, state.params);
+  disposeParams(grads);
+  state.params = next.params;
+  state.optimizer = next.state;
+  context.student.params = next.params;
+  return { ...sums, grad_norm: gradNorm, lr: next.learningRate };
+}
+
+function lossAndGrads(micro: MicroBatch, params: Params): { values: Record<string, number>; grads: Params } {
+  const constants = micro.constants();
+  const kept: Record<string, tf.Scalar> = {};
+  const { value, grads } = valueAndGrads((p) => {
+    const { loss, parts } = micro.loss(p, constants);
+    for (const [name, part] of Object.entries(parts)) kept[name] = tf.keep(part.clone());
+    return loss;
+  }, params);
+  const values: Record<string, number> = { loss: value.dataSync()[0]! };
+  for (const [name, part] of Object.entries(kept)) values[name] = part.dataSync()[0]!;
+  tf.dispose([value, ...Object.values(kept), ...constants]);
+  return { values, grads };
+}

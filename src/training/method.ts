@@ -1,0 +1,57 @@
+import type * as tf from '@tensorflow/tfjs-core';
+import type { Example } from '../data/examples.js';
+import type { Model } from '../models/model.js';
+import type { Params } from '../tensor/params.js';
+import type { TrainConfig } from './config.js';
+import type { TrainingState } from './state.js';
+
+/** What a method works with; nothing in it changes during training but the parameters of the student. */
+export interface TrainingContext {
+  config: TrainConfig;
+  /** `student.params` is the state's parameter record. */
+  student: Model;
+  teachers: Model[];
+  train: Example[];
+  /** Plain text cut into equal pieces of token ids; empty when there is none. */
+  corpus: Int32Array[];
+  eosIds: readonly number[];
+  /** A place for what is computed once and must survive a resume (`seqkd`'s pseudo-responses). */
+  scratch: Scratch;
+  log: (line: string) => void;
+}
+
+export interface Scratch {
+  read(name: string): Promise<string | undefined>;
+  write(name: string, text: string): Promise<void>;
+}
+
+/**
+ * One micro-batch of an optimizer step. Its loss is divided by the whole batch's denominators, so losses and
+ * gradients of the micro-batches add up to the batch's, however it is cut.
+ */
+export interface MicroBatch {
+  /** What the loss needs and does not differentiate (targets, teacher logits, ...): made outside the tape, disposed by the loop. */
+  constants(): tf.Tensor[];
+  loss(params: Params, constants: tf.Tensor[]): { loss: tf.Scalar; parts: Record<string, tf.Scalar> };
+}
+
+export interface StepPlan {
+  micro: MicroBatch[];
+  /** What is known before the backward pass (rewards, lengths, weights, ...), logged with the step. */
+  metrics: Record<string, number>;
+  /** Tokens that the loss of this step looks at, for the rate. */
+  tokens: number;
+}
+
+/** A training method is a value: what it does before a run, before a round, and the loss of a step. */
+export interface Method {
+  /** Once before the first step, and again after a resume. */
+  prepare?(context: TrainingContext): Promise<void>;
+  /** Fills `state.rollouts` for a new round. A method without it has no rounds. */
+  collect?(context: TrainingContext, state: TrainingState): Promise<Record<string, number>>;
+  /** Optimizer steps that one round feeds. */
+  stepsPerRound?(context: TrainingContext): number;
+  step(context: TrainingContext, state: TrainingState): StepPlan;
+  /** Frees what `prepare` and `collect` keep on the device. */
+  dispose?(): void;
+}

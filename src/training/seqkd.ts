@@ -1,0 +1,55 @@
+import { UsageError } from '../errors.js';
+import { rollout } from '../rollout/engine.js';
+import { plainSampling } from '../rollout/sampling.js';
+import type { Sequence } from '../models/packed.js';
+import { kd } from './kd.js';
+import type { Method, TrainingContext } from './method.js';
+
+const FILE = 'pseudo-responses.jsonl';
+
+/**
+ * Sequence-level distillation (Kim & Rush, arXiv 1606.07947): the teacher answers every training prompt once
+ * (temperature 1, no truncation) and the student learns from those answers as in `kd`, the teacher term included,
+ * which is what LMOps runs under this name. The answers are sampled once, kept in the run directory, and read back
+ * on resume.
+ */
+export function seqkd(): Method {
+  let pseudo: Sequence[] = [];
+  return {
+    ...kd(() => pseudo),
+    async prepare(context) {
+      const saved = await context.scratch.read(FILE);
+      const responses = saved === undefined ? await sampleTeacher(context) : parse(saved, context);
+      pseudo = context.train.map((example, i) => ({ promptIds: example.promptIds, responseIds: responses[i]! }));
+    },
+  };
+}
+
+async function sampleTeacher(context: TrainingContext): Promise<number[][]> {
+  const { config, train, teachers, eosIds, log } = context;
+  log(`seqkd: the teacher answers ${train.length} training prompts`);
+  const responses = rollout(
+    teachers[0]!,
+    train.map((example, index) => ({ index, ids: example.promptIds })),
+    {
+      ...plainSampling,
+      samples: 1,
+      maxNewTokens: config.rollout.max_new_tokens,
+      eosIds,
+      seed: config.seed,
+      round: 0,
+      batchSize: config.rollout.batch_size,
+      policyVersion: 0,
+    },
+  ).map((t) => Array.from(t.responseIds));
+  await context.scratch.write(FILE, responses.map((ids) => `${JSON.stringify(ids)}\n`).join(''));
+  return responses;
+}
+
+function parse(text: string, context: TrainingContext): number[][] {
+  const rows = text.split('\n').filter((line) => line !== '').map((line) => JSON.parse(line) as number[]);
+  if (rows.length !== context.train.length) {
+    throw new UsageError(`${FILE}: ${rows.length} responses for ${context.train.length} prompts; delete it and they are sampled again`);
+  }
+  return rows;
+}

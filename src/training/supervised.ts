@@ -1,0 +1,82 @@
+import * as tf from '@tensorflow/tfjs-core';
+import { chunks, cutVocabulary, packSequences, responseLogits, type Sequence } from '../models/packed.js';
+import { type BatchTotals, batchTotals } from '../objectives/aggregate.js';
+import type { Method, MicroBatch, StepPlan, TrainingContext } from './method.js';
+import { batchIndices } from './order.js';
+import type { TrainingState } from './state.js';
+
+/**
+ * The loss of a micro-batch from its logits [N, V] at the response positions, divided by the totals of the whole
+ * optimizer batch, and the parts of it worth logging.
+ */
+export type ResponseLoss = (
+  logits: tf.Tensor2D,
+  targets: tf.Tensor1D,
+  teacherLogits: readonly tf.Tensor2D[],
+  totals: BatchTotals,
+) => { loss: tf.Scalar; parts: Record<string, tf.Scalar> };
+
+/**
+ * A method that learns from given responses. They differ only in the loss of a response; which examples make up step s
+ * (a function of the seed and s), the micro-batches and the mean over the whole optimizer batch are the same for
+ * all. (A mean of micro-batch means would weigh a token by the length of its neighbours.)
+ */
+export function supervised(
+  lossOf: (context: TrainingContext) => ResponseLoss,
+  options: { teachers: boolean; examples?: () => readonly Sequence[] },
+): Method {
+  return {
+    step(context, state): StepPlan {
+      const sequences = batchOf(options.examples?.() ?? context.train, context, state);
+      const totals = batchTotals(sequences.map((s) => s.responseIds.length));
+      const lossOfBatch = lossOf(context);
+      const micro = microBatches(sequences, context.config.train.micro_batch_size).map((part): MicroBatch => {
+        const batch = packSequences(part);
+        return {
+          constants: () => [
+            tf.tensor1d(batch.targets, 'int32'),
+            ...(options.teachers ? teacherLogits(context, batch) : []),
+          ],
+          loss(params, [targets, ...teachers]) {
+            const logits = cutVocabulary(responseLogits(params, context.student, batch), sharedVocabulary(context));
+            return lossOfBatch(logits, targets as tf.Tensor1D, teachers as tf.Tensor2D[], totals);
+          },
+        };
+      });
+      return { micro, metrics: { response_length: totals.tokens / totals.sequences }, tokens: allTokens(sequences) };
+    },
+  };
+}
+
+/** The examples of this optimizer step. */
+export function batchOf<T>(all: readonly T[], { config }: TrainingContext, state: TrainingState): T[] {
+  return batchIndices(config.seed, 'train', state.step, all.length, config.train.batch_size).map((i) => all[i]!);
+}
+
+/**
+ * A batch cut into pieces of at most `size` sequences of similar length, which keeps the padding low. The pieces'
+ * losses add up, so the cut changes nothing but rounding.
+ */
+export function microBatches<T extends Sequence>(sequences: readonly T[], size = 16): T[][] {
+  const lengthOf = (s: T): number => s.promptIds.length + s.responseIds.length;
+  return chunks([...sequences].sort((a, b) => lengthOf(a) - lengthOf(b)), size);
+}
+
+/** Logits [N, V] of every teacher at the response positions, cut to the vocabulary all models share. */
+export function teacherLogits(context: TrainingContext, batch: Parameters<typeof responseLogits>[2]): tf.Tensor2D[] {
+  return context.teachers.map((teacher) =>
+    tf.tidy(() => cutVocabulary(responseLogits(teacher.params, teacher, batch), sharedVocabulary(context))),
+  );
+}
+
+export function sharedVocabulary({ student, teachers }: TrainingContext): number {
+  return Math.min(student.config.vocabSize, ...teachers.map((t) => t.config.vocabSize));
+}
+
+export function responseTokens(sequences: readonly Sequence[]): number {
+  return sequences.reduce((sum, s) => sum + s.responseIds.length, 0);
+}
+
+export function allTokens(sequences: readonly Sequence[]): number {
+  return sequences.reduce((sum, s) => sum + s.promptIds.length + s.responseIds.length, 0);
+}

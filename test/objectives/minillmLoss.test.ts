@@ -1,0 +1,132 @@
+import * as tf from '@tensorflow/tfjs-core';
+import { beforeAll, describe, expect, it } from 'vitest';
+import { type MinillmLossInputs, minillmLoss } from '../../src/objectives/minillmLoss.js';
+import { normal, stream } from '../../src/random/streams.js';
+import { initBackend } from '../../src/tensor/backend.js';
+
+beforeAll(async () => {
+  await initBackend({ backend: 'cpu' });
+});
+
+const V = 4;
+const N = 6;
+const rng = stream(5, 'minillmLoss');
+const numbers = (n: number, scale = 1) => Array.from({ length: n }, () => Math.fround(scale * normal(rng)));
+const student = numbers(N * V);
+const teacher = numbers(N * V);
+const ids = [0, 3, 1, 2, 2, 0];
+const oldLogprobs = ids.map((id, n) =>
+  Math.fround(logSoftmax(student.slice(n * V, n * V + V), 2)[id]! + 0.3 * (n - 2.5)),
+);
+const advantages = numbers(N);
+const pgWeights = numbers(N, 0.2).map((x) => Math.fround(Math.exp(x)));
+const klWeights = numbers(N, 0.2).map((x) => Math.fround(Math.exp(x)));
+const config = { cliprange: 0.2, single_step: true, temperature: 2, length_norm: 'remaining' } as const;
+const totals = { tokens: 10, sequences: 4 };
+
+function logSoftmax(z: number[], temperature: number): number[] {
+  const scaled = z.map((x) => x / temperature);
+  const lse = Math.log(scaled.reduce((sum, x) => sum + Math.exp(x), 0));
+  return scaled.map((x) => x - lse);
+}
+
+/** The definition in float64, one token at a time. */
+function naive(
+  z: number[],
+  c: { cliprange: number; single_step: boolean; temperature: number },
+  divisor: number,
+) {
+  let pg = 0;
+  let reg = 0;
+  let clipped = 0;
+  for (let n = 0; n < N; n++) {
+    const logq = logSoftmax(z.slice(n * V, n * V + V), c.temperature);
+    const logp = logSoftmax(teacher.slice(n * V, n * V + V), c.temperature);
+    const rho = Math.exp(logq[ids[n]!]! - oldLogprobs[n]!) * pgWeights[n]!;
+    const plain = -advantages[n]! * rho;
+    const cut =
+      c.cliprange === 0 ? plain : -advantages[n]! * Math.min(1 + c.cliprange, Math.max(1 - c.cliprange, rho));
+    pg += Math.max(plain, cut) / divisor;
+    if (cut > plain) clipped++;
+    reg += (klWeights[n]! * logq.reduce((sum, l, v) => sum + Math.exp(l) * (l - logp[v]!), 0)) / divisor;
+  }
+  return { pg, reg, clipped, loss: c.single_step ? pg + reg : pg };
+}
+
+const inputs = (logits: tf.Tensor2D): MinillmLossInputs => ({
+  studentLogits: logits,
+  teacherLogits: tf.tensor2d(teacher, [N, V]),
+  tokenIds: tf.tensor1d(ids, 'int32'),
+  oldLogprobs: Float32Array.from(oldLogprobs),
+  advantages: Float32Array.from(advantages),
+  pgWeights: Float32Array.from(pgWeights),
+  klWeights: Float32Array.from(klWeights),
+});
+
+describe('minillmLoss against a float64 loop and its central differences', () => {
+  const variants = [
+    config,
+    { ...config, cliprange: 0 },
+    { ...config, single_step: false },
+    { ...config, temperature: 1 },
+    { ...config, length_norm: 'total' as const },
+  ];
+  it.each(variants)('%j', (c) => {
+    const divisor = c.length_norm === 'total' ? 4 : 10;
+    const before = tf.memory().numTensors;
+    tf.tidy(() => {
+      const logits = tf.tensor2d(student, [N, V]);
+      const { loss, parts, perToken } = minillmLoss(inputs(logits), c, totals);
+      const expected = naive(student, c, divisor);
+      expect(loss.dataSync()[0]).toBeCloseTo(expected.loss, 5);
+      expect(parts.pg_loss.dataSync()[0]).toBeCloseTo(expected.pg, 5);
+      expect(parts.reg_loss.dataSync()[0]).toBeCloseTo(expected.reg, 5); // reported without single_step too
+      expect(tf.sum(perToken.clipped).dataSync()[0]).toBe(expected.clipped);
+      const gradient = tf
+        .grad((x) => minillmLoss(inputs(x as tf.Tensor2D), c, totals).loss)(logits)
+        .dataSync();
+      const h = 1e-5;
+      student.forEach((z, i) => {
+        const at = (value: number) => naive(student.with(i, value), c, divisor).loss;
+        expect(gradient[i], `logit ${i}`).toBeCloseTo((at(z + h) - at(z - h)) / (2 * h), 5);
+      });
+    });
+    expect(tf.memory().numTensors).toBe(before);
+  });
+
+  it('clips some tokens in this test, not all', () => {
+    expect(naive(student, config, 10).clipped).toBeGreaterThan(0);
+    expect(naive(student, config, 10).clipped).toBeLessThan(N);
+  });
+
+  it('micro-batches add up to the whole batch', () => {
+    tf.tidy(() => {
+      const all = minillmLoss(inputs(tf.tensor2d(student, [N, V])), config, totals).loss.dataSync()[0]!;
+      const part = (from: number, to: number) => {
+        const whole = inputs(tf.tensor2d(student, [N, V]));
+        const rows = (x: Float32Array) => x.slice(from, to);
+        return minillmLoss(
+          {
+            studentLogits: tf.slice(whole.studentLogits, [from, 0], [to - from, V]),
+            teacherLogits: tf.slice(whole.teacherLogits, [from, 0], [to - from, V]),
+            tokenIds: tf.slice(whole.tokenIds, [from], [to - from]),
+            oldLogprobs: rows(whole.oldLogprobs),
+            advantages: rows(whole.advantages),
+            pgWeights: rows(whole.pgWeights),
+            klWeights: rows(whole.klWeights),
+          },
+          config,
+          totals,
+        ).loss.dataSync()[0]!;
+      };
+      expect(part(0, 2) + part(2, 3) + part(3, N)).toBeCloseTo(all, 6);
+    });
+  });
+
+  it('names an input of the wrong size', () => {
+    const wrong = { ...inputs(tf.tensor2d(student, [N, V])), advantages: new Float32Array(N - 1) };
+    expect(() => tf.tidy(() => minillmLoss(wrong, config, totals).loss)).toThrow(
+      'minillmLoss: advantages: shape [5] found, [6] expected',
+    );
+  });
+});

@@ -1,0 +1,79 @@
+import * as tf from '@tensorflow/tfjs-core';
+import { expect, it } from 'vitest';
+import { advantages } from '../../src/objectives/advantages.js';
+import { minillmLoss } from '../../src/objectives/minillmLoss.js';
+import { type ObjectiveConfig, presets } from '../../src/objectives/presets.js';
+import { flatten, mapTokens } from '../../src/objectives/ragged.js';
+import { enumerate, population } from '../../src/oracle/enumeration.js';
+import { estimatorMoments } from '../../src/oracle/estimator.js';
+import { lengthNormalisedKlExact, reverseKlExact } from '../../src/oracle/exact.js';
+import { randomWorld } from './worlds.js';
+
+/**
+ * The loss that training differentiates, summed over every sequence of a world: its gradient in the student's logits,
+ * through the tape of the active backend, is the oracle's expectation, and the exact gradient where that is claimed.
+ */
+export function lossSuite(): void {
+  const world = randomWorld(3, 4, 1);
+  const enumeration = enumerate(world);
+  const { sequences } = enumeration;
+  const plain: ObjectiveConfig = { ...presets.paper, cliprange: 0, length_norm: 'off', importance: 'prefix' };
+  const exact = reverseKlExact(world).gradient;
+  const perToken = lengthNormalisedKlExact(enumeration).gradient;
+
+  it.each<[string, Partial<ObjectiveConfig>, Float64Array | undefined]>([
+    ['single step, sampled', {}, exact],
+    ['single step, rao-blackwell, position', { returns: 'rao-blackwell', baseline: 'position' }, exact],
+    ['R_t alone', { single_step: false, include_r_t: true, baseline: 'batch' }, exact],
+    ['without mixing', { alpha: 0, importance: 'none', returns: 'rao-blackwell' }, exact],
+    ['total, rao-blackwell', { length_norm: 'total', returns: 'rao-blackwell' }, perToken],
+    ['preset paper, clipped at the first update', presets.paper, undefined],
+    ['preset lmops, clipped at the first update', presets.lmops, undefined],
+    ['preset minillm', presets.minillm, undefined],
+  ])('%s', (_, overrides, claimed) => {
+    const config = { ...plain, ...overrides };
+    const batch = population(enumeration, config.alpha);
+    const signals = advantages(batch, config);
+    // p̃(y) goes into the advantages and the KL weights: ρ and its clip stay as they are.
+    const weighted = (x: Float64Array[]) =>
+      flatten(mapTokens(x, (value, _t, row) => value * batch.probabilities[row]!));
+    const rows = sequences.flatMap(({ states }) => [...states]);
+    const logits = world.states.flatMap(({ logq }) => [...logq]);
+    const teacher = rows.flatMap((s) => [...world.states[s]!.logp]);
+    const before = tf.memory().numTensors;
+    const gradient = tf.tidy(() => {
+      const table = tf.tensor2d(logits, [world.states.length, world.vocab]);
+      // A lookup that every backend differentiates: one-hot times table.
+      const lookup = tf.cast(
+        tf.oneHot(tf.tensor1d(rows, 'int32'), world.states.length),
+        'float32',
+      ) as tf.Tensor2D;
+      const loss = (x: tf.Tensor): tf.Scalar =>
+        minillmLoss(
+          {
+            studentLogits: tf.matMul(lookup, x as tf.Tensor2D),
+            teacherLogits: tf.tensor2d(teacher, [rows.length, world.vocab]),
+            tokenIds: tf.tensor1d(
+              sequences.flatMap(({ tokens }) => [...tokens]),
+              'int32',
+            ),
+            oldLogprobs: flatten(batch.studentLogprobs),
+            advantages: weighted(signals.advantages),
+            pgWeights: flatten(signals.pgWeights),
+            klWeights: weighted(signals.klWeights),
+          },
+          config,
+          { tokens: 1, sequences: 1 },
+        ).loss;
+      return tf.grad(loss)(table);
+    });
+    const found = gradient.dataSync();
+    gradient.dispose();
+    expect(tf.memory().numTensors).toBe(before);
+    const { expectation } = estimatorMoments(enumeration, config);
+    expectation.forEach((x, i) => {
+      expect(Math.abs(found[i]! - x), `logit ${i}: ${found[i]}, oracle ${x}`).toBeLessThan(1e-5);
+      if (claimed) expect(Math.abs(found[i]! - claimed[i]!), `logit ${i}, exact`).toBeLessThan(1e-5);
+    });
+  });
+}

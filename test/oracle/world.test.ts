@@ -1,0 +1,151 @@
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterEach, describe, expect, it, vi } from 'vitest';
+import { oracleCommand } from '../../src/cli/commands/oracle.js';
+import { UsageError } from '../../src/errors.js';
+import { runOracle } from '../../src/oracle/oracle.js';
+import { parseWorld } from '../../src/oracle/world.js';
+import { randomWorldJson, type WorldJson } from './worlds.js';
+
+const good = randomWorldJson(3, 3, 9);
+const entry = (i: number, change: object) => ({
+  ...good,
+  student: good.student.with(i, { ...good.student[i]!, ...change }),
+});
+
+describe('a bad world ends with one line', () => {
+  it.each<[string, unknown, string]>([
+    ['null', null, 'w.json: the world: Invalid input: expected object, received null'],
+    ['a list', [], 'w.json: the world: Invalid input: expected object, received array'],
+    ['unknown key', { ...good, gamma: 1 }, 'w.json: the world: Unrecognized key: "gamma"'],
+    [
+      'no vocab',
+      { ...good, vocab: undefined },
+      'w.json: vocab: Invalid input: expected number, received undefined',
+    ],
+    ['vocab 1', { ...good, vocab: 1 }, 'w.json: vocab: Too small: expected number to be >=2'],
+    ['vocab 2.5', { ...good, vocab: 2.5 }, 'w.json: vocab: Invalid input: expected int'],
+    ['horizon 0', { ...good, horizon: 0 }, 'w.json: horizon: Too small: expected number to be >=1'],
+    ['eos 3', { ...good, eos: 3 }, 'w.json: eos: 3 found, expected a token below vocab 3'],
+    ['alpha 1.5', { ...good, alpha: 1.5 }, 'w.json: alpha: Too big: expected number to be <=1'],
+    ['huge', { ...good, vocab: 1e6, horizon: 1e9 }, 'make more than 50000 sequences'],
+    ['long', { ...good, vocab: 2, horizon: 1e9 }, 'make more than 50000 sequences'],
+    [
+      'student text',
+      { ...good, student: 'x' },
+      'w.json: student: Invalid input: expected array, received string',
+    ],
+    [
+      'logit text',
+      entry(1, { logits: [0, 'a', 0] }),
+      'w.json: student[1].logits[1]: Invalid input: expected number',
+    ],
+    ['logit NaN', entry(1, { logits: [0, Number.NaN, 0] }), 'w.json: student[1].logits[1]: Invalid input'],
+    ['logit 1e300', entry(1, { logits: [0, 1e300, 0] }), 'w.json: student[1].logits[1]: Too big'],
+    ['two logits', entry(2, { logits: [0, 1] }), 'w.json: student[2]: 2 logits found, expected vocab 3'],
+    ['EOS in a prefix', entry(1, { prefix: [0] }), 'w.json: student[1]: prefix [0] is no prefix without EOS'],
+    ['token 7', entry(1, { prefix: [7] }), 'w.json: student[1]: prefix [7] is no prefix'],
+    ['too long', entry(1, { prefix: [1, 1, 1] }), 'w.json: student[1]: prefix [1,1,1] is no prefix'],
+    ['endless', entry(1, { prefix: Array(1e5).fill(1) }), '1,1,1,1,1,1,1,1,1,1,1,1,… 100000 tokens'],
+    ['twice', entry(1, { prefix: [] }), 'w.json: student[1]: prefix [] is given twice'],
+    ['one missing', { ...good, teacher: good.teacher.slice(1) }, 'w.json: teacher: no entry for prefix []'],
+  ])('%s', (_, json, message) => {
+    const run = () => parseWorld(json, 'w.json');
+    expect(run).toThrow(UsageError);
+    expect(run).toThrow(message);
+    expect(run).not.toThrow('\n');
+  });
+
+  it('alpha is 0.2 unless given', () => {
+    expect(parseWorld({ ...good, alpha: undefined }, 'w').alpha).toBe(0.2);
+  });
+});
+
+describe('worlds at the edge', () => {
+  it('a student that is its teacher: KL and gradient 0, nothing NaN', () => {
+    const result = runOracle(parseWorld({ ...good, teacher: good.student }, 'w'));
+    expect(result.kl).toBeCloseTo(0, 14);
+    for (const row of result.estimators) {
+      expect(row.relative_bias).toBeLessThan(1e-12);
+      expect(row.variance).toBeCloseTo(0, 12);
+      expect(row.cosine).toBe(1);
+    }
+  });
+  it('extreme logits stay finite', () => {
+    const wide = (entries: WorldJson['student'], sign: number) =>
+      entries.map(({ prefix, logits }) => ({ prefix, logits: logits.map((z) => sign * 2000 * z) }));
+    const result = runOracle(
+      parseWorld({ ...good, student: wide(good.student, 1), teacher: wide(good.teacher, -1) }, 'w'),
+    );
+    expect(result.kl).toBeGreaterThan(100);
+    for (const row of result.estimators)
+      expect(Number.isFinite(row.variance), JSON.stringify(row)).toBe(true);
+  });
+  it('alpha 0 lists the student alone once', () => {
+    const result = runOracle(parseWorld({ ...good, alpha: 0 }, 'w'));
+    expect(new Set(result.estimators.map((row) => row.alpha))).toEqual(new Set([0]));
+    expect(result.estimators).toHaveLength(3 * 2 * 2 * 7);
+  });
+  it('horizon 1: one step, R_{t+1} is 0 and the single-step term has no variance', () => {
+    const one = { ...good, horizon: 1, student: good.student.slice(0, 1), teacher: good.teacher.slice(0, 1) };
+    const result = runOracle(parseWorld(one, 'w'));
+    expect(result.sequences).toBe(3);
+    const plain = result.estimators.find(
+      (row) => row.single_step && row.baseline === 'none' && row.alpha === 0,
+    )!;
+    expect(plain.variance).toBeCloseTo(0, 15);
+    expect(plain.relative_bias).toBeLessThan(1e-14);
+  });
+});
+
+describe('minillm oracle', () => {
+  afterEach(() => {
+    vi.restoreAllMocks();
+  });
+  const run = async (...args: string[]) => {
+    const out: string[] = [];
+    vi.spyOn(process.stdout, 'write').mockImplementation((text) => out.push(String(text)) > 0);
+    await oracleCommand().parseAsync([...args, '--quiet'], { from: 'user' });
+    return out.join('');
+  };
+  const withFile = async <T>(content: string, use: (file: string) => Promise<T>): Promise<T> => {
+    const dir = await mkdtemp(join(tmpdir(), 'oracle-'));
+    try {
+      await writeFile(join(dir, 'world.json'), content);
+      return await use(join(dir, 'world.json'));
+    } finally {
+      await rm(dir, { recursive: true });
+    }
+  };
+
+  it('--json prints the result and nothing else', async () => {
+    const text = await withFile(JSON.stringify(good), (file) => run(file, '--json'));
+    const printed = JSON.parse(text);
+    expect(printed).toEqual(JSON.parse(JSON.stringify(runOracle(parseWorld(good, 'w')))));
+    expect(printed.sequences).toBe(15);
+    expect(printed.gradient).toHaveLength(7);
+    expect(Object.keys(printed.estimators[0])).toEqual(
+      expect.arrayContaining(
+        'returns baseline importance sampling alpha single_step samples relative_bias cosine variance'.split(
+          ' ',
+        ),
+      ),
+    );
+    expect(text).not.toMatch(/null|NaN/);
+  });
+
+  it('prints a table that fits a terminal', async () => {
+    const text = await withFile(JSON.stringify(good), (file) => run(file));
+    expect(text).toContain('15 sequences');
+    expect(text).toMatch(/single step \+ R_\{t\+1\} rao-blackwell position +prefix +0\.2 +\*0 +1\.0000 /);
+    for (const line of text.split('\n')) expect(line.length).toBeLessThan(110);
+  });
+
+  it('names a missing file and what is no JSON', async () => {
+    await expect(run('/nowhere/world.json')).rejects.toThrow('/nowhere/world.json: cannot be read (ENOENT)');
+    await expect(withFile('method: minillm\n', (file) => run(file))).rejects.toThrow(
+      'world.json: not JSON (',
+    );
+  });
+});

@@ -1,0 +1,10 @@
+import { beforeAll, describe } from 'vitest';
+import { initBackend } from '../../src/tensor/backend.js';
+import { opsSuite } from './ops.suite.js';
+
+describe('operations on cpu', () => {
+  beforeAll(async () => {
+    await initBackend({ backend: 'cpu' });
+  });
+  opsSuite();
+});

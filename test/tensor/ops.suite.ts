@@ -1,0 +1,381 @@
+import * as tf from '@tensorflow/tfjs-core';
+import { describe, expect, it } from 'vitest';
+import { UsageError } from '../../src/errors.js';
+import * as ops from '../../src/tensor/ops/index.js';
+import { valueAndGrads } from '../../src/tensor/params.js';
+import { checkOp, expectClose, gaussian } from './gradcheck.js';
+import * as reference from './ops.reference.js';
+
+type T1 = tf.Tensor1D;
+type T2 = tf.Tensor2D;
+const ids = (values: number[]) => tf.tensor1d(values, 'int32');
+
+/** The same suite for every backend; `initBackend` must have run. */
+export function opsSuite(): void {
+  describe('linear', () => {
+    it('value and gradients with a bias', () =>
+      checkOp({
+        inputs: { x: gaussian([5, 3], 'x'), w: gaussian([3, 4], 'w'), b: gaussian([4], 'b') },
+        op: (p) => ops.linear(p.x as T2, p.w as T2, p.b as T1),
+        reference: ({ x, w, b }) => reference.linear(x!, w!, b!, 3),
+      }));
+    it('value and gradients without a bias', () =>
+      checkOp({
+        inputs: { x: gaussian([5, 3], 'x'), w: gaussian([3, 4], 'w') },
+        op: (p) => ops.linear(p.x as T2, p.w as T2),
+        reference: ({ x, w }) => reference.matMul(x!, w!, 3),
+      }));
+    it('literal: [1 2] [[1 0 2] [0 1 3]] + [10 20 30] = [11 22 38]', () => {
+      const y = tf.tidy(() =>
+        ops.linear(
+          tf.tensor2d([[1, 2]]),
+          tf.tensor2d([
+            [1, 0, 2],
+            [0, 1, 3],
+          ]),
+          tf.tensor1d([10, 20, 30]),
+        ),
+      );
+      expect(Array.from(y.dataSync())).toEqual([11, 22, 38]);
+      y.dispose();
+    });
+    it('names the argument whose shape does not fit', () => {
+      tf.tidy(() => {
+        const x = tf.zeros<tf.Rank.R2>([2, 3]);
+        expect(() => ops.linear(x, tf.zeros<tf.Rank.R2>([4, 5]))).toThrow(UsageError);
+        expect(() => ops.linear(x, tf.zeros<tf.Rank.R2>([4, 5]))).toThrow(
+          'linear: w: shape [4, 5] found, [3, any] expected',
+        );
+      });
+    });
+  });
+
+  describe('unembed', () => {
+    it('value and gradients', () =>
+      checkOp({
+        inputs: { x: gaussian([5, 3], 'x'), table: gaussian([6, 3], 'table') },
+        op: (p) => ops.unembed(p.x as T2, p.table as T2),
+        reference: ({ x, table }) => reference.matMul(x!, reference.transpose(table!, 3), 3),
+      }));
+  });
+
+  describe('embedding and gatherRows', () => {
+    it('value and gradients, repeated and missing rows', () => {
+      for (const op of [ops.embedding, ops.gatherRows]) {
+        checkOp({
+          inputs: { table: gaussian([5, 3], 'table') },
+          op: (p) => op(p.table as T2, ids([4, 0, 4, 1, 4])),
+          reference: ({ table }) => reference.gatherRows(table!, 3, [4, 0, 4, 1, 4]),
+        });
+      }
+    });
+    it('wants integer indices', () => {
+      tf.tidy(() => {
+        expect(() => ops.embedding(tf.zeros([2, 2]), tf.tensor1d([0, 1]))).toThrow(UsageError);
+      });
+    });
+  });
+
+  describe('layerNorm', () => {
+    it('value and gradients', () =>
+      checkOp({
+        inputs: { x: gaussian([4, 6], 'x', 3), gain: gaussian([6], 'gain'), bias: gaussian([6], 'bias') },
+        op: (p) => ops.layerNorm(p.x as T2, p.gain as T1, p.bias as T1, 1e-5),
+        reference: ({ x, gain, bias }) => reference.layerNorm(x!, gain!, bias!, 1e-5),
+      }));
+    it('literal: the row [1 3] becomes [-1 1], times the gain, plus the bias', () => {
+      const y = tf.tidy(() =>
+        ops.layerNorm(tf.tensor2d([[1, 3]]), tf.tensor1d([2, 5]), tf.tensor1d([10, 20]), 0),
+      );
+      expectClose(y.dataSync(), [8, 25], 1e-6, 'value');
+      y.dispose();
+    });
+  });
+
+  describe('rmsNorm', () => {
+    it('value and gradients', () =>
+      checkOp({
+        inputs: { x: gaussian([4, 6], 'x', 3), gain: gaussian([6], 'gain') },
+        op: (p) => ops.rmsNorm(p.x as T2, p.gain as T1, 1e-5),
+        reference: ({ x, gain }) => reference.rmsNorm(x!, gain!, 1e-5),
+      }));
+    it('literal: the row [3 4 0 0] has root mean square 2.5', () => {
+      const y = tf.tidy(() => ops.rmsNorm(tf.tensor2d([[3, 4, 0, 0]]), tf.tensor1d([1, 10, 1, 1]), 0));
+      expectClose(y.dataSync(), [1.2, 16, 0, 0], 1e-6, 'value');
+      y.dispose();
+    });
+  });
+
+  describe('activations', () => {
+    it('gelu: value and gradient', () =>
+      checkOp({
+        inputs: { x: gaussian([4, 5], 'x', 2) },
+        op: (p) => ops.gelu(p.x as T2),
+        reference: ({ x }) => reference.gelu(x!),
+      }));
+    it('gelu, literal (torch.nn.functional.gelu, approximate="tanh")', () => {
+      const y = tf.tidy(() => ops.gelu(tf.tensor2d([[-1, 0, 1, 100, -100]])));
+      expectClose(y.dataSync(), [-0.158808, 0, 0.841192, 100, 0], 1e-5, 'value');
+      y.dispose();
+    });
+    it('swiglu: value and gradients', () =>
+      checkOp({
+        inputs: { gate: gaussian([4, 5], 'gate', 2), up: gaussian([4, 5], 'up') },
+        op: (p) => ops.swiglu(p.gate as T2, p.up as T2),
+        reference: ({ gate, up }) => reference.swiglu(gate!, up!),
+      }));
+  });
+
+  describe('rotary', () => {
+    const angles = gaussian([3, 2], 'angles').values;
+    const cos = angles.map((a) => Math.fround(Math.cos(a)));
+    const sin = angles.map((a) => Math.fround(Math.sin(a)));
+    it('value and gradient, two heads', () =>
+      checkOp({
+        inputs: { x: gaussian([3, 8], 'x') },
+        op: (p) => ops.rotary(p.x as T2, tf.tensor2d(cos, [3, 2]), tf.tensor2d(sin, [3, 2]), 2),
+        reference: ({ x }) => reference.rotary(x!, cos, sin, 2, 2),
+      }));
+    it('literal: a quarter turn takes (a, b) to (-b, a) within each half-split pair', () => {
+      const y = tf.tidy(() =>
+        ops.rotary(tf.tensor2d([[1, 2, 3, 4]]), tf.tensor2d([[0, 1]]), tf.tensor2d([[1, 0]]), 1),
+      );
+      expectClose(y.dataSync(), [-3, 2, 1, 4], 1e-7, 'value');
+      y.dispose();
+    });
+  });
+
+  describe('causalAttention', () => {
+    for (const [heads, kvHeads] of [
+      [1, 1],
+      [3, 3],
+      [4, 2],
+      [2, 1],
+    ] as const) {
+      it(`value and gradients, ${heads} query heads on ${kvHeads}`, () => {
+        const dims = { batch: 2, length: 3, heads, kvHeads, headDim: 2 };
+        checkOp({
+          inputs: {
+            q: gaussian([6, heads * 2], 'q', 2),
+            k: gaussian([6, kvHeads * 2], 'k', 2),
+            v: gaussian([6, kvHeads * 2], 'v'),
+          },
+          op: (p) => ops.causalAttention(p.q as T2, p.k as T2, p.v as T2, dims),
+          reference: ({ q, k, v }) => reference.causalAttention(q!, k!, v!, dims),
+        });
+      });
+    }
+    it('what comes later has no influence', () => {
+      const dims = { batch: 1, length: 3, heads: 1, kvHeads: 1, headDim: 2 };
+      const first = (last: number) =>
+        tf.tidy(() => {
+          const x = tf.tensor2d([1, 2, 3, 4, last, last], [3, 2]);
+          return ops.causalAttention(x, x, x, dims);
+        });
+      const [a, b] = [first(0), first(1e4)];
+      expect(Array.from(a.dataSync().slice(0, 4))).toEqual(Array.from(b.dataSync().slice(0, 4)));
+      tf.dispose([a, b]);
+    });
+    it('refuses heads that do not share evenly', () => {
+      const dims = { batch: 1, length: 1, heads: 3, kvHeads: 2, headDim: 1 };
+      tf.tidy(() => {
+        const x = tf.zeros<tf.Rank.R2>([1, 3]);
+        expect(() => ops.causalAttention(x, x, x, dims)).toThrow('3 query heads cannot share 2');
+      });
+    });
+  });
+
+  describe('cachedAttention and writeRows', () => {
+    it('equals a reference that sees only the open slots, and grouped heads read their own cache', () => {
+      for (const [heads, kvHeads] of [
+        [2, 2],
+        [4, 2],
+      ] as const) {
+        const dims = { batch: 2, slots: 4, heads, kvHeads, headDim: 2 };
+        const q = gaussian([2, heads * 2], 'q');
+        const keys = gaussian([2 * kvHeads * 4, 2], 'keys');
+        const values = gaussian([2 * kvHeads * 4, 2], 'values');
+        const open = [
+          [true, true, false, false],
+          [true, true, true, false],
+        ];
+        const before = tf.memory().numTensors;
+        const y = tf.tidy(() =>
+          ops.cachedAttention(
+            tf.tensor2d(q.values, [2, heads * 2]),
+            tf.tensor2d(keys.values, [2 * kvHeads * 4, 2]),
+            tf.tensor2d(values.values, [2 * kvHeads * 4, 2]),
+            tf.tensor2d(open.map((row) => row.map((o) => (o ? 0 : -1e9)))),
+            dims,
+          ),
+        );
+        expect(tf.memory().numTensors).toBe(before + 1);
+        expectClose(
+          y.dataSync(),
+          reference.cachedAttention(q.values, keys.values, values.values, open, dims),
+          1e-5,
+          'value',
+        );
+        y.dispose();
+      }
+    });
+    it('writes rows in place; the buffer and its earlier aliases see the write', () => {
+      const before = tf.memory().numTensors;
+      const buffer = tf.zeros<tf.Rank.R2>([4, 2]);
+      const alias = tf.reshape(buffer, [2, 4]);
+      tf.tidy(() => {
+        const first = ops.writeRows(
+          buffer,
+          Int32Array.of(2, 0),
+          tf.tensor2d([
+            [5, 6],
+            [1, 2],
+          ]),
+        );
+        expect(Array.from(first.dataSync())).toEqual([1, 2, 0, 0, 5, 6, 0, 0]);
+        const second = ops.writeRows(buffer, Int32Array.of(3), tf.tensor2d([[7, 8]]));
+        expect(Array.from(second.dataSync())).toEqual([1, 2, 0, 0, 5, 6, 7, 8]);
+      });
+      expect(Array.from(buffer.dataSync())).toEqual([1, 2, 0, 0, 5, 6, 7, 8]);
+      expect(Array.from(alias.dataSync())).toEqual([1, 2, 0, 0, 5, 6, 7, 8]);
+      tf.dispose([buffer, alias]);
+      expect(tf.memory().numTensors).toBe(before);
+    });
+    it('refuses a row outside the buffer and values of another size', () => {
+      tf.tidy(() => {
+        const buffer = tf.zeros<tf.Rank.R2>([4, 2]);
+        expect(() => ops.writeRows(buffer, Int32Array.of(4), tf.zeros([1, 2]))).toThrow('row 4');
+        expect(() => ops.writeRows(buffer, Int32Array.of(-1), tf.zeros([1, 2]))).toThrow('row -1');
+        expect(() => ops.writeRows(buffer, Int32Array.of(0, 1), tf.zeros([1, 2]))).toThrow(UsageError);
+      });
+    });
+  });
+
+  describe('tokenLogprob', () => {
+    it('value and gradient', () =>
+      checkOp({
+        inputs: { logits: gaussian([4, 5], 'logits', 3) },
+        op: (p) => ops.tokenLogprob(p.logits as T2, ids([0, 4, 2, 2])),
+        reference: ({ logits }) => reference.tokenLogprob(logits!, 5, [0, 4, 2, 2]),
+      }));
+    it('literal: logits [0, ln 3] give probabilities 1/4 and 3/4', () => {
+      const y = tf.tidy(() =>
+        ops.tokenLogprob(
+          tf.tensor2d([
+            [0, Math.log(3)],
+            [0, Math.log(3)],
+          ]),
+          ids([0, 1]),
+        ),
+      );
+      expectClose(y.dataSync(), [Math.log(0.25), Math.log(0.75)], 1e-6, 'value');
+      y.dispose();
+    });
+    for (const [what, logits, expected] of extremeRows) {
+      it(`extreme logits: ${what}`, () => {
+        const before = tf.memory().numTensors;
+        const { value, grads } = tf.tidy(() => {
+          const x = tf.tensor2d([logits]);
+          return valueAndGradOf((p) => ops.tokenLogprob(p, ids([0])), x);
+        });
+        const p = reference.softmax(logits);
+        expectClose(value.dataSync(), [expected], 1e-6, 'value');
+        expectClose(
+          grads.dataSync(),
+          p.map((v, i) => (i === 0 ? 1 : 0) - v),
+          1e-6,
+          'gradient',
+        );
+        tf.dispose([value, grads]);
+        expect(tf.memory().numTensors).toBe(before);
+      });
+    }
+  });
+
+  const divergences = {
+    reverseKl: [ops.reverseKl, (s: number[], t: number[]) => reference.kl(s, t, 5)],
+    forwardKl: [ops.forwardKl, (s: number[], t: number[]) => reference.kl(t, s, 5)],
+    crossEntropyToTeacher: [
+      ops.crossEntropyToTeacher,
+      (s: number[], t: number[]) => reference.softCrossEntropy(s, t, 5),
+    ],
+  } as const;
+  for (const [name, [op, slow]] of Object.entries(divergences)) {
+    describe(name, () => {
+      const teacher = gaussian([4, 5], 'teacher', 2);
+      it('value and gradient', () =>
+        checkOp({
+          inputs: { student: gaussian([4, 5], 'student', 2) },
+          op: (p) => op(p.student as T2, tf.tensor2d(teacher.values, [4, 5])),
+          reference: ({ student }) => slow(student!, teacher.values),
+        }));
+      it('no gradient reaches the teacher', () => {
+        const grads = tf.tidy(() => {
+          const student = tf.tensor2d(gaussian([4, 5], 'student').values, [4, 5]);
+          const params = { teacher: tf.tensor2d(teacher.values, [4, 5]) };
+          return valueAndGrads((p) => tf.sum(op(student, p.teacher as T2)), params).grads;
+        });
+        expect(Array.from(grads.teacher!.dataSync())).toEqual(new Array(20).fill(0));
+        tf.dispose(grads);
+      });
+      it('refuses vocabularies of different sizes', () => {
+        tf.tidy(() => {
+          expect(() => op(tf.zeros([2, 5]), tf.zeros([2, 6]))).toThrow(
+            `${name}: teacherLogits: shape [2, 6] found, [2, 5] expected`,
+          );
+        });
+      });
+      for (const [what, student, teacherRow] of maskedPairs) {
+        it(`masked and extreme logits: ${what}`, () => {
+          const { value, grads } = tf.tidy(() =>
+            valueAndGradOf((s) => op(s, tf.tensor2d([teacherRow])), tf.tensor2d([student])),
+          );
+          expectClose(value.dataSync(), slow(student, teacherRow), 2e-6, 'value');
+          const numeric = student.map((v, i) => {
+            if (!Number.isFinite(v)) return 0;
+            const h = 1e-5;
+            const shifted = (by: number) => slow(student.with(i, v + by), teacherRow)[0]!;
+            return (shifted(h) - shifted(-h)) / (2 * h);
+          });
+          expectClose(grads.dataSync(), numeric, 1e-3, 'gradient');
+          tf.dispose([value, grads]);
+        });
+      }
+    });
+  }
+  it('reverseKl, literal: q = (1/2, 1/2), p = (1/4, 3/4)', () => {
+    const { value, grads } = tf.tidy(() =>
+      valueAndGradOf((s) => ops.reverseKl(s, tf.tensor2d([[0, Math.log(3)]])), tf.tensor2d([[0, 0]])),
+    );
+    // ½ ln 2 + ½ ln(2/3); gradient ½ (ln 2 − KL) and its opposite.
+    const kl = 0.5 * Math.log(2) + 0.5 * Math.log(2 / 3);
+    expectClose(value.dataSync(), [kl], 1e-6, 'value');
+    expectClose(grads.dataSync(), [0.5 * (Math.log(2) - kl), -0.5 * (Math.log(2) - kl)], 1e-6, 'gradient');
+    tf.dispose([value, grads]);
+  });
+}
+
+/** Rows whose token 0 has the stated log-probability. */
+const extremeRows: [string, number[], number][] = [
+  ['+1e4 against 0', [1e4, 0, 0], 0],
+  ['0 against +1e4', [0, 1e4, 0], -1e4],
+  ['-1e4 against +1e4', [-1e4, 1e4, 0], -2e4],
+  ['everything at 1e4', [1e4, 1e4], -Math.LN2],
+  ['masked by -Infinity', [0, -Infinity, 0], -Math.LN2],
+  ['masked by -1e9', [0, -1e9, 0], -Math.LN2],
+];
+
+/** Student row, teacher row. Divergences of float64 are finite in all of them. */
+const maskedPairs: [string, number[], number[]][] = [
+  ['-Infinity in both', [1, 0, -Infinity, 2, -Infinity], [0, 1, -Infinity, 1, -Infinity]],
+  ['-1e9 in both', [1, 0, -1e9, 2, -1e9], [0, 1, -1e9, 1, -1e9]],
+  ['-Infinity in the student, -1e9 in the teacher', [1, 0, -Infinity, 2, 0], [0, 1, -1e9, 1, 0]],
+  ['-1e9 in the student, -Infinity in the teacher', [1, 0, -1e9, 2, 0], [0, 1, -Infinity, 1, 0]],
+  ['both sure of the same token', [1e4, 0, -1e4, 0, 0], [1e4, -1e4, 0, 0, 0]],
+  ['a common shift of 1e4', [10001, 10002, 10000, 9999, 10000], [10000, 10001, 10002, 10000, 9999]],
+];
+
+function valueAndGradOf(f: (x: T2) => T1, x: T2): { value: T1; grads: tf.Tensor } {
+  const { value, grad } = tf.valueAndGrad((y: T2) => f(y))(x, tf.onesLike(f(x)));
+  return { value, grads: grad };
+}
