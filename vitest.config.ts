@@ -6,6 +6,7 @@ export default defineConfig({
     // Each file is its own process: a TensorFlow.js backend is process-wide state.
     pool: 'forks',
     maxWorkers: 2,
+    globalSetup: ['test/globalSetup.ts'],
     testTimeout: 120_000,
     hookTimeout: 120_000,
   },

@@ -8,7 +8,7 @@ import { cannotRead, decodeUtf8, readJsonl } from './jsonl.js';
  * joined with EOS after each, and the stream of tokens is cut into pieces of `length`; a shorter rest is left out.
  * Documents are separated by blank lines, or are the `text` fields of a `.jsonl` file.
  *
- * The pieces are in the order of the file; which of them a step uses is decided by batchAt.
+ * The pieces are in the order of the file; the training loop decides which of them a step uses.
  *
  * @throws UsageError for a file that cannot be read, and for a text of fewer than `length` tokens
  */

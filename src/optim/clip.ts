@@ -1,5 +1,6 @@
 import * as tf from '@tensorflow/tfjs-core';
 import { native } from '../tensor/backend.js';
+import * as raw from '../tensor/ops/raw.js';
 import type { Params } from '../tensor/params.js';
 import { type GradientTransformation, mapParams } from './transform.js';
 
@@ -16,10 +17,7 @@ export function globalNorm(grads: Params): number {
 
 /** Σ g² / 2. */
 function halfSquare(g: tf.Tensor): tf.Tensor {
-  // 4 is TF_ATTR_TYPE, 1 is TF_FLOAT of TensorFlow's C interface.
-  const engine = native();
-  if (engine) return engine.executeSingleOutput('L2Loss', [{ name: 'T', type: 4, value: 1 }], [g]);
-  return tf.mul(0.5, tf.sum(tf.square(g)));
+  return native() ? raw.plain('L2Loss', g) : tf.mul(0.5, tf.sum(tf.square(g)));
 }
 
 export type ClipState = {

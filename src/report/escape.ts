@@ -1,4 +1,10 @@
-const entities: Record<string, string> = { '&': '&amp;', '<': '&lt;', '>': '&gt;', '"': '&quot;', "'": '&#39;' };
+const entities: Record<string, string> = {
+  '&': '&amp;',
+  '<': '&lt;',
+  '>': '&gt;',
+  '"': '&quot;',
+  "'": '&#39;',
+};
 
 /** Text made safe for HTML content and for quoted attributes. Everything that is not ours goes through here. */
 export function escapeHtml(text: unknown): string {
@@ -17,9 +23,13 @@ export function scriptJson(value: unknown): string {
 }
 
 /** One CSV table (RFC 4180): cells with a comma, quote or line end are quoted, absent and non-finite ones are empty. */
-export function csv(header: readonly string[], rows: readonly (readonly (string | number | null | undefined)[])[]): string {
+export function csv(
+  header: readonly string[],
+  rows: readonly (readonly (string | number | null | undefined)[])[],
+): string {
   const cell = (value: string | number | null | undefined): string => {
-    if (value === null || value === undefined || (typeof value === 'number' && !Number.isFinite(value))) return '';
+    if (value === null || value === undefined || (typeof value === 'number' && !Number.isFinite(value)))
+      return '';
     const text = String(value);
     return /[",\r\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text;
   };

@@ -8,7 +8,9 @@ export function decimalsFor(stderr: number): number {
 
 /** A number with fixed decimals and a real minus sign; an en dash for what is no number. */
 export function fixed(value: number | null | undefined, decimals: number): string {
-  return value === null || value === undefined || !Number.isFinite(value) ? '–' : minus(value.toFixed(decimals));
+  return value === null || value === undefined || !Number.isFinite(value)
+    ? '–'
+    : minus(value.toFixed(decimals));
 }
 
 /** About three significant digits, for numbers in sentences. */

@@ -48,21 +48,35 @@ export interface Run {
 }
 
 /** Columns and lines come in this order when a directory of runs is expanded; others follow by name. */
-const methodOrder = ['teacher', 'sft', 'kd', 'seqkd', 'reverse-kd', 'babyllama', 'imitkd', 'gkd', 'distillm', 'opd', 'minillm'];
+const methodOrder = [
+  'teacher',
+  'sft',
+  'kd',
+  'seqkd',
+  'reverse-kd',
+  'babyllama',
+  'imitkd',
+  'gkd',
+  'distillm',
+  'opd',
+  'minillm',
+];
 
-const methodNames: Record<string, string> = {
-  teacher: 'Teacher',
-  sft: 'SFT',
-  kd: 'KD',
-  seqkd: 'SeqKD',
-  'reverse-kd': 'Reverse KD',
-  babyllama: 'BabyLlama',
-  imitkd: 'ImitKD',
-  gkd: 'GKD',
-  distillm: 'DistiLLM',
-  opd: 'OPD',
-  minillm: 'MiniLLM',
-};
+const methodNames = new Map(
+  Object.entries({
+    teacher: 'Teacher',
+    sft: 'SFT',
+    kd: 'KD',
+    seqkd: 'SeqKD',
+    'reverse-kd': 'Reverse KD',
+    babyllama: 'BabyLlama',
+    imitkd: 'ImitKD',
+    gkd: 'GKD',
+    distillm: 'DistiLLM',
+    opd: 'OPD',
+    minillm: 'MiniLLM',
+  }),
+);
 
 const metricsFile = 'metrics.jsonl';
 const evaluationFile = 'evaluation.json';
@@ -90,7 +104,9 @@ export function loadRuns(directories: readonly string[]): Run[] {
 function expand(directory: string): string[] {
   const resolved = path.resolve(directory);
   if (!statSync(resolved, { throwIfNoEntry: false })?.isDirectory()) {
-    throw new UsageError(`${directory}: no such directory; expected a run directory that minillm train or quickstart made`);
+    throw new UsageError(
+      `${directory}: no such directory; expected a run directory that minillm train or quickstart made`,
+    );
   }
   if (isFile(path.join(resolved, metricsFile))) return [resolved];
   const children = readdirSync(resolved, { withFileTypes: true })
@@ -98,15 +114,19 @@ function expand(directory: string): string[] {
     .map((entry) => path.join(resolved, entry.name))
     .filter(holdsRun);
   if (children.length > 0) return children.sort(byMethod);
-  const anything = [evaluationFile, 'config.resolved.yaml', 'environment.json'].some((name) => isFile(path.join(resolved, name)));
+  const anything = [evaluationFile, 'config.resolved.yaml', 'environment.json'].some((name) =>
+    isFile(path.join(resolved, name)),
+  );
   if (!anything) {
-    throw new UsageError(`${directory}: holds no run; expected ${metricsFile} or ${evaluationFile} in it or in its subdirectories`);
+    throw new UsageError(
+      `${directory}: holds no run; expected ${metricsFile} or ${evaluationFile} in it or in its subdirectories`,
+    );
   }
   return [resolved];
 }
 
 function byMethod(a: string, b: string): number {
-  const rank = (directory: string): number => (methodOrder.indexOf(path.basename(directory)) + 1 || 99);
+  const rank = (directory: string): number => methodOrder.indexOf(path.basename(directory)) + 1 || 99;
   return rank(a) - rank(b) || a.localeCompare(b, 'en');
 }
 
@@ -124,18 +144,24 @@ function loadRun(directory: string): Run {
   const config = parseConfig(configText, notes);
   const evaluationText = readText(path.join(directory, evaluationFile));
   const evaluation = parseObject(evaluationText, evaluationFile, notes);
-  const method = [evaluation.method, config.method].find((name) => typeof name === 'string' && name !== '') as string | undefined;
+  const method = [evaluation.method, config.method].find((name) => typeof name === 'string' && name !== '') as
+    | string
+    | undefined;
   const { rows: logged, bad } = jsonLines(readText(path.join(directory, metricsFile)), loggedRow);
   if (bad > 0) notes.push(`${metricsFile}: ${bad} line${bad === 1 ? '' : 's'} could not be read`);
   const samples = loadSamples(directory, notes);
   if (evaluationText === null) notes.push(`no ${evaluationFile} yet`);
   const planned = isObject(config.train) && typeof config.train.steps === 'number' ? config.train.steps : 0;
   const reached = logged.reduce((most, row) => Math.max(most, row.step), 0);
-  if (logged.length > 0 && reached < planned) notes.push(`stopped or still running: step ${reached} of ${planned}`);
+  if (logged.length > 0 && reached < planned)
+    notes.push(`stopped or still running: step ${reached} of ${planned}`);
   const name = method ?? path.basename(directory);
   return {
     directory,
-    label: typeof evaluation.model === 'string' && evaluation.model !== '' ? evaluation.model : (methodNames[name] ?? name),
+    label:
+      typeof evaluation.model === 'string' && evaluation.model !== ''
+        ? evaluation.model
+        : (methodNames.get(name) ?? name),
     method: name,
     isTeacher: name === 'teacher',
     logged,
@@ -144,7 +170,8 @@ function loadRun(directory: string): Run {
     configText,
     config,
     environment: parseObject(
-      readText(path.join(directory, 'environment.json')) ?? readText(path.join(directory, '..', 'environment.json')),
+      readText(path.join(directory, 'environment.json')) ??
+        readText(path.join(directory, '..', 'environment.json')),
       'environment.json',
       notes,
     ),
@@ -156,9 +183,16 @@ function readText(file: string): string | null {
   const stat = statSync(file, { throwIfNoEntry: false });
   if (!stat?.isFile()) return null;
   if (stat.size > largestFile) {
-    throw new UsageError(`${file}: ${Math.round(stat.size / 2 ** 20)} MB, expected at most ${largestFile / 2 ** 20}; keep fewer rows`);
+    throw new UsageError(
+      `${file}: ${Math.round(stat.size / 2 ** 20)} MB, expected at most ${largestFile / 2 ** 20}; keep fewer rows`,
+    );
   }
   return readFileSync(file, 'utf8');
+}
+
+/** A record that a key such as `constructor` is not in unless it was put there: names come from files. */
+function record<T>(entries: Iterable<readonly [string, T]>): Record<string, T> {
+  return Object.assign(Object.create(null), Object.fromEntries(entries)) as Record<string, T>;
 }
 
 function isObject(value: unknown): value is Record<string, unknown> {
@@ -193,11 +227,12 @@ const finite = (value: unknown): value is number => typeof value === 'number' &&
 
 /** The numbers of evaluation.json; seconds and steps of training join them under their names. */
 function parseMetrics(evaluation: Record<string, unknown>, reached: number): Record<string, MetricSummary> {
-  const result: Record<string, MetricSummary> = {};
+  const result = record<MetricSummary>([]);
   const metrics = isObject(evaluation.metrics) ? evaluation.metrics : {};
   for (const [name, value] of Object.entries(metrics)) {
     if (!isObject(value) || !finite(value.mean)) continue;
-    const interval = Array.isArray(value.interval) && value.interval.length === 2 && value.interval.every(finite);
+    const interval =
+      Array.isArray(value.interval) && value.interval.length === 2 && value.interval.every(finite);
     result[name] = {
       mean: value.mean,
       stderr: finite(value.stderr) ? value.stderr : null,
@@ -205,7 +240,10 @@ function parseMetrics(evaluation: Record<string, unknown>, reached: number): Rec
       ...(interval && { interval: value.interval as [number, number] }),
     };
   }
-  const plain = { train_seconds: evaluation.train_seconds, steps: evaluation.steps ?? (reached > 0 ? reached : undefined) };
+  const plain = {
+    train_seconds: evaluation.train_seconds,
+    steps: evaluation.steps ?? (reached > 0 ? reached : undefined),
+  };
   for (const [name, value] of Object.entries(plain)) {
     if (!Object.hasOwn(result, name) && finite(value)) result[name] = { mean: value, stderr: null, n: 1 };
   }
@@ -213,7 +251,10 @@ function parseMetrics(evaluation: Record<string, unknown>, reached: number): Rec
 }
 
 /** Every line that `accept` takes; the last line of a file may be torn, any other refused line is counted too. */
-function jsonLines<T>(text: string | null, accept: (value: unknown, line: number) => T | undefined): { rows: T[]; bad: number } {
+function jsonLines<T>(
+  text: string | null,
+  accept: (value: unknown, line: number) => T | undefined,
+): { rows: T[]; bad: number } {
   const rows: T[] = [];
   let bad = 0;
   for (const [i, line] of (text ?? '').split('\n').entries()) {
@@ -233,11 +274,16 @@ function jsonLines<T>(text: string | null, accept: (value: unknown, line: number
 function loggedRow(value: unknown): LoggedRow | undefined {
   if (!isObject(value) || !finite(value.step)) return undefined;
   const { step, phase, round: _round, wall_s: _wall, ...metrics } = value;
-  const values = Object.fromEntries(Object.entries(metrics).filter((entry): entry is [string, number] => finite(entry[1])));
+  const values = record(
+    Object.entries(metrics).filter((entry): entry is [string, number] => finite(entry[1])),
+  );
   return { step, phase: typeof phase === 'string' ? phase : '', values };
 }
 
-function loadSamples(directory: string, notes: string[]): { samples: SampleRow[]; samplesFrom: string | null } {
+function loadSamples(
+  directory: string,
+  notes: string[],
+): { samples: SampleRow[]; samplesFrom: string | null } {
   const folder = path.join(directory, 'samples');
   const files = statSync(folder, { throwIfNoEntry: false })?.isDirectory() ? readdirSync(folder) : [];
   const step = (name: string): number => Number(/^step-(\d+)\.jsonl$/.exec(name)?.[1] ?? -1);
@@ -253,18 +299,25 @@ function sampleRow(value: unknown, line: number): SampleRow | undefined {
   if (!isObject(value) || typeof value.text !== 'string') return undefined;
   const { tokens, logprobs, teacher_logprobs: teacher } = value;
   const text = (field: unknown): string => (typeof field === 'string' ? field : '');
-  const number = (list: unknown, i: number): number | null => (Array.isArray(list) && finite(list[i]) ? list[i] : null);
+  const number = (list: unknown, i: number): number | null =>
+    Array.isArray(list) && finite(list[i]) ? list[i] : null;
   const usable =
     Array.isArray(tokens) &&
     tokens.every((token) => typeof token === 'string') &&
-    [logprobs, teacher].every((list) => list === undefined || (Array.isArray(list) && list.length === tokens.length));
+    [logprobs, teacher].every(
+      (list) => list === undefined || (Array.isArray(list) && list.length === tokens.length),
+    );
   return {
     index: Number.isInteger(value.index) ? (value.index as number) : line,
     prompt: text(value.prompt),
     reference: text(value.reference),
     text: value.text,
     ...(usable && {
-      tokens: tokens.map((token: string, i) => ({ text: token, student: number(logprobs, i), teacher: number(teacher, i) })),
+      tokens: tokens.map((token: string, i) => ({
+        text: token,
+        student: number(logprobs, i),
+        teacher: number(teacher, i),
+      })),
     }),
     finished: typeof value.finished === 'boolean' ? value.finished : null,
   };

@@ -12,7 +12,7 @@ export interface Bpe {
 }
 
 /** GPT-2's split into pre-tokens, which no merge crosses: contractions, words, numbers, signs, runs of space. */
-const preToken = /'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+/gu;
+export const preToken = /'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+/gu;
 
 /**
  * GPT-2's printable character for each byte: the byte's own Latin-1 character where that prints, else the next

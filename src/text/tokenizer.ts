@@ -3,6 +3,7 @@ import { readFile } from 'node:fs/promises';
 import path from 'node:path';
 import { Tokenizer as HubTokenizer } from '@huggingface/tokenizers';
 import { UsageError } from '../errors.js';
+import { preToken } from './bpe.js';
 
 /** Text to token ids and back. */
 export interface Tokenizer {
@@ -104,26 +105,65 @@ export function createTokenizer(json: Json, where: string, settings: Settings): 
       `${where}: cannot tell which token ends a text; put "eos_token" into tokenizer_config.json beside it`,
     );
   const bosId = special('bos');
+  const encode = (text: string): number[] => {
+    const ids: (number | undefined)[] = hub.encode(text).ids;
+    if (ids.some((id) => id === undefined))
+      throw new UsageError(
+        `${where}: has no token for a part of ${JSON.stringify(text.slice(0, 40))} and no unknown token`,
+      );
+    return ids as number[];
+  };
 
   return {
     vocabSize: tokenById.at(-1)![0] + 1,
     eosId,
     ...(bosId !== undefined && { bosId }),
     padId: special('pad') ?? eosId,
-    encode(text) {
-      const ids: (number | undefined)[] = hub.encode(text).ids;
-      if (ids.some((id) => id === undefined))
-        throw new UsageError(
-          `${where}: has no token for a part of ${JSON.stringify(text.slice(0, 40))} and no unknown token`,
-        );
-      return ids as number[];
-    },
+    encode: splitsLikeGpt2(json) ? byPreToken(encode, addedTokens(json)) : encode,
     decode(ids, { skipSpecial = false } = {}) {
       const list = Array.from(ids).filter((id) => known.has(id));
       return list.length === 0 ? '' : hub.decode(list, { skip_special_tokens: skipSpecial });
     },
     fingerprint: createHash('sha256').update(JSON.stringify(tokenById)).digest('hex'),
   };
+}
+
+/** True for a tokenizer that encodes each of GPT-2's pre-tokens by itself and adds nothing (GPT-2, and those trained here). */
+function splitsLikeGpt2(json: Json): boolean {
+  const { normalizer, pre_tokenizer, post_processor } = json as Record<string, Json | null | undefined>;
+  return (
+    normalizer == null &&
+    pre_tokenizer?.type === 'ByteLevel' &&
+    pre_tokenizer.add_prefix_space === false &&
+    pre_tokenizer.use_regex !== false &&
+    (post_processor == null || post_processor.type === 'ByteLevel')
+  );
+}
+
+/**
+ * The same encoding, each different pre-token encoded once: the library spends most of its time on the same few
+ * thousand words. A text that contains an added token is left to the library, which splits there first.
+ */
+function byPreToken(encode: (text: string) => number[], added: string[]): (text: string) => number[] {
+  const known = new Map<string, number[]>();
+  return (text) => {
+    if (added.some((token) => text.includes(token))) return encode(text);
+    const ids: number[] = [];
+    for (const piece of text.match(preToken) ?? []) {
+      let pieceIds = known.get(piece);
+      if (pieceIds === undefined) {
+        pieceIds = encode(piece);
+        if (known.size >= 200_000) known.clear();
+        known.set(piece, pieceIds);
+      }
+      for (const id of pieceIds) ids.push(id);
+    }
+    return ids;
+  };
+}
+
+function addedTokens(json: Json): string[] {
+  return ((json.added_tokens ?? []) as { content: string }[]).map(({ content }) => content);
 }
 
 /** All (id, token) pairs of a tokenizer.json by id, added tokens over model tokens, every one checked. */

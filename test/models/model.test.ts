@@ -52,7 +52,7 @@ describe('new models', () => {
   it('begin as in transformers: normal weights, zero biases, unit gains, smaller maps into the residual stream', () => {
     const { config, params } = initModel(gpt2Config({ ...small, vocabSize: 2000 }), 1);
     const std = (name: string) =>
-      Math.sqrt(params[name]!.dataSync().reduce((sum, x) => sum + x * x, 0) / params[name]!.size);
+      Math.sqrt(params[name]!.dataSync<'float32'>().reduce((sum, x) => sum + x * x, 0) / params[name]!.size);
     expect(std('transformer.wte.weight')).toBeCloseTo(0.02, 3);
     expect(std('transformer.h.1.mlp.c_fc.weight')).toBeCloseTo(0.02, 3);
     expect(std('transformer.h.1.mlp.c_proj.weight')).toBeCloseTo(0.02 / Math.sqrt(6), 3);

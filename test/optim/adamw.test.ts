@@ -3,6 +3,7 @@ import * as tf from '@tensorflow/tfjs-core';
 import { beforeAll, describe, expect, it } from 'vitest';
 import { adamw } from '../../src/optim/adamw.js';
 import { disposeState, flattenState, restoreState } from '../../src/optim/state.js';
+import { applyStep } from '../../src/optim/transform.js';
 import { normal, stream } from '../../src/random/streams.js';
 import { initBackend } from '../../src/tensor/backend.js';
 import { disposeParams, type Params } from '../../src/tensor/params.js';
@@ -144,6 +145,54 @@ for (const backend of ['cpu', 'tensorflow'] as const) {
       }
       disposeParams(params);
       disposeState(state);
+    });
+
+    it('step equals the chain followed by applyUpdates, link by link', () => {
+      const optimizer = adamw({
+        learningRate: (t) => 0.01 * (t + 1),
+        clip: 0.5,
+        weightDecay: 0.1,
+        beta2: 0.999,
+      });
+      let fast = {
+        params: tensors(randomValues('initial')),
+        state: optimizer.init(tensors(randomValues('initial'))),
+      };
+      let slow = {
+        params: tensors(randomValues('initial')),
+        state: optimizer.init(tensors(randomValues('initial'))),
+      };
+      for (let t = 0; t < 5; t++) {
+        const grads = tensors(randomValues('grads', t));
+        fast = optimizer.step(grads, fast.state, fast.params);
+        slow = applyStep(optimizer, grads, slow.state, slow.params);
+        const flat = [fast, slow].map((x) => flattenState(x.state));
+        expect(flat[0]!.numbers).toEqual(flat[1]!.numbers);
+        for (const [name, x] of Object.entries({ ...slow.params, ...flat[1]!.tensors })) {
+          const other = { ...fast.params, ...flat[0]!.tensors }[name]!.dataSync();
+          x.dataSync().forEach((value, i) => {
+            expect(Math.abs(other[i]! - value), name).toBeLessThan(1e-6);
+          });
+        }
+        disposeParams(grads);
+      }
+      for (const { params, state } of [fast, slow]) {
+        disposeParams(params);
+        disposeState(state);
+      }
+    });
+
+    it('does not write into a copy that somebody else holds', () => {
+      const optimizer = adamw({ learningRate: 0.1 });
+      const params = tensors(randomValues('initial'));
+      const before = Array.from(params.weight!.dataSync());
+      const best = tf.clone(params.weight!);
+      const grads = tensors(randomValues('grads'));
+      const next = optimizer.step(grads, optimizer.init(params), params);
+      expect(Array.from(best.dataSync())).toEqual(before);
+      expect(Array.from(next.params.weight!.dataSync())).not.toEqual(before);
+      tf.dispose([best, grads, next.params]);
+      disposeState(next.state);
     });
 
     it('leaks nothing over 200 updates', () => {

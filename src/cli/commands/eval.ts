@@ -1,3 +1,4 @@
+import { basename } from 'node:path';
 import { Command } from 'commander';
 import { UsageError } from '../../errors.js';
 import { type CommonOptions, integerList, logger, positiveInteger, print, startBackend, withCommonOptions } from '../common.js';
@@ -12,6 +13,8 @@ interface EvalOptions extends CommonOptions {
   maxPromptTokens: number;
   batchSize: number;
   template: string;
+  run?: string;
+  label?: string;
 }
 
 export function evalCommand(): Command {
@@ -26,6 +29,8 @@ export function evalCommand(): Command {
     .option('--max-prompt-tokens <n>', 'longer prompts are left out, and counted', positiveInteger, 256)
     .option('--batch-size <b>', 'responses decoded together', positiveInteger, 64)
     .option('--template <name>', 'how instruction and input become a prompt', 'alpaca')
+    .option('--run <dir>', 'also write evaluation.json and samples/eval.jsonl into this run directory')
+    .option('--label <name>', 'what the report calls this model (default: the name of --run)')
     .addHelpText('after', '\nExample:\n  minillm eval --model runs/smoke/final --teacher experiments/wordnet/teacher --data test.jsonl --template plain --seeds 10,20\n');
   return withCommonOptions(command).action(async (options: EvalOptions) => {
     const log = logger(options);
@@ -60,6 +65,10 @@ export function evalCommand(): Command {
       eosIds: model.config.eosIds.length > 0 ? model.config.eosIds : [tokenizer.eosId],
       onProgress: (what, done, total) => log(`${what}: ${done}/${total}`),
     });
+    if (options.run) {
+      const { writeEvaluation } = await import('../../runs/evaluationFiles.js');
+      await writeEvaluation(options.run, options.label ?? basename(options.run), result, examples, tokenizer);
+    }
     print(JSON.stringify({ prompts: examples.length, dropped, seeds: options.seeds, metrics: result.metrics }, null, 2));
   });
 }

@@ -4,12 +4,16 @@ import { doctorCommand } from './doctor.js';
 import { evalCommand } from './eval.js';
 import { generateCommand } from './generate.js';
 import { oracleCommand } from './oracle.js';
+import { quickstartCommand } from './quickstart.js';
+import { reportCommand } from './report.js';
+import { scoreCommand } from './score.js';
 import { setupCommand } from './setup.js';
 import { tokenizerCommand } from './tokenizer.js';
 import { trainCommand } from './train.js';
 
 /** Every command of the program, in the order of `--help`. A command file imports heavy modules only in its action. */
 export const commands: (() => Command)[] = [
+  quickstartCommand,
   doctorCommand,
   setupCommand,
   dataCommand,
@@ -17,5 +21,7 @@ export const commands: (() => Command)[] = [
   trainCommand,
   evalCommand,
   generateCommand,
+  scoreCommand,
   oracleCommand,
+  reportCommand,
 ];

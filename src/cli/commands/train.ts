@@ -1,4 +1,4 @@
-import { basename, resolve } from 'node:path';
+import { basename, join, resolve } from 'node:path';
 import { Command } from 'commander';
 import { type CommonOptions, logger, print, startBackend, withCommonOptions } from '../common.js';
 import { interruptible } from '../interrupt.js';
@@ -41,10 +41,12 @@ export function trainCommand(): Command {
       quiet: options.quiet ?? false,
       stopping: interruptible(log),
     });
-    if (options.json) print(JSON.stringify(summary));
+    const { writeReport } = await import('../../report/report.js');
+    const report = writeReport([out], join(out, 'report.html')).out;
+    if (options.json) print(JSON.stringify({ ...summary, report }));
     else {
       const best = summary.best ? `; best ${summary.best.metric} ${summary.best.value.toFixed(3)} at step ${summary.best.step}` : '';
-      print(`${summary.steps} steps in ${summary.train_seconds} s${best}; student in ${summary.final}`);
+      print(`${summary.steps} steps in ${summary.train_seconds} s${best}; student in ${summary.final}; report in ${report}`);
     }
   });
 }

@@ -29,10 +29,10 @@ export function reverseKl(studentLogits: tf.Tensor2D, teacherLogits: tf.Tensor2D
     (save) => {
       const q = softmax(studentLogits);
       const logp = logSoftmax(teacherLogits, softmax(teacherLogits));
-      const terms = weighted(tf.sub(logSoftmax(studentLogits, q), logp), q); // q (ln q − ln p)
-      const kl = tf.sum(terms, 1, true) as tf.Tensor2D;
-      save([q, terms, kl]);
-      return tf.reshape(kl, [rows]);
+      // terms: q (ln q − ln p)
+      const { terms, total } = weightedSum(tf.sub(logSoftmax(studentLogits, q), logp), q);
+      save([q, terms, total]);
+      return tf.reshape(total, [rows]);
     },
     (dy, [q, terms, kl]) => [tf.mul(tf.sub(terms!, tf.mul(q!, kl!)), tf.reshape(dy, [rows, 1]))],
   );
@@ -77,7 +77,7 @@ function towardsTeacher(
       const p = softmax(teacherLogits);
       const q = softmax(studentLogits);
       save([q, p]);
-      return tf.sum(weighted(f(logSoftmax(studentLogits, q), p), p), 1) as tf.Tensor1D;
+      return tf.reshape(weightedSum(f(logSoftmax(studentLogits, q), p), p).total, [rows]);
     },
     (dy, [q, p]) => [tf.mul(tf.sub(q!, p!), tf.reshape(dy, [rows, 1]))],
   );
@@ -88,8 +88,14 @@ function check(studentLogits: tf.Tensor2D, teacherLogits: tf.Tensor2D, where: st
   assertShape(teacherLogits, studentLogits.shape, `${where}: teacherLogits`);
 }
 
-/** x · weight, and 0 where the weight is 0 whatever x is. */
-function weighted(x: tf.Tensor2D, weight: tf.Tensor2D): tf.Tensor2D {
-  if (native()) return raw.plain('MulNoNan', x, weight);
-  return tf.where(tf.equal(weight, 0), tf.zerosLike(x), tf.mul<tf.Tensor2D>(x, weight));
+/**
+ * [N, 1] sums over each row of x · weight, and the products themselves; a weight of 0 gives 0 whatever x is.
+ */
+function weightedSum(x: tf.Tensor2D, weight: tf.Tensor2D): { terms: tf.Tensor2D; total: tf.Tensor2D } {
+  const sum = (terms: tf.Tensor2D) => ({ terms, total: tf.sum(terms, 1, true) as tf.Tensor2D });
+  if (native()) return sum(raw.plain('MulNoNan', x, weight));
+  const product = sum(tf.mul(x, weight));
+  // Comparisons are slow on wasm, and needed only where an infinite logit has made a NaN.
+  if (product.total.dataSync().every(Number.isFinite)) return product;
+  return sum(tf.where(tf.equal(weight, 0), tf.zerosLike(x), product.terms));
 }

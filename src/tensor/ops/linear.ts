@@ -58,7 +58,8 @@ export function unembed(x: tf.Tensor2D, table: tf.Tensor2D): tf.Tensor2D {
       const [x, table] = saved as [tf.Tensor2D, tf.Tensor2D];
       return native()
         ? [raw.matMul(dy, table), raw.matMul(dy, x, true)]
-        : [tf.matMul(dy, table), tf.matMul(tf.transpose(dy), x)];
+        : // dyᵀ x as (xᵀ dy)ᵀ: what is transposed has D columns or rows, not N·V numbers.
+          [tf.matMul(dy, table), tf.transpose(tf.matMul(tf.transpose(x), dy))];
     },
   );
 }

@@ -8,26 +8,38 @@ import type { NativeBackend } from '../backend.js';
  */
 
 // TF_AttrType and TF_DataType of TensorFlow's C interface.
-const ATTR_INT = 1;
-const ATTR_BOOL = 3;
-const ATTR_TYPE = 4;
 const TYPE_NUMBER: Partial<Record<tf.DataType, number>> = { float32: 1, int32: 3 };
 
-const type = (name: string, dtype: tf.DataType) => ({ name, type: ATTR_TYPE, value: TYPE_NUMBER[dtype] });
-const bool = (name: string, value: boolean) => ({ name, type: ATTR_BOOL, value });
-const int = (name: string, value: number) => ({ name, type: ATTR_INT, value });
+/** Attributes of an operation, as the binding wants them. */
+export const attr = {
+  string: (name: string, value: string) => ({ name, type: 0, value }),
+  int: (name: string, value: number) => ({ name, type: 1, value }),
+  bool: (name: string, value: boolean) => ({ name, type: 3, value }),
+  type: (name: string, dtype: tf.DataType) => ({ name, type: 4, value: TYPE_NUMBER[dtype] }),
+  shape: (name: string, value: number[]) => ({ name, type: 5, value }),
+};
+type Attr = ReturnType<(typeof attr)[keyof typeof attr]>;
 
-function run<T extends tf.Tensor>(name: string, attrs: unknown[], inputs: tf.TensorInfo[]): T {
-  return (tf.backend() as unknown as NativeBackend).executeSingleOutput(name, attrs, inputs) as T;
+const backend = () => tf.backend() as unknown as NativeBackend;
+
+/** Any operation with one result. */
+export function run<T extends tf.Tensor>(name: string, attrs: Attr[], inputs: tf.TensorInfo[]): T {
+  return backend().executeSingleOutput(name, attrs, inputs) as T;
 }
 
-const FLOAT = [type('T', 'float32')];
+/** Any operation without a result: what it does is its effect on a resource. */
+export function act(name: string, attrs: Attr[], inputs: tf.TensorInfo[]): void {
+  backend().executeMultipleOutputs(name, attrs, inputs, 0);
+}
+
+const FLOAT = [attr.type('T', 'float32')];
 
 /** Operations of float32 tensors without further attributes. */
 export type PlainOp =
   | 'BiasAdd'
   | 'InplaceAdd'
   | 'InplaceUpdate'
+  | 'L2Loss'
   | 'LogSoftmax'
   | 'MulNoNan'
   | 'SigmoidGrad'
@@ -40,28 +52,28 @@ export function plain<T extends tf.Tensor = tf.Tensor2D>(name: PlainOp, ...input
 
 /** `MatMul` of 2-D tensors. */
 export function matMul(a: tf.Tensor, b: tf.Tensor, transposeA = false, transposeB = false): tf.Tensor2D {
-  const attrs = [...FLOAT, bool('transpose_a', transposeA), bool('transpose_b', transposeB)];
+  const attrs = [...FLOAT, attr.bool('transpose_a', transposeA), attr.bool('transpose_b', transposeB)];
   return run('MatMul', attrs, [a, b]);
 }
 
 /** `BatchMatMulV2`: for a transposed right-hand side faster than `MatMul`, even in 2-D. */
 export function batchMatMul<T extends tf.Tensor>(a: T, b: T, adjointA = false, adjointB = false): T {
-  return run('BatchMatMulV2', [...FLOAT, bool('adj_x', adjointA), bool('adj_y', adjointB)], [a, b]);
+  return run('BatchMatMulV2', [...FLOAT, attr.bool('adj_x', adjointA), attr.bool('adj_y', adjointB)], [a, b]);
 }
 
 /** `GatherV2` along axis 0. */
 export function gather<T extends tf.Tensor>(x: T, indices: tf.Tensor): T {
   const attrs = [
-    type('Tparams', x.dtype),
-    type('Tindices', 'int32'),
-    type('Taxis', 'int32'),
-    int('batch_dims', 0),
+    attr.type('Tparams', x.dtype),
+    attr.type('Tindices', 'int32'),
+    attr.type('Taxis', 'int32'),
+    attr.int('batch_dims', 0),
   ];
   return run('GatherV2', attrs, [x, indices, tf.scalar(0, 'int32')]);
 }
 
 /** `UnsortedSegmentSum`: row i of the result is the sum of the rows r of x with segments[r] = i. */
 export function segmentSum(x: tf.Tensor2D, segments: tf.Tensor1D, count: number): tf.Tensor2D {
-  const attrs = [...FLOAT, type('Tindices', 'int32'), type('Tnumsegments', 'int32')];
+  const attrs = [...FLOAT, attr.type('Tindices', 'int32'), attr.type('Tnumsegments', 'int32')];
   return run('UnsortedSegmentSum', attrs, [x, segments, tf.scalar(count, 'int32')]);
 }

@@ -1,4 +1,5 @@
 import * as tf from '@tensorflow/tfjs-core';
+import { native } from '../backend.js';
 import { assertShape } from '../shape.js';
 import { differentiable } from './custom.js';
 
@@ -27,12 +28,14 @@ export function rotary(x: tf.Tensor2D, cos: tf.Tensor2D, sin: tf.Tensor2D, heads
   );
 }
 
-/** x cos + swap(x) [−sin, sin]: swapping the halves of every head is one reversal of an axis of size 2. */
+/** x cos + swap(x) [−sin, sin], where swap exchanges the halves of every head. */
 function turn(x: tf.Tensor2D, cos: tf.Tensor2D, sin: tf.Tensor2D, heads: number): tf.Tensor2D {
   const [rows, half] = cos.shape;
   const pairs = tf.reshape<tf.Rank.R4>(x, [rows, heads, 2, half]);
   const signed = tf.reshape(tf.concat([tf.neg(sin), sin], 1), [rows, 1, 2, half]);
   const along = tf.mul(pairs, tf.reshape(cos, [rows, 1, 1, half]));
-  const across = tf.mul(tf.reverse(pairs, 2), signed);
+  // On wasm a reversal is five times slower than taking apart and putting together.
+  const swapped = native() ? tf.reverse(pairs, 2) : tf.stack(tf.unstack(pairs, 2).reverse(), 2);
+  const across = tf.mul(swapped, signed);
   return tf.reshape(tf.add(along, across), [rows, heads * 2 * half]);
 }

@@ -5,7 +5,7 @@ import * as tf from '@tensorflow/tfjs-core';
 import { type BackendInfo, type BackendName, initBackend } from '../backend.js';
 import { findCompiler } from './addon.js';
 import { inspectEngine } from './install.js';
-import { defaultCacheDir, installedEnginePackages, setupCommand } from './paths.js';
+import { defaultCacheDir, enginePackageNames, installedEnginePackages, setupCommand } from './paths.js';
 import { run, which } from './process.js';
 import { folderBytes, listEntries } from './store.js';
 
@@ -49,7 +49,8 @@ export async function diagnose(
   const [devices, nvidia] = await nvidiaDevices();
   const usesNative = backend?.name === 'tensorflow';
   if (engine.state !== 'ready') {
-    problems.push({ what: `native engine ${engine.state}: ${engine.detail}`, mend: setupCommand });
+    const mend = pkg ? setupCommand : `npm install --ignore-scripts ${enginePackageNames[0]}`;
+    problems.push({ what: `native engine ${engine.state}: ${engine.detail}`, mend });
     if (!tools.python)
       problems.push({ what: 'python3 is missing (fetches the wheel)', mend: 'apt-get install python3-pip' });
     else if (!tools.pip)

@@ -31,7 +31,7 @@ export async function provisionFromOfficial(
   variant: Variant,
   work: { cacheDir: string; say: (line: string) => void; signal?: AbortSignal | undefined },
 ): Promise<CacheEntry> {
-  await assertReachable(work.signal);
+  await assertReachable();
   const staging = stagingFolder(work.cacheDir);
   const copy = join(staging, 'package');
   mkdirSync(copy);
@@ -74,7 +74,7 @@ export async function provisionFromOfficial(
  * A short look whether the host answers at all: the script itself would wait for minutes behind a firewall that drops
  * packets. Behind a proxy, which the script uses and `fetch` does not, the stall limit has to do.
  */
-async function assertReachable(signal: AbortSignal | undefined): Promise<void> {
+async function assertReachable(): Promise<void> {
   const env = process.env;
   if (env.HTTPS_PROXY || env.https_proxy || env.HTTP_PROXY || env.http_proxy) return;
   const storage = env.TFJS_NODE_CDN_STORAGE || env.npm_config_TFJS_NODE_CDN_STORAGE || env.CDN_STORAGE;
@@ -86,11 +86,7 @@ async function assertReachable(signal: AbortSignal | undefined): Promise<void> {
   const limit = AbortSignal.timeout(4_000);
   try {
     const { origin } = new URL(base);
-    await fetch(origin, {
-      method: 'HEAD',
-      redirect: 'manual',
-      signal: signal ? AbortSignal.any([limit, signal]) : limit,
-    });
+    await fetch(origin, { method: 'HEAD', redirect: 'manual', signal: limit });
   } catch (error) {
     const { cause, message } = error as Error & { cause?: { code?: string } };
     throw new RunError(

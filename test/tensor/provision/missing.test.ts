@@ -46,7 +46,7 @@ describe('what is missing', () => {
   });
 
   it('ensureEngine keeps to its time', async () => {
-    expect(await ensureEngine({ ...options(), limitMs: 1 })).toBe(false);
+    expect(await ensureEngine({ ...box.options(), limitMs: 1 })).toBe(false);
     expect(box.said.at(-1)).toMatch(/going on with wasm/);
     expect(box.python.downloads()).toEqual([]);
   });

@@ -14,7 +14,7 @@ afterEach(() => {
 });
 
 describe.skipIf(!canBuild)(`repair${why}`, () => {
-  it('repairs a cache that was shortened, changed, emptied or put there by hand', async () => {
+  it('repairs a cache that was shortened, changed or removed', async () => {
     await setupEngine(box.options());
     const dir = join(box.cacheDir, 'libtensorflow-2.21.7-cpu');
     const library = join(dir, 'tensorflow/libtensorflow_cc.so.2');
@@ -33,10 +33,6 @@ describe.skipIf(!canBuild)(`repair${why}`, () => {
       /is damaged \(tensorflow\/libtensorflow_cc\.so\.2 has another checksum/,
     );
     expect(readFileSync(library).equals(whole)).toBe(true);
-
-    rmSync(join(dir, 'manifest.json'));
-    expect(await box.inspect()).toMatchObject({ state: 'damaged', detail: `${dir} has no manifest` });
-    expect((await setupEngine(box.options())).changed).toBe(true);
 
     rmSync(dir, { recursive: true });
     expect(await box.inspect()).toMatchObject({

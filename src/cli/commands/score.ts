@@ -1,0 +1,106 @@
+import { Command } from 'commander';
+import { UsageError } from '../../errors.js';
+import type { Model } from '../../models/model.js';
+import type { Tokenizer } from '../../text/tokenizer.js';
+import {
+  type CommonOptions,
+  logger,
+  positiveInteger,
+  print,
+  startBackend,
+  withCommonOptions,
+} from '../common.js';
+
+interface ScoreCommandOptions extends CommonOptions {
+  model: string;
+  input: string;
+  batchSize: number;
+}
+
+/** Rows scored between two lines of output: enough to find rows of similar length, few enough to see progress. */
+const WINDOW = 256;
+
+export function scoreCommand(): Command {
+  const command = new Command('score')
+    .description('log-probabilities of given tokens, as JSONL in the order of the input')
+    .requiredOption('--model <dir>', 'Hugging Face model directory')
+    .requiredOption('--input <file>', 'JSONL rows {"ids":[…]} or {"prompt":"…","response":"…"}')
+    .option('--batch-size <b>', 'sequences read together; no result depends on it', positiveInteger, 32)
+    .addHelpText(
+      'after',
+      `
+Each line is {"ids":[…],"logprobs":[…]} with logprobs[i] = ln p(ids[i+1] | ids[0..i]), in nats.
+A prompt and its response are encoded together, followed by the end token. Rows of ids need no tokenizer.
+
+Example:
+  minillm score --model runs/smoke/final --input rows.jsonl > scores.jsonl
+`,
+    );
+  return withCommonOptions(command).action(async (options: ScoreCommandOptions) => {
+    const log = logger(options);
+    const rows = await readRows(options.input);
+    await startBackend(options, log);
+    const { loadModel } = await import('../../models/checkpoint.js');
+    const { disposeParams } = await import('../../tensor/params.js');
+    const { scoreTokens } = await import('../../scoring/score.js');
+    const model = await loadModel(options.model);
+    const sequences = await toSequences(rows, model, options.model);
+    for (let start = 0; start < sequences.length; start += WINDOW) {
+      const window = sequences.slice(start, start + WINDOW);
+      const scores = scoreTokens(model, window, { batchSize: options.batchSize });
+      window.forEach((ids, i) => {
+        print(JSON.stringify({ ids: Array.from(ids), logprobs: Array.from(scores[i]!, shortest) }));
+      });
+      log(`${start + window.length}/${sequences.length} rows`);
+    }
+    disposeParams(model.params);
+  });
+}
+
+/** A row as the file gives it. */
+type Row = { where: string } & ({ ids: Int32Array } | { prompt: string; response: string });
+
+/** Every row is checked before the first is scored, so that a bad file gives no half answer. */
+async function readRows(file: string): Promise<Row[]> {
+  const { readJsonl } = await import('../../data/jsonl.js');
+  const rows: Row[] = [];
+  for await (const { where, value } of readJsonl(file)) {
+    const { ids, prompt, response } = value;
+    if (ids !== undefined) {
+      if (!Array.isArray(ids) || !ids.every((id) => Number.isInteger(id) && id >= 0 && id < 2 ** 31)) {
+        throw new UsageError(`${where}: ids must be a list of token ids (whole numbers from 0)`);
+      }
+      rows.push({ where, ids: Int32Array.from(ids as number[]) });
+    } else if (typeof prompt === 'string' && typeof response === 'string') {
+      rows.push({ where, prompt, response });
+    } else {
+      throw new UsageError(`${where}: expected {"ids":[…]} or {"prompt":"…","response":"…"}`);
+    }
+  }
+  if (rows.length === 0) throw new UsageError(`${file}: no rows to score`);
+  return rows;
+}
+
+async function toSequences(rows: readonly Row[], model: Model, directory: string): Promise<Int32Array[]> {
+  const { checkSequence } = await import('../../scoring/score.js');
+  const { encodeExample } = await import('../../text/encode.js');
+  let tokenizer: Tokenizer | undefined;
+  const sequences: Int32Array[] = [];
+  for (const row of rows) {
+    let ids: Int32Array;
+    if ('ids' in row) ids = row.ids;
+    else {
+      tokenizer ??= await (await import('../../text/tokenizer.js')).loadTokenizer(directory);
+      const { promptIds, responseIds } = encodeExample(tokenizer, row.prompt, row.response);
+      ids = Int32Array.from([...promptIds, ...responseIds]);
+    }
+    checkSequence(model, ids, row.where);
+    sequences.push(ids);
+  }
+  return sequences;
+}
+
+/** Nine digits name a 32-bit float exactly; the double that holds it would print seventeen. */
+function shortest(x: number): number {
+  return Number(x.toPrecision(9));
+}

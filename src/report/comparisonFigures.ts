@@ -1,0 +1,134 @@
+import * as Plot from '@observablehq/plot';
+import { metricInfo, orderedMetrics } from './catalog.js';
+import { csv } from './escape.js';
+import { clip, drawSvg, type Figure } from './figure.js';
+import { brief, decimalsFor, fixed, tick } from './format.js';
+import { colorVariable } from './palette.js';
+import type { MetricSummary, Run } from './runs.js';
+
+/** The interval that is drawn: the bootstrap's if there is one, else mean ± 1.96 standard errors. */
+export function shownInterval(summary: MetricSummary): [low: number, high: number] | null {
+  if (summary.interval) return summary.interval;
+  return summary.stderr === null
+    ? null
+    : [summary.mean - 1.96 * summary.stderr, summary.mean + 1.96 * summary.stderr];
+}
+
+/** One panel a metric: a dot and an interval for every run, the teacher as a dashed line to compare with. */
+export function comparisonFigures(runs: readonly Run[], colors: ReadonlyMap<Run, number>): Figure[] {
+  const names = orderedMetrics(runs.flatMap((run) => Object.keys(run.evaluation)));
+  return names
+    .filter((name) => metricInfo(name).figure)
+    .flatMap((name) => {
+      const measured = runs.filter((run) => run.evaluation[name] !== undefined);
+      return measured.length < 2 ? [] : [comparisonPanel(name, measured, colors)];
+    });
+}
+
+function comparisonPanel(name: string, runs: readonly Run[], colors: ReadonlyMap<Run, number>): Figure {
+  const { label, unit, better, scale } = metricInfo(name);
+  const rows = runs.map((run) => {
+    const summary = run.evaluation[name]!;
+    const [low, high] = shownInterval(summary) ?? [summary.mean, summary.mean];
+    return {
+      run: run.label,
+      shown: clip(run.label, 13),
+      teacher: run.isTeacher,
+      color: colorVariable(colors.get(run)!),
+      mean: summary.mean * scale,
+      low: low * scale,
+      high: high * scale,
+      stderr: (summary.stderr ?? 0) * scale,
+    };
+  });
+  const smallest = Math.min(...rows.map((row) => row.stderr).filter((x) => x > 0));
+  const decimals = decimalsFor(smallest);
+  const low = Math.min(...rows.map((row) => row.low));
+  const high = Math.max(...rows.map((row) => row.high));
+  const pad = (high - low || Math.abs(high) || 1) * 0.06;
+  const arrow = better === 'higher' ? ' ↑' : better === 'lower' ? ' ↓' : '';
+  const teacher = rows.filter((row) => row.teacher);
+  const title = `${label}${arrow}`;
+  const svg = drawSvg(
+    {
+      width: 340,
+      height: 62 + 24 * rows.length,
+      marginTop: 28,
+      marginLeft: 84,
+      marginRight: 52,
+      marginBottom: 30,
+      x: {
+        domain: [low - pad, high + pad],
+        label: unit || null,
+        labelArrow: 'none',
+        ticks: 4,
+        tickFormat: tick,
+        tickSize: 0,
+      },
+      // The place is the row's number: two runs may have the same shortened name.
+      y: { domain: rows.map((_, i) => i), axis: null, padding: 0.3 },
+      marks: [
+        Plot.gridX({ ticks: 4, stroke: 'currentColor', strokeOpacity: 0.1 }),
+        Plot.ruleX(teacher, {
+          x: 'mean',
+          stroke: colorVariable(0),
+          strokeDasharray: '3,3',
+          strokeOpacity: 0.8,
+        }),
+        Plot.ruleY(rows, {
+          y: (_, i) => i,
+          x1: 'low',
+          x2: 'high',
+          stroke: 'color',
+          strokeWidth: 2,
+          strokeLinecap: 'round',
+        }),
+        Plot.dot(rows, {
+          y: (_, i) => i,
+          x: 'mean',
+          r: 4.5,
+          stroke: 'color',
+          strokeWidth: 2,
+          fill: (row) => (row.teacher ? 'var(--paper)' : row.color),
+        }),
+        Plot.text(rows, {
+          y: (_, i) => i,
+          text: 'shown',
+          frameAnchor: 'left',
+          textAnchor: 'end',
+          dx: -8,
+          fill: 'color',
+          fontWeight: 600,
+        }),
+        Plot.text(rows, {
+          y: (_, i) => i,
+          text: (row) => fixed(row.mean, decimals),
+          frameAnchor: 'right',
+          textAnchor: 'start',
+          dx: 8,
+          fontVariant: 'tabular-nums',
+        }),
+      ],
+      color: { type: 'identity' },
+    },
+    title,
+    `${label}${unit && ` in ${unit}`}: ${rows.map((row) => `${row.run} ${brief(row.mean)}`).join(', ')}`,
+  );
+  const table = runs.map((run) => {
+    const { mean, stderr, n } = run.evaluation[name]!;
+    return [
+      run.label,
+      run.method,
+      mean,
+      stderr,
+      n,
+      ...(shownInterval(run.evaluation[name]!) ?? [null, null]),
+    ];
+  });
+  return {
+    name: `comparison-${name}`,
+    title,
+    svg,
+    csv: csv(['run', 'method', 'mean', 'stderr', 'n', 'low', 'high'], table),
+  };
+}

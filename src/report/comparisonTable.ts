@@ -1,0 +1,94 @@
+import { type MetricInfo, metricInfo, orderedMetrics } from './catalog.js';
+import { csv, escapeHtml } from './escape.js';
+import { decimalsFor, duration, fixed } from './format.js';
+import { colorVariable } from './palette.js';
+import type { MetricSummary, Run } from './runs.js';
+
+const arrows = { higher: '↑', lower: '↓', teacher: '≈' };
+const spoken = { higher: 'higher is better', lower: 'lower is better', teacher: 'best near the teacher' };
+
+/**
+ * The students whose mean cannot be told from the best one's: within two standard errors of the difference. Without
+ * a direction, or with one student only, there is no best.
+ */
+export function bestRuns(name: string, runs: readonly Run[]): Set<Run> {
+  const { better } = metricInfo(name);
+  const students = runs.filter((run) => !run.isTeacher && run.evaluation[name] !== undefined);
+  if ((better !== 'higher' && better !== 'lower') || students.length < 2) return new Set();
+  const sign = better === 'higher' ? 1 : -1;
+  const value = (run: Run): MetricSummary => run.evaluation[name]!;
+  const best = students.reduce((a, b) => (sign * value(b).mean > sign * value(a).mean ? b : a));
+  return new Set(
+    students.filter((run) => {
+      const gap = sign * (value(best).mean - value(run).mean);
+      return gap <= 2 * Math.hypot(value(best).stderr ?? 0, value(run).stderr ?? 0);
+    }),
+  );
+}
+
+/** The table of all evaluations: a row a metric, a column a run, standard errors in small print. */
+export function comparisonTable(runs: readonly Run[], colors: ReadonlyMap<Run, number>): string {
+  const measured = runs.filter((run) => Object.keys(run.evaluation).length > 0);
+  const names = orderedMetrics(measured.flatMap((run) => Object.keys(run.evaluation)));
+  const heads = measured.map((run) => {
+    const dot = `<span class="dot" style="background:${colorVariable(colors.get(run)!)}"></span>`;
+    return `<th scope="col"${run.isTeacher ? ' class="teacher"' : ''}>${dot}${escapeHtml(run.label)}</th>`;
+  });
+  let group = '';
+  const rows = names.map((name) => {
+    const info = metricInfo(name);
+    const heading =
+      info.group === group
+        ? ''
+        : `<tr class="group"><th colspan="${measured.length + 1}" scope="rowgroup">${escapeHtml(info.group)}</th></tr>`;
+    group = info.group;
+    return heading + tableRow(name, info, measured);
+  });
+  return `<div class="scroll" tabindex="0" role="region" aria-label="Comparison table"><table class="comparison">
+<thead><tr><th scope="col">Metric</th>${heads.join('')}</tr></thead>
+<tbody>${rows.join('\n')}</tbody></table></div>`;
+}
+
+function tableRow(name: string, info: MetricInfo, runs: readonly Run[]): string {
+  const best = bestRuns(name, runs);
+  const errors = runs.flatMap((run) =>
+    run.evaluation[name]?.stderr ? [run.evaluation[name].stderr * info.scale] : [],
+  );
+  const decimals = errors.length > 0 ? decimalsFor(Math.min(...errors)) : name === 'steps' ? 0 : 2;
+  const cells = runs.map((run) => {
+    const summary = run.evaluation[name];
+    const classes = [run.isTeacher ? 'teacher' : '', best.has(run) ? 'best' : ''].filter(Boolean).join(' ');
+    return `<td${classes && ` class="${classes}"`}${summary ? ` title="${escapeHtml(exact(summary))}"` : ''}>${summary ? cell(name, summary, info, decimals) : '<span class="none">–</span>'}</td>`;
+  });
+  const arrow = info.better ? ` <abbr title="${spoken[info.better]}">${arrows[info.better]}</abbr>` : '';
+  const unit = info.unit ? ` <span class="unit">${escapeHtml(info.unit)}</span>` : '';
+  return `<tr><th scope="row">${escapeHtml(info.label)}${arrow}${unit}</th>${cells.join('')}</tr>`;
+}
+
+function cell(name: string, summary: MetricSummary, info: MetricInfo, decimals: number): string {
+  if (name === 'train_seconds' && summary.stderr === null) return escapeHtml(duration(summary.mean));
+  const error =
+    summary.stderr === null ? '' : ` <small>± ${fixed(summary.stderr * info.scale, decimals)}</small>`;
+  return `<b>${fixed(summary.mean * info.scale, decimals)}</b>${error}`;
+}
+
+/** Everything that evaluation.json says of a number, for the tooltip. */
+function exact({ mean, stderr, n, interval }: MetricSummary): string {
+  const parts = [`mean ${mean}`, stderr === null ? '' : `standard error ${stderr}`, `n ${n}`];
+  if (interval) parts.push(`95 % interval ${interval[0]} to ${interval[1]}`);
+  return parts.filter(Boolean).join(', ');
+}
+
+/** The same numbers for other programs, as stored (shares not in per cent). */
+export function comparisonCsv(runs: readonly Run[]): string {
+  const names = orderedMetrics(runs.flatMap((run) => Object.keys(run.evaluation)));
+  const rows = names.flatMap((name) =>
+    runs.flatMap((run) => {
+      const summary = run.evaluation[name];
+      if (!summary) return [];
+      const [low, high] = summary.interval ?? [null, null];
+      return [[run.label, run.method, name, summary.mean, summary.stderr, summary.n, low, high]];
+    }),
+  );
+  return csv(['run', 'method', 'metric', 'mean', 'stderr', 'n', 'interval_low', 'interval_high'], rows);
+}

@@ -1,0 +1,137 @@
+import path from 'node:path';
+import { escapeHtml } from './escape.js';
+import type { Run } from './runs.js';
+
+/** A nested configuration as `a.b.c` -> text; a list is one value. */
+export function flatten(value: unknown, prefix = ''): Map<string, string> {
+  if (typeof value !== 'object' || value === null || Array.isArray(value)) {
+    return new Map(
+      prefix === '' ? [] : [[prefix, typeof value === 'string' ? value : (JSON.stringify(value) ?? '')]],
+    );
+  }
+  return new Map(
+    Object.entries(value).flatMap(([key, child]) => [
+      ...flatten(child, prefix === '' ? key : `${prefix}.${key}`),
+    ]),
+  );
+}
+
+/** The fields in which the flattened records differ, in the order of their first appearance. */
+export function differences(records: readonly Map<string, string>[]): string[] {
+  const keys = new Set(records.flatMap((record) => [...record.keys()]));
+  return [...keys].filter((key) => new Set(records.map((record) => record.get(key))).size > 1);
+}
+
+function table(head: readonly string[], rows: readonly (readonly string[])[], label: string): string {
+  const cells = (row: readonly string[]): string =>
+    row
+      .map((text, i) =>
+        i === 0 ? `<th scope="row">${escapeHtml(text)}</th>` : `<td>${escapeHtml(text)}</td>`,
+      )
+      .join('');
+  const header = head.map((text) => `<th scope="col">${escapeHtml(text)}</th>`).join('');
+  return `<div class="scroll" tabindex="0" role="region" aria-label="${escapeHtml(label)}"><table class="plain"><thead><tr>${header}</tr></thead>
+<tbody>${rows.map((row) => `<tr>${cells(row)}</tr>`).join('\n')}</tbody></table></div>`;
+}
+
+/** Environment, what the configurations differ in, and every configuration in full. */
+export function configurationSection(runs: readonly Run[]): string {
+  const parts: string[] = [];
+  const environments = runs.map((run) => flatten(run.environment));
+  const fields = [...new Set(environments.flatMap((record) => [...record.keys()]))];
+  const unlike = new Set(differences(environments));
+  if (fields.length > 0) {
+    const same = fields
+      .filter((field) => !unlike.has(field))
+      .map((field) => [field, environments[0]!.get(field) ?? '']);
+    const different = fields
+      .filter((field) => unlike.has(field))
+      .map((field) => [
+        field,
+        runs.map((run, i) => `${run.label}: ${environments[i]!.get(field) ?? 'unknown'}`).join('; '),
+      ]);
+    parts.push('<h3>Environment</h3>', table(['Field', 'Value'], [...same, ...different], 'Environment'));
+  } else parts.push('<p class="absent">No environment.json was found.</p>');
+  const configured = runs.filter((run) => run.configText !== null);
+  if (configured.length > 1) {
+    const records = configured.map((run) => flatten(run.config));
+    const rows = differences(records).map((field) => [
+      field,
+      ...records.map((record) => record.get(field) ?? '–'),
+    ]);
+    parts.push('<h3>Where the configurations differ</h3>');
+    parts.push(
+      rows.length > 0
+        ? table(['Field', ...configured.map((run) => run.label)], rows, 'Configuration differences')
+        : '<p class="absent">Nowhere: all configurations are the same.</p>',
+    );
+  }
+  if (configured.length > 0) parts.push('<h3>Configurations in full</h3>');
+  else parts.push('<p class="absent">No config.resolved.yaml was found.</p>');
+  for (const run of configured) {
+    parts.push(
+      `<details><summary>${escapeHtml(run.label)}</summary><pre tabindex="0">${escapeHtml(run.configText)}</pre></details>`,
+    );
+  }
+  return parts.join('\n');
+}
+
+/** The few facts at the head of the page: what was distilled into what, on what, where. */
+export function facts(runs: readonly Run[]): [name: string, value: string][] {
+  const values = (read: (run: Run) => unknown): string =>
+    [
+      ...new Set(
+        runs
+          .map(read)
+          .filter((x) => x !== undefined && x !== null && x !== '')
+          .map(String),
+      ),
+    ].join(', ');
+  const config = (field: string): string => values((run) => flatten(run.config).get(field));
+  const base = (text: string): string =>
+    text
+      .split(', ')
+      .map((part) => path.basename(part))
+      .join(', ');
+  const environment = (field: string): string => values((run) => flatten(run.environment).get(field));
+  const shape = ['layers', 'hidden_size'].map((field) => config(`student.${field}`));
+  const students = values((run) =>
+    typeof run.config.student === 'string' ? startOf(run.config.student) : undefined,
+  );
+  const all: [string, string][] = [
+    [
+      'Teacher',
+      values((run) =>
+        [run.config.teacher ?? []]
+          .flat()
+          .map((x) => startOf(String(x)))
+          .join(' + '),
+      ),
+    ],
+    ['Student', students || (shape[0] ? `${shape[0]} layers, width ${shape[1]}` : '')],
+    [
+      'Data',
+      base(config('data.train')) ||
+        (runs.some((run) => flatten(run.config).has('data.wordnet.seed'))
+          ? 'embedded WordNet instructions'
+          : ''),
+    ],
+    ['Optimizer steps', values((run) => run.evaluation.steps?.mean)],
+    ['Seed', config('seed') || environment('seed')],
+    ['Backend', environment('backend')],
+    [
+      'Machine',
+      [environment('cpu'), environment('cores') && `${environment('cores')} cores`]
+        .filter(Boolean)
+        .join(', '),
+    ],
+    ['Code', environment('git_commit').replace(/\b([0-9a-f]{10})[0-9a-f]{30}\b/g, '$1')],
+  ];
+  return all.filter(([, value]) => value !== '');
+}
+
+/** The name of a model directory; `best` and `final` mean nothing without the run they belong to. */
+function startOf(directory: string): string {
+  const name = path.basename(directory);
+  return name === 'best' || name === 'final' ? `${path.basename(path.dirname(directory))}/${name}` : name;
+}

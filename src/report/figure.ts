@@ -1,0 +1,71 @@
+import * as Plot from '@observablehq/plot';
+import { parseHTML } from 'linkedom';
+import { escapeHtml } from './escape.js';
+import { seriesColors } from './palette.js';
+
+/** A drawn figure: for the page, and for the files beside it. */
+export interface Figure {
+  /** File name without ending. */
+  name: string;
+  title: string;
+  /** For inlining: colours are custom properties of the page, text is in the page's ink. */
+  svg: string;
+  /** The numbers behind it. */
+  csv: string;
+}
+
+const inks: Record<string, string> = { '--paper': '#ffffff', '--soft': '#59636e', currentColor: '#1c2024' };
+const fontFamily =
+  'ui-sans-serif, system-ui, -apple-system, Segoe UI, Roboto, Helvetica Neue, Arial, sans-serif';
+
+/**
+ * Draws a plot in Node and gives the SVG as text, with the title inside (a figure is often shown on its own) and a
+ * description for those who cannot see it.
+ */
+export function drawSvg(options: Plot.PlotOptions, title: string, description: string): string {
+  const { document } = parseHTML('<!doctype html><html><body></body></html>');
+  const svg = Plot.plot({
+    ...options,
+    document: document as never,
+    className: 'plot',
+  }) as unknown as SvgElement;
+  // Plot's own style sheet would be repeated in every figure; the page has one for all.
+  svg.querySelector('style')?.remove();
+  svg.setAttribute('font-family', fontFamily);
+  svg.setAttribute('font-size', '11');
+  svg.setAttribute('role', 'img');
+  svg.setAttribute('aria-label', 'figure');
+  // The marks' own labels ("line", "y-axis tick") would be read out one by one.
+  for (const part of svg.querySelectorAll('[aria-label]')) part.removeAttribute('aria-label');
+  const head = `<title>${escapeHtml(description)}</title><text x="0" y="13" font-size="13" font-weight="600" text-anchor="start">${escapeHtml(title)}</text>`;
+  return svg.outerHTML.replace(/^<svg([^>]*)>/, (_, attributes: string) => {
+    return `<svg${attributes.replace('aria-label="figure"', `aria-label="${escapeHtml(description)}"`)}>${head}`;
+  });
+}
+
+/** The parts of the DOM that are used here; the project is compiled without the browser's types. */
+interface SvgElement {
+  outerHTML: string;
+  setAttribute(name: string, value: string): void;
+  removeAttribute(name: string): void;
+  remove(): void;
+  querySelector(selector: string): SvgElement | null;
+  querySelectorAll(selector: string): Iterable<SvgElement>;
+}
+
+/** The same drawing as a file of its own: namespace, white ground, colours written out. */
+export function standaloneSvg(inline: string): string {
+  const colored = inline
+    .replace(
+      /var\(--s(\d+)\)/g,
+      (_, index: string) => seriesColors[Number(index)]?.light ?? inks.currentColor!,
+    )
+    .replace(/var\((--paper|--soft)\)/g, (_, name: string) => inks[name]!)
+    .replaceAll('"currentColor"', `"${inks.currentColor}"`);
+  return `${colored.replace(/^<svg([^>]*)>/, '<svg xmlns="http://www.w3.org/2000/svg"$1><rect width="100%" height="100%" fill="#ffffff"/>')}\n`;
+}
+
+/** Text cut to a number of characters. */
+export function clip(text: string, most: number): string {
+  return text.length <= most ? text : `${text.slice(0, most - 1)}…`;
+}

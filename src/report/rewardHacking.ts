@@ -1,0 +1,125 @@
+import { metricInfo } from './catalog.js';
+import { brief } from './format.js';
+import type { MetricSummary, Run } from './runs.js';
+
+/** What the page says about reward hacking. */
+export interface HackingReport {
+  /** One sentence each. Empty: no sign, as far as could be looked. */
+  warnings: string[];
+  /** What was compared with what, or why it could not be. */
+  checked: string;
+}
+
+/**
+ * How far from the teacher a response's form may be before it is worth a notice: relative for a length, absolute for
+ * shares. They are thresholds for looking, not a test: the numbers are in the sentence.
+ */
+const tolerances: Record<string, { of: 'teacher' | 'one'; by: number }> = {
+  length: { of: 'teacher', by: 0.2 },
+  ended: { of: 'one', by: 0.1 },
+  repetition: { of: 'one', by: 0.05 },
+  empty: { of: 'one', by: 0.05 },
+  sample_diversity: { of: 'one', by: 0.1 },
+};
+
+/** Names under which training logs the same quantities, best source first. */
+const logged: Record<string, string[]> = {
+  reverse_kl: ['valid_reverse_kl_token', 'valid_reverse_kl_seq', 'reverse_kl', 'reverse_kl_k3'],
+  length: ['valid_length', 'response_length'],
+  ended: ['valid_ended', 'ended'],
+  repetition: ['valid_repetition', 'repetition'],
+  empty: ['valid_empty', 'empty'],
+};
+
+/**
+ * Looks for reverse KL that falls while the form of the responses leaves the teacher's: the sequence-level KL is a sum
+ * over tokens, so that saying less, or the same again and again, lowers it without any gain in quality.
+ *
+ * Two looks. Evaluations: a student's reverse KL is below the SFT student's by more than two standard errors, and its
+ * length, share ended, repetition, emptiness or diversity is outside the tolerance around the teacher's, by more than
+ * two standard errors, and farther than the SFT student's. Curves: from the first fifth of training to the last,
+ * reverse KL falls by a tenth and a quantity moves away from the teacher's value (or, unknown, from its own start).
+ */
+export function findRewardHacking(runs: readonly Run[]): HackingReport {
+  const teacher = runs.find((run) => run.isTeacher && Object.keys(run.evaluation).length > 0);
+  const start = runs.find((run) => run.method === 'sft' && Object.keys(run.evaluation).length > 0);
+  const students = runs.filter((run) => !run.isTeacher);
+  const looks: string[] = [];
+  const warnings: string[] = [];
+  if (teacher && start && students.length > 1) {
+    looks.push(`every student's evaluation with those of ${teacher.label} and ${start.label}`);
+    for (const run of students) if (run !== start) warnings.push(...inEvaluation(run, teacher, start));
+  }
+  const withCurves = students.filter((run) => shift(run, 'reverse_kl') !== undefined);
+  if (withCurves.length > 0) {
+    looks.push(`the course of training of ${withCurves.map((run) => run.label).join(', ')}`);
+    for (const run of withCurves) {
+      if (!warnings.some((line) => line.startsWith(`${run.label}: `)))
+        warnings.push(...inTraining(run, teacher));
+    }
+  }
+  const checked =
+    looks.length > 0
+      ? `Compared: ${looks.join('; ')}.`
+      : 'Not checked: this needs evaluations of a student, its SFT start and the teacher, or a logged reverse KL.';
+  return { warnings, checked };
+}
+
+/** a − b is larger than two standard errors of the difference; true without errors, when nothing speaks against it. */
+function clearlyAbove(a: MetricSummary, b: MetricSummary): boolean {
+  return a.mean - b.mean > 2 * Math.hypot(a.stderr ?? 0, b.stderr ?? 0);
+}
+
+function shown(name: string, value: number): string {
+  const { scale, unit } = metricInfo(name);
+  return `${brief(value * scale)}${unit === '%' ? ' %' : unit ? ` ${unit}` : ''}`;
+}
+
+function inEvaluation(run: Run, teacher: Run, start: Run): string[] {
+  const name = ['reverse_kl_seq', 'reverse_kl_token'].find((n) => run.evaluation[n] && start.evaluation[n]);
+  if (name === undefined || !clearlyAbove(start.evaluation[name]!, run.evaluation[name]!)) return [];
+  return Object.entries(tolerances).flatMap(([form, tolerance]) => {
+    const [own, model, before] = [run, teacher, start].map((r) => r.evaluation[form]);
+    if (!own || !model) return [];
+    const gap = Math.abs(own.mean - model.mean);
+    const allowed = tolerance.by * (tolerance.of === 'teacher' ? Math.abs(model.mean) : 1);
+    const clear = clearlyAbove(own, model) || clearlyAbove(model, own);
+    const farther = !before || gap > Math.abs(before.mean - model.mean);
+    if (gap <= allowed || !clear || !farther) return [];
+    const kl = `${metricInfo(name).label.toLowerCase()} is ${brief(run.evaluation[name]!.mean)} nats, below ${start.label}’s ${brief(start.evaluation[name]!.mean)}`;
+    const drift = `${metricInfo(form).label.toLowerCase()} is ${shown(form, own.mean)} (${teacher.label} ${shown(form, model.mean)}${before ? `, ${start.label} ${shown(form, before.mean)}` : ''})`;
+    return [
+      `${run.label}: ${kl}, but ${drift}. Part of the low divergence may be bought with the form of the responses.`,
+    ];
+  });
+}
+
+/** Means of the first and the last fifth of a logged quantity; undefined with fewer than two points. */
+function shift(run: Run, quantity: string): { first: number; last: number } | undefined {
+  for (const name of logged[quantity] ?? []) {
+    const values = run.logged.flatMap((row) => (row.values[name] === undefined ? [] : [row.values[name]]));
+    if (values.length < 2) continue;
+    const fifth = Math.max(1, Math.floor(values.length / 5));
+    const mean = (list: number[]): number => list.reduce((sum, x) => sum + x, 0) / list.length;
+    return { first: mean(values.slice(0, fifth)), last: mean(values.slice(-fifth)) };
+  }
+  return undefined;
+}
+
+function inTraining(run: Run, teacher: Run | undefined): string[] {
+  const kl = shift(run, 'reverse_kl');
+  if (!kl || kl.last > 0.9 * kl.first) return [];
+  return Object.entries(tolerances).flatMap(([form, tolerance]) => {
+    const own = shift(run, form);
+    if (!own) return [];
+    const known = teacher?.evaluation[form]?.mean;
+    const target = known ?? own.first;
+    const allowed = tolerance.by * (tolerance.of === 'teacher' ? Math.abs(target) : 1);
+    const gap = Math.abs(own.last - target);
+    if (gap <= allowed || gap <= Math.abs(own.first - target)) return [];
+    const from = known === undefined ? '' : `, away from ${teacher!.label}’s ${shown(form, known)}`;
+    return [
+      `${run.label}: during training reverse KL falls from ${brief(kl.first)} to ${brief(kl.last)} nats while ${metricInfo(form).label.toLowerCase()} goes from ${shown(form, own.first)} to ${shown(form, own.last)}${from}.`,
+    ];
+  });
+}

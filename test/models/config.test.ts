@@ -1,0 +1,173 @@
+import { describe, expect, it } from 'vitest';
+import { UsageError } from '../../src/errors.js';
+import { familyNames, parseConfig } from '../../src/models/families.js';
+
+const llama = {
+  architectures: ['LlamaForCausalLM'],
+  model_type: 'llama',
+  vocab_size: 100,
+  hidden_size: 32,
+  intermediate_size: 64,
+  num_hidden_layers: 2,
+  num_attention_heads: 4,
+  num_key_value_heads: 2,
+  max_position_embeddings: 128,
+  eos_token_id: 2,
+};
+const gpt2 = { model_type: 'gpt2', vocab_size: 100, n_embd: 32, n_layer: 2, n_head: 4, n_positions: 64 };
+const parse = (hf: Record<string, unknown>) => parseConfig(hf, 'dir/config.json');
+
+describe('config.json', () => {
+  it('gives the shape of a llama', () => {
+    expect(
+      parse({ ...llama, rope_theta: 5e5, rms_norm_eps: 1e-5, tie_word_embeddings: true, bos_token_id: 1 }),
+    ).toEqual({
+      family: 'llama',
+      vocabSize: 100,
+      hiddenSize: 32,
+      layers: 2,
+      heads: 4,
+      kvHeads: 2,
+      headDim: 8,
+      intermediateSize: 64,
+      maxPositions: 128,
+      normEps: 1e-5,
+      ropeTheta: 5e5,
+      attentionBias: false,
+      mlpBias: false,
+      tiedHead: true,
+      initStd: 0.02,
+      bosId: 1,
+      eosIds: [2],
+      hf: { ...llama, rope_theta: 5e5, rms_norm_eps: 1e-5, tie_word_embeddings: true, bos_token_id: 1 },
+    });
+  });
+
+  it('fills in the defaults of transformers', () => {
+    expect(parse({ model_type: 'llama' })).toMatchObject({
+      vocabSize: 32000,
+      hiddenSize: 4096,
+      layers: 32,
+      kvHeads: 32,
+      headDim: 128,
+      ropeTheta: 10000,
+      tiedHead: false,
+      eosIds: [],
+    });
+    expect(parse({ model_type: 'gpt2' })).toMatchObject({
+      vocabSize: 50257,
+      hiddenSize: 768,
+      layers: 12,
+      headDim: 64,
+      intermediateSize: 3072,
+      maxPositions: 1024,
+      tiedHead: true,
+    });
+  });
+
+  it('finds the rotary base where transformers 4 and 5 keep it, and takes null for absent', () => {
+    expect(parse({ ...llama, rope_parameters: { rope_theta: 300, rope_type: 'default' } }).ropeTheta).toBe(
+      300,
+    );
+    expect(parse({ ...llama, rope_theta: 400, rope_scaling: null }).ropeTheta).toBe(400);
+    expect(parse({ ...llama, rope_scaling: { type: 'default' } }).ropeTheta).toBe(10000);
+    expect(parse({ ...llama, num_key_value_heads: null, head_dim: null, hidden_act: null })).toMatchObject({
+      kvHeads: 4,
+      headDim: 8,
+    });
+  });
+
+  it('keeps the end tokens that the vocabulary has', () => {
+    expect(parse({ ...llama, eos_token_id: [2, 7, 2, 100] }).eosIds).toEqual([2, 7]);
+    expect(parse({ ...gpt2, eos_token_id: 50256 }).eosIds).toEqual([]);
+    expect(parse({ ...llama, eos_token_id: null }).eosIds).toEqual([]);
+  });
+
+  it('fields that change nothing are let through', () => {
+    expect(
+      parse({ ...llama, attention_dropout: 0.1, pretraining_tp: 2, use_cache: false, whatever: [1] }).layers,
+    ).toBe(2);
+    expect(parse({ ...gpt2, resid_pdrop: 0.1, reorder_and_upcast_attn: true, n_ctx: 5 }).layers).toBe(2);
+  });
+
+  const refused: [string, Record<string, unknown>, string][] = [
+    ['no model_type', {}, 'model_type is missing; supported: llama, gpt2'],
+    ['another architecture', { model_type: 'mamba' }, 'model_type is "mamba"; supported: llama, gpt2'],
+    ['a name from the prototype', { model_type: 'toString' }, 'model_type is "toString"'],
+    [
+      'another head',
+      { ...llama, architectures: ['LlamaForSequenceClassification'] },
+      'only LlamaForCausalLM is supported',
+    ],
+    [
+      'scaled rotary positions',
+      { ...llama, rope_scaling: { rope_type: 'llama3', factor: 8 } },
+      'rope_scaling.rope_type is "llama3"; only "default" is supported',
+    ],
+    [
+      'scaled rotary positions, old name',
+      { ...llama, rope_scaling: { type: 'linear', factor: 2 } },
+      'rope_scaling.type is "linear"; only "default"',
+    ],
+    [
+      'scaled rotary positions, new place',
+      { ...llama, rope_parameters: { rope_type: 'yarn' } },
+      'rope_parameters.rope_type is "yarn"',
+    ],
+    [
+      'partial rotation',
+      { ...llama, partial_rotary_factor: 0.5 },
+      'partial_rotary_factor is 0.5; only 1 is supported',
+    ],
+    [
+      'another activation',
+      { ...llama, hidden_act: 'gelu' },
+      'hidden_act is "gelu"; only "silu" is supported',
+    ],
+    [
+      'quantised weights',
+      { ...llama, quantization_config: { bits: 4 } },
+      'quantization_config is {"bits":4}; only null is supported',
+    ],
+    [
+      'heads that do not divide the width',
+      { ...llama, num_attention_heads: 5 },
+      'hidden_size 32 is no multiple of num_attention_heads 5',
+    ],
+    [
+      'heads that do not share evenly',
+      { ...llama, num_key_value_heads: 3 },
+      'num_attention_heads 4 is no multiple of num_key_value_heads 3',
+    ],
+    ['an odd head size', { ...llama, head_dim: 7 }, 'head_dim is 7; rotary positions need an even one'],
+    ['a size of the wrong type', { ...llama, hidden_size: '32' }, 'hidden_size is "32"'],
+    ['a negative size', { ...llama, vocab_size: -1 }, 'vocab_size is -1'],
+    ['an absurd size', { ...llama, num_hidden_layers: 1e9 }, 'num_hidden_layers is 1000000000'],
+    ['a flag of the wrong type', { ...llama, tie_word_embeddings: 'no' }, 'tie_word_embeddings is "no"'],
+    ['an end token of the wrong type', { ...llama, eos_token_id: '</s>' }, 'eos_token_id is "</s>"'],
+    [
+      'another GPT-2 activation',
+      { ...gpt2, activation_function: 'relu' },
+      'activation_function is "relu"; only "gelu_new" is supported',
+    ],
+    [
+      'scores scaled by layer',
+      { ...gpt2, scale_attn_by_inverse_layer_idx: true },
+      'scale_attn_by_inverse_layer_idx is true; only false',
+    ],
+    ['scores not scaled', { ...gpt2, scale_attn_weights: false }, 'scale_attn_weights is false; only true'],
+    ['cross-attention', { ...gpt2, add_cross_attention: true }, 'add_cross_attention is true; only false'],
+    [
+      'GPT-2 heads that do not divide the width',
+      { ...gpt2, n_head: 5 },
+      'n_embd 32 is no multiple of n_head 5',
+    ],
+  ];
+  it.each(refused)('refuses %s, by name', (_, hf, message) => {
+    expect(() => parse(hf)).toThrow(UsageError);
+    expect(() => parse(hf)).toThrow(`dir/config.json: `);
+    expect(() => parse(hf)).toThrow(message);
+  });
+
+  it('names the families', () => expect(familyNames).toEqual(['llama', 'gpt2']));
+});

@@ -1,0 +1,2 @@
+import { reportCommand } from './src/cli/commands/report.js';
+await reportCommand().parseAsync(process.argv.slice(2), {from:'user'});
