@@ -1,5 +1,4 @@
 import { type Command, InvalidArgumentError, Option } from 'commander';
-import { UsageError } from '../errors.js';
 import { type BackendInfo, type BackendName, backendNames, initBackend } from '../tensor/backend.js';
 
 /** The flags that every command takes (CLI contract). */
@@ -12,7 +11,11 @@ export interface CommonOptions {
 
 export function withCommonOptions(command: Command): Command {
   return command
-    .addOption(new Option('--backend <name>', 'force a backend (default: the fastest that loads)').choices(backendNames))
+    .addOption(
+      new Option('--backend <name>', 'force a backend (default: the fastest that loads)').choices(
+        backendNames,
+      ),
+    )
     .option('--threads <n>', 'threads for tensor operations', positiveInteger)
     .option('--quiet', 'no progress and no log lines')
     .option('--debug', 'show stack traces');
@@ -28,35 +31,48 @@ export function print(line: string): void {
   process.stdout.write(`${line}\n`);
 }
 
-export async function startBackend(options: CommonOptions, log: (line: string) => void): Promise<BackendInfo> {
+export async function startBackend(
+  options: CommonOptions,
+  log: (line: string) => void,
+): Promise<BackendInfo> {
   const info = await initBackend(options);
   log(`backend ${info.name} (${info.reason})`);
   return info;
 }
 
 export function positiveInteger(text: string): number {
-  const n = Number(text);
-  if (!Number.isInteger(n) || n < 1) throw new InvalidArgumentError('expected a whole number of at least 1.');
-  return n;
+  return integerFrom(1, text);
 }
 
 export function nonNegativeInteger(text: string): number {
-  const n = Number(text);
-  if (!Number.isInteger(n) || n < 0) throw new InvalidArgumentError('expected a whole number of at least 0.');
+  return integerFrom(0, text);
+}
+
+function integerFrom(least: number, text: string): number {
+  const n = number(text);
+  if (!Number.isSafeInteger(n) || n < least) {
+    throw new InvalidArgumentError(`expected a whole number of at least ${least}.`);
+  }
   return n;
+}
+
+/** `Number` alone takes the empty text for 0. */
+function number(text: string): number {
+  return text.trim() === '' ? Number.NaN : Number(text);
 }
 
 export function numberBetween(low: number, high: number): (text: string) => number {
   return (text) => {
-    const n = Number(text);
-    if (text.trim() === '' || !(n >= low && n <= high)) throw new InvalidArgumentError(`expected a number from ${low} to ${high}.`);
+    const n = number(text);
+    if (!(n >= low && n <= high)) throw new InvalidArgumentError(`expected a number from ${low} to ${high}.`);
     return n;
   };
 }
 
 /** A comma-separated list of whole numbers, e.g. `--seeds 10,20,30`. */
 export function integerList(text: string): number[] {
-  const list = text.split(',').map(Number);
-  if (list.some((n) => !Number.isInteger(n))) throw new UsageError(`expected whole numbers separated by commas, got ${JSON.stringify(text)}`);
+  const list = text.split(',').map(number);
+  if (!list.every(Number.isSafeInteger))
+    throw new InvalidArgumentError('expected whole numbers separated by commas.');
   return list;
 }

@@ -1,8 +1,8 @@
 import { native } from '../tensor/backend.js';
-import type { Params } from '../tensor/params.js';
+import { disposeParams, type Params } from '../tensor/params.js';
 import { type AdamState, biasCorrection, scaleByAdam } from './adam.js';
 import { type ClipState, clipByGlobalNorm, globalNorm } from './clip.js';
-import { fusedAdam } from './fused.js';
+import { fusedAdamW } from './fused.js';
 import {
   addDecayedWeights,
   type DecayMask,
@@ -50,6 +50,7 @@ export interface Optimizer extends GradientTransformation<OptimizerState> {
 /**
  * AdamW with global-norm clipping: the chain clip, Adam, decoupled decay, learning rate. The same numbers as
  * torch.nn.utils.clip_grad_norm_ followed by torch.optim.AdamW: p ← p − lr (m̂/(sqrt(v̂) + eps) + weightDecay · p).
+ * `init` and `update` are the chain's; `step` runs it, or on the native backend the fused kernel with the same rule.
  */
 export function adamw(options: AdamWOptions): Optimizer {
   const {
@@ -58,57 +59,41 @@ export function adamw(options: AdamWOptions): Optimizer {
     beta2 = 0.95,
     eps = 1e-8,
     weightDecay = 0,
-    mask,
+    mask = decayMatricesOnly,
     clip = Infinity,
   } = options;
   const schedule = typeof learningRate === 'number' ? () => learningRate : learningRate;
-  const decays = mask ?? decayMatricesOnly;
   const clipping = clipByGlobalNorm(clip);
   const links = chain({
     clip: clipping,
     adam: scaleByAdam({ beta1, beta2, eps }),
-    decay: addDecayedWeights(weightDecay, decays),
+    decay: addDecayedWeights(weightDecay, mask),
     rate: scaleByLearningRate(schedule),
   });
-  /** The whole chain in one kernel a parameter. */
-  const fused = (grads: Params, state: OptimizerState, params: Params) => {
+  const fusedStep: typeof chainStep = (grads, state, params) => {
     const [clipped, clipState] = clipping.update(grads, state.clip, params);
     const rate = schedule(state.rate.count);
-    const adamCount = state.adam.count + 1;
-    const correction = biasCorrection(beta1, beta2, adamCount);
-    const next = { params: {} as Params, first: {} as Params, second: {} as Params };
-    for (const [name, param] of Object.entries(params)) {
-      const updated = fusedAdam(
-        { param, first: state.adam.first[name]!, second: state.adam.second[name]! },
-        clipped[name]!,
-        {
-          decay: decays(name, param) ? rate * weightDecay : 0,
-          stepSize: rate * correction.scale,
-          beta1,
-          beta2,
-          epsilon: eps * correction.root,
-        },
-      );
-      next.params[name] = updated.param;
-      next.first[name] = updated.first;
-      next.second[name] = updated.second;
-      if (clipped[name] !== grads[name]) clipped[name]!.dispose();
-    }
-    return {
-      params: next.params,
-      state: {
-        clip: clipState,
-        adam: { count: adamCount, first: next.first, second: next.second },
-        decay: {},
-        rate: { count: state.rate.count + 1, rate },
-      },
-    };
+    const count = state.adam.count + 1;
+    const { scale, root } = biasCorrection(beta1, beta2, count);
+    const next = fusedAdamW(clipped, state.adam, params, {
+      decay: (name, param) => (mask(name, param) ? rate * weightDecay : 0),
+      stepSize: rate * scale,
+      beta1,
+      beta2,
+      epsilon: eps * root,
+    });
+    if (clipped !== grads) disposeParams(clipped);
+    const adam = { count, first: next.first, second: next.second };
+    const nextState = { clip: clipState, adam, decay: {}, rate: { count: state.rate.count + 1, rate } };
+    return { params: next.params, state: nextState };
   };
+  const chainStep = (grads: Params, state: OptimizerState, params: Params) =>
+    applyStep(links, grads, state, params);
   return {
     ...links,
     globalNorm,
     step(grads, state, params) {
-      const next = native() ? fused(grads, state, params) : applyStep(links, grads, state, params);
+      const next = (native() ? fusedStep : chainStep)(grads, state, params);
       return { ...next, gradNorm: next.state.clip.norm, learningRate: next.state.rate.rate };
     },
   };

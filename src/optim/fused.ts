@@ -1,39 +1,54 @@
 import * as tf from '@tensorflow/tfjs-core';
 import * as raw from '../tensor/ops/raw.js';
+import type { Params } from '../tensor/params.js';
 
 const FLOAT = raw.attr.type('dtype', 'float32');
 
-/**
- * One AdamW update of one parameter in place, by TensorFlow's fused kernel: a single pass over memory instead of a
- * dozen. Native backend only. The same rule as the chain of `adamw`, equal up to rounding.
- *
- * Consumes `param`, `first` and `second`; returns the updated three. Their memory is reused unless somebody else holds
- * an alias of it, then TensorFlow copies first.
- *
- * @param decay rate · learning rate, 0 for none @param stepSize and @param epsilon with Adam's bias corrections inside
- */
-export function fusedAdam(
-  tensors: { param: tf.Tensor; first: tf.Tensor; second: tf.Tensor },
-  grad: tf.Tensor,
-  numbers: { decay: number; stepSize: number; beta1: number; beta2: number; epsilon: number },
-): { param: tf.Tensor; first: tf.Tensor; second: tf.Tensor } {
-  const { decay, stepSize, beta1, beta2, epsilon } = numbers;
-  const shrink = decay === 0 ? undefined : tf.mul(tensors.param, decay);
-  const variables = [tensors.param, tensors.first, tensors.second].map(intoVariable);
-  if (shrink) {
-    raw.act('AssignSubVariableOp', [FLOAT], [variables[0]!, shrink]);
-    shrink.dispose();
-  }
-  // TensorFlow would put epsilon before the bias correction, and round 1 − βᵗ to float32: powers of 0 turn its own
-  // correction off.
-  const scalars = [0, 0, stepSize, beta1, beta2, epsilon].map((x) => tf.scalar(x));
-  const attrs = [raw.attr.type('T', 'float32'), raw.attr.bool('use_locking', false)];
-  raw.act('ResourceApplyAdam', attrs, [...variables, ...scalars, grad]);
-  tf.dispose(scalars);
-  const [param, first, second] = variables.map(outOfVariable);
-  return { param: param!, first: first!, second: second! };
+export interface FusedNumbers {
+  /** What a parameter is multiplied by before it is subtracted from itself: learning rate · weight decay, or 0. */
+  decay: (name: string, param: tf.Tensor) => number;
+  /** The learning rate times the bias correction's `scale`. */
+  stepSize: number;
+  beta1: number;
+  beta2: number;
+  /** Epsilon times the bias correction's `root`. */
+  epsilon: number;
 }
 
+/**
+ * One AdamW update by TensorFlow's own kernel, in place: one pass over memory instead of a dozen. Native backend only.
+ * The rule is that of the chain in adamw.ts; the results are equal up to rounding.
+ *
+ * Consumes the tensors of `params` and of `moments`. Their memory is reused, unless somebody else holds an alias
+ * (a clone): then TensorFlow copies first. `grads` stays the caller's.
+ */
+export function fusedAdamW(
+  grads: Params,
+  moments: { first: Params; second: Params },
+  params: Params,
+  { decay, stepSize, beta1, beta2, epsilon }: FusedNumbers,
+): { params: Params; first: Params; second: Params } {
+  // The kernel would put epsilon before the bias correction and round 1 − βᵗ to float32. Told that βᵗ is 0, it
+  // corrects nothing; the caller's numbers carry the correction.
+  const scalars = [0, 0, stepSize, beta1, beta2, epsilon].map((x) => tf.scalar(x));
+  const attrs = [raw.attr.type('T', 'float32'), raw.attr.bool('use_locking', false)];
+  const next = { params: {} as Params, first: {} as Params, second: {} as Params };
+  for (const [name, param] of Object.entries(params)) {
+    const factor = decay(name, param);
+    const shrink = factor === 0 ? undefined : tf.mul(param, factor);
+    const [p, m, v] = [param, moments.first[name]!, moments.second[name]!].map(intoVariable) as Triple;
+    if (shrink) raw.act('AssignSubVariableOp', [FLOAT], [p, shrink]);
+    shrink?.dispose();
+    raw.act('ResourceApplyAdam', attrs, [p, m, v, ...scalars, grads[name]!]);
+    next.params[name] = outOfVariable(p);
+    next.first[name] = outOfVariable(m);
+    next.second[name] = outOfVariable(v);
+  }
+  tf.dispose(scalars);
+  return next;
+}
+
+type Triple = [tf.Tensor, tf.Tensor, tf.Tensor];
 let count = 0;
 
 /** A resource variable that takes over the tensor's memory. */

@@ -52,15 +52,16 @@ function comparisonPanel(name: string, runs: readonly Run[], colors: ReadonlyMap
   const svg = drawSvg(
     {
       width: 340,
-      height: 62 + 24 * rows.length,
+      height: (unit ? 68 : 54) + 24 * rows.length,
       marginTop: 28,
       marginLeft: 84,
       marginRight: 52,
-      marginBottom: 30,
+      marginBottom: unit ? 40 : 26,
       x: {
         domain: [low - pad, high + pad],
         label: unit || null,
         labelArrow: 'none',
+        labelAnchor: 'center',
         ticks: 4,
         tickFormat: tick,
         tickSize: 0,

@@ -60,7 +60,7 @@ function tableRow(name: string, info: MetricInfo, runs: readonly Run[]): string 
     const classes = [run.isTeacher ? 'teacher' : '', best.has(run) ? 'best' : ''].filter(Boolean).join(' ');
     return `<td${classes && ` class="${classes}"`}${summary ? ` title="${escapeHtml(exact(summary))}"` : ''}>${summary ? cell(name, summary, info, decimals) : '<span class="none">–</span>'}</td>`;
   });
-  const arrow = info.better ? ` <abbr title="${spoken[info.better]}">${arrows[info.better]}</abbr>` : '';
+  const arrow = info.better ? `&nbsp;<abbr title="${spoken[info.better]}">${arrows[info.better]}</abbr>` : '';
   const unit = info.unit ? ` <span class="unit">${escapeHtml(info.unit)}</span>` : '';
   return `<tr><th scope="row">${escapeHtml(info.label)}${arrow}${unit}</th>${cells.join('')}</tr>`;
 }

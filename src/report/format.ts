@@ -1,9 +1,11 @@
 const minus = (text: string): string => text.replace('-', '−');
 
-/** How many decimals show a standard error with two significant digits, 0 to 4. */
+/** How many decimals (0 to 4) show a standard error with one significant digit, or two when it begins with 1 or 2. */
 export function decimalsFor(stderr: number): number {
   if (!(stderr > 0) || !Number.isFinite(stderr)) return 2;
-  return Math.min(4, Math.max(0, 1 - Math.floor(Math.log10(stderr))));
+  const exponent = Math.floor(Math.log10(stderr));
+  const first = Math.floor(stderr / 10 ** exponent + 1e-9);
+  return Math.min(4, Math.max(0, (first <= 2 ? 1 : 0) - exponent));
 }
 
 /** A number with fixed decimals and a real minus sign; an en dash for what is no number. */

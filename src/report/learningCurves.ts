@@ -100,7 +100,7 @@ export function learningCurves(runs: readonly Run[], colors: ReadonlyMap<Run, nu
     {
       title: 'The student while it trains',
       explanation:
-        'Measured on the responses of each optimizer step. Lines are running means, bands one standard deviation.',
+        'Measured on the responses of each optimizer step. Lines are smoothed, bands one standard deviation.',
       figures: Object.entries(policyQuantities).flatMap(([name, title]) => overlay(name, title, 'training')),
       folded: false,
     },
@@ -121,13 +121,22 @@ export function learningCurves(runs: readonly Run[], colors: ReadonlyMap<Run, nu
   return groups.filter((group) => group.figures.length > 0);
 }
 
+/** Far ends of the palette first: the near ones mean methods in every other panel. */
+const partColors = [6, 5, 4, 3, 2, 1, 7];
+
 function lossPanel(run: Run, lossNames: readonly string[]): Figure[] {
   const total = lossNames.filter((name) => name === 'loss' || name === 'total_loss');
-  const parts = lossNames.filter((name) => name !== 'loss' && name !== 'total_loss');
+  const own = (name: string): boolean => run.logged.some((row) => row.values[name] !== undefined);
+  const parts = lossNames.filter((name) => name !== 'loss' && name !== 'total_loss' && own(name));
   const series = [
     ...total.flatMap((name) => seriesOf(run, name, 'total', 'currentColor')),
     ...parts.flatMap((name, i) =>
-      seriesOf(run, name, name.replace(lossName, '') || name, colorVariable(1 + (i % 7))),
+      seriesOf(
+        run,
+        name,
+        name.replace(lossName, '') || name,
+        colorVariable(partColors[i % partColors.length]!),
+      ),
     ),
   ];
   const slug = run.label.toLowerCase().replace(/[^a-z0-9]+/g, '-');
@@ -151,7 +160,7 @@ function seriesOf(run: Run, name: string, label: string, color: string): Series[
   }));
 }
 
-const size = { width: 340, height: 216, top: 28, left: 46, bottom: 26 };
+const size = { width: 340, height: 226, top: 28, left: 46, bottom: 38 };
 
 /** Moves labels apart to at least `gap` pixels, keeping their order, within [top, bottom]. */
 export function spreadLabels(wanted: readonly number[], gap: number, top: number, bottom: number): number[] {
@@ -186,7 +195,7 @@ function panel(name: string, title: string, series: readonly Series[]): Figure {
   const places = spreadLabels(ends, 13, size.top, size.height - size.bottom);
   const drawn = series.map((one) => ({
     ...one,
-    points: thin(one.points, 300),
+    points: thin(one.points, 150),
     few: one.points.length < fewPoints,
   }));
   const svg = drawSvg(
@@ -200,6 +209,7 @@ function panel(name: string, title: string, series: readonly Series[]): Figure {
       x: {
         domain: [Math.min(firstStep, lastStep - 1), lastStep],
         label: 'step',
+        labelAnchor: 'center',
         labelArrow: 'none',
         ticks: 4,
         tickFormat: tick,

@@ -112,7 +112,7 @@ function headlines(runs: readonly Run[], colors: ReadonlyMap<Run, number>): stri
       const others =
         ranked.length > 1 ? `, not clearly ahead of ${list(ranked.slice(1).map((run) => run.label))}` : '';
       return [
-        `<div class="card"><p>${better === 'higher' ? 'Highest' : 'Lowest'} ${escapeHtml(label)}${unit && `, ${escapeHtml(unit)}`}</p>
+        `<div class="card"><p>${better === 'higher' ? 'Highest' : 'Lowest'} ${escapeHtml(label.replace(/^(Reverse|Forward)/, (word) => word.toLowerCase()))}${unit && `, ${escapeHtml(unit)}`}</p>
 <p class="value">${fixed(mean, decimals)}${stderr === null ? '' : ` <small>± ${fixed(stderr, decimals)}</small>`}</p>
 <p><span class="who" style="color:${colorVariable(colors.get(winner)!)}">${escapeHtml(winner.label)}</span>${escapeHtml(others)}${teacher ? `; teacher ${fixed(teacher.mean, decimals)}` : ''}</p></div>`,
       ];
@@ -126,7 +126,8 @@ function hackingSection(runs: readonly Run[]): string {
   const notices = warnings
     .map((line) => `<p class="warning" role="note"><b>Look closer.</b> ${escapeHtml(line)}</p>`)
     .join('\n');
-  const calm = warnings.length === 0 && checked.startsWith('Compared') ? '<p>No sign of it.</p>' : '';
+  const calm =
+    warnings.length === 0 && checked.startsWith('Compared') ? '<p>No sign of reward hacking.</p>' : '';
   return `<p class="note">Reverse KL is a sum over tokens: a student can lower it by saying less, repeating itself or not ending.
 A notice appears where reverse KL falls while length, endings, repetition, empty answers or diversity leave the teacher’s.</p>
 ${notices}${calm}<p class="note">${escapeHtml(checked)}</p>`;

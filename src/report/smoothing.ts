@@ -1,4 +1,4 @@
-/** A logged value with its neighbourhood: running mean, and one standard deviation to both sides. */
+/** A logged value with its neighbourhood: smoothed, and one standard deviation to both sides. */
 export interface SmoothPoint {
   step: number;
   value: number;
@@ -11,16 +11,24 @@ export interface SmoothPoint {
 export const fewPoints = 24;
 
 /**
- * Centred running mean and population standard deviation over a window of about a twelfth of the series. At the ends
- * the window shrinks on both sides alike, so that a slope is not bent there.
+ * Local linear regression: each point's value on the least-squares line through the window around it (about a twelfth
+ * of the series), and the standard deviation from that line. In the middle of an even series this is the running
+ * mean; at the ends, where the window is one-sided, the line keeps a slope from being bent.
  */
 export function smooth(points: readonly { step: number; value: number }[]): SmoothPoint[] {
   const radius = points.length < fewPoints ? 0 : Math.max(1, Math.round(points.length / 24));
   return points.map(({ step, value }, i) => {
-    const reach = Math.min(radius, i, points.length - 1 - i);
-    const window = points.slice(i - reach, i + reach + 1).map((point) => point.value);
-    const mean = window.reduce((sum, x) => sum + x, 0) / window.length;
-    const deviation = Math.sqrt(window.reduce((sum, x) => sum + (x - mean) ** 2, 0) / window.length);
+    const window = points.slice(Math.max(0, i - radius), i + radius + 1);
+    const n = window.length;
+    const center = window.reduce((sum, p) => sum + p.step, 0) / n;
+    const level = window.reduce((sum, p) => sum + p.value, 0) / n;
+    const spread = window.reduce((sum, p) => sum + (p.step - center) ** 2, 0);
+    const slope =
+      spread === 0 ? 0 : window.reduce((sum, p) => sum + (p.step - center) * (p.value - level), 0) / spread;
+    const mean = level + slope * (step - center);
+    const residual = (p: { step: number; value: number }): number =>
+      p.value - level - slope * (p.step - center);
+    const deviation = Math.sqrt(window.reduce((sum, p) => sum + residual(p) ** 2, 0) / n);
     return { step, value, mean, low: mean - deviation, high: mean + deviation };
   });
 }

@@ -24,7 +24,7 @@ h2{font-size:22px;letter-spacing:-.01em;font-weight:650;margin:56px 0 12px;paddi
 h3{font-size:16px;font-weight:650;margin:32px 0 8px}
 h4{font-size:13px;font-weight:650;margin:0 0 4px}
 .lead{color:var(--soft);margin:0;max-width:70ch}
-.note,.absent,figcaption{color:var(--soft);font-size:14px;max-width:80ch}
+.note,.absent{color:var(--soft);font-size:14px;line-height:1.6;max-width:80ch}.note .tok{color:var(--ink)}
 a{color:var(--accent)}
 nav{display:flex;flex-wrap:wrap;gap:4px 20px;margin:20px 0 0;font-size:14px}
 nav a{text-decoration:none}nav a:hover{text-decoration:underline}
@@ -34,7 +34,7 @@ button{cursor:pointer}button:hover{background:var(--wash)}
 .facts{display:grid;grid-template-columns:repeat(auto-fit,minmax(200px,1fr));gap:12px 28px;margin:24px 0 0}
 .facts dt{font-size:12px;color:var(--soft)}
 .facts dd{margin:0;font-size:14px;overflow-wrap:anywhere}
-.cards{display:grid;grid-template-columns:repeat(auto-fit,minmax(220px,1fr));gap:16px;margin:28px 0 0}
+.cards{display:grid;grid-template-columns:repeat(auto-fit,minmax(220px,1fr));gap:16px;margin:20px 0 28px}
 .card{background:var(--wash);border-radius:10px;padding:14px 18px}
 .card p{margin:0;font-size:13px;color:var(--soft)}
 .card .value{font-size:26px;line-height:1.3;font-weight:650;letter-spacing:-.01em;color:var(--ink);font-variant-numeric:tabular-nums}
@@ -97,7 +97,7 @@ main,header,footer{padding-left:16px;padding-right:16px}header{padding-top:24px}
 h1{font-size:24px}h2{margin-top:40px}
 .given{grid-template-columns:1fr}
 .facts{grid-template-columns:1fr 1fr;gap:10px 16px}
-th,td{padding:6px 8px}.comparison th:first-child{white-space:normal;min-width:118px;max-width:132px}
+th,td{padding:6px 8px}.comparison td small{display:block}.comparison th:first-child{white-space:normal;min-width:118px;max-width:132px}
 }
 @media print{.controls,nav,#theme{display:none}h2{break-after:avoid}figure,.response{break-inside:avoid}}
 `;

@@ -29,6 +29,8 @@ export interface RolloutOptions extends SamplingOptions {
   policyVersion: number;
   /** Scores every state while sampling, and takes part in it with share alpha. */
   teacher?: { model: Model; alpha: number };
+  /** Ids from here on are never drawn; default: every id that all models here have. */
+  vocabSize?: number;
   /** Called after every batch with the number of responses finished so far. */
   onProgress?: (done: number, total: number) => void;
 }
@@ -56,12 +58,15 @@ interface Slot {
  * models, the probability of what was drawn and the full-vocabulary KL at every state are recorded on the way, so
  * no scoring pass follows. Trajectories come back in the order prompt-major, sample-minor, whatever the batching.
  *
- * @throws UsageError when a prompt is empty or leaves no room for a token in a model's context
+ * @throws UsageError when a prompt is empty, holds an id that a model lacks, or leaves no room for a token in a
+ *   model's context
  */
 export function rollout(student: Model, prompts: readonly Prompt[], options: RolloutOptions): Trajectory[] {
   const models = options.teacher ? [student, options.teacher.model] : [student];
   const slots = prompts.flatMap((prompt, i) =>
-    Array.from({ length: options.samples }, (_, sample) => openSlot(prompt, sample, i * options.samples + sample, models, options)),
+    Array.from({ length: options.samples }, (_, sample) =>
+      openSlot(prompt, sample, i * options.samples + sample, models, options),
+    ),
   );
   // Prompts of similar length share a batch: less padding in the prefill. The sort is stable and touches no stream.
   const queue = [...slots].sort((a, b) => a.prompt.ids.length - b.prompt.ids.length || a.order - b.order);
@@ -78,8 +83,14 @@ function decodeBatch(models: readonly Model[], batch: readonly Slot[], options: 
   try {
     for (;;) {
       const uniforms = active.map((slot) => slot.rng());
-      const [studentLogits, teacherLogits] = sharedVocabulary(streams.map((s) => s.logits));
-      const teacher = teacherLogits && options.teacher ? { logits: teacherLogits, alpha: options.teacher.alpha } : undefined;
+      const [studentLogits, teacherLogits] = sharedVocabulary(
+        streams.map((s) => s.logits),
+        options.vocabSize,
+      );
+      const teacher =
+        teacherLogits && options.teacher
+          ? { logits: teacherLogits, alpha: options.teacher.alpha }
+          : undefined;
       const drawn = nextTokens(studentLogits!, teacher, uniforms, options);
       tf.dispose([studentLogits!, ...(teacherLogits ? [teacherLogits] : [])]);
       active.forEach((slot, b) => {
@@ -133,23 +144,33 @@ function openStream(model: Model, batch: readonly Slot[], options: RolloutOption
   const length = Math.max(...distinct.map((p) => p.ids.length));
   const slots = Math.max(...batch.map((slot) => slot.prompt.ids.length + slot.limit));
   const ids = new Int32Array(distinct.length * length);
-  distinct.forEach((p, b) => ids.set(Array.from(p.ids), b * length));
+  for (const [b, p] of distinct.entries()) ids.set(p.ids, b * length);
   const cache = createCache(model.config, distinct.length, Math.min(slots, length + options.maxNewTokens));
   const logits = tf.tidy(() => {
     const hidden = prefill(model, cache, ids, distinct.length, length);
-    const last = tf.tensor1d(Int32Array.from(distinct, (p, b) => b * length + p.ids.length - 1), 'int32');
+    const last = tf.tensor1d(
+      Int32Array.from(distinct, (p, b) => b * length + p.ids.length - 1),
+      'int32',
+    );
     return headLogits(model.params, model.config, gatherRows(hidden, last));
   });
   const stream = { model, cache, logits };
   if (distinct.length === batch.length) return stream;
   const rowOf = new Map(distinct.map((p, b) => [p, b]));
-  return dropRows(stream, batch.map((slot) => rowOf.get(slot.prompt)!));
+  return dropRows(
+    stream,
+    batch.map((slot) => rowOf.get(slot.prompt)!),
+  );
 }
 
 function advance(stream: Stream, tokens: Int32Array, positions: Int32Array): Stream {
   stream.logits.dispose();
   const logits = tf.tidy(() =>
-    headLogits(stream.model.params, stream.model.config, decodeStep(stream.model, stream.cache, tokens, positions)),
+    headLogits(
+      stream.model.params,
+      stream.model.config,
+      decodeStep(stream.model, stream.cache, tokens, positions),
+    ),
   );
   return { ...stream, logits };
 }
@@ -168,13 +189,27 @@ function closeStream(stream: Stream): void {
 }
 
 /** Logits cut to the vocabulary both models have: checkpoints of one tokenizer family may be padded differently. */
-function sharedVocabulary(logits: readonly tf.Tensor2D[]): tf.Tensor2D[] {
-  const vocab = Math.min(...logits.map((x) => x.shape[1]));
+function sharedVocabulary(logits: readonly tf.Tensor2D[], most = Number.POSITIVE_INFINITY): tf.Tensor2D[] {
+  const vocab = Math.min(most, ...logits.map((x) => x.shape[1]));
   return logits.map((x) => (x.shape[1] === vocab ? x.clone() : tf.slice(x, [0, 0], [x.shape[0], vocab])));
 }
 
-function openSlot(prompt: Prompt, sample: number, order: number, models: readonly Model[], options: RolloutOptions): Slot {
-  if (prompt.ids.length === 0) throw new UsageError(`prompt ${prompt.index} has no tokens; give it at least one (a BOS token will do)`);
+function openSlot(
+  prompt: Prompt,
+  sample: number,
+  order: number,
+  models: readonly Model[],
+  options: RolloutOptions,
+): Slot {
+  if (prompt.ids.length === 0)
+    throw new UsageError(`prompt ${prompt.index} has no tokens; give it at least one (a BOS token will do)`);
+  const vocab = Math.min(...models.map((m) => m.config.vocabSize));
+  const foreign = Array.from(prompt.ids).find((id) => !(id >= 0 && id < vocab));
+  if (foreign !== undefined) {
+    throw new UsageError(
+      `prompt ${prompt.index} holds the token id ${foreign}, outside the vocabulary of ${vocab}`,
+    );
+  }
   const context = Math.min(...models.map((m) => m.config.maxPositions));
   const limit = Math.min(options.maxNewTokens, context - prompt.ids.length);
   if (limit < 1) {
@@ -183,7 +218,14 @@ function openSlot(prompt: Prompt, sample: number, order: number, models: readonl
     );
   }
   const { key, rng } = responseStream(options.seed, options.round, prompt.index, sample);
-  const lists = { tokens: [], studentLogprobs: [], behaviorLogprobs: [], entropy: [], teacherLogprobs: [], kl: [] };
+  const lists = {
+    tokens: [],
+    studentLogprobs: [],
+    behaviorLogprobs: [],
+    entropy: [],
+    teacherLogprobs: [],
+    kl: [],
+  };
   return { prompt, sample, order, rng, streamKey: key, finished: false, limit, ...lists };
 }
 

@@ -46,16 +46,27 @@ export function nextTokens(
       mixture = tf.add(tf.mul(p, teacher.alpha), tf.mul(q, 1 - teacher.alpha));
     }
     return { logq, entropy, mixture, logp, kl };
-  }) as { logq: tf.Tensor2D; entropy: tf.Tensor1D; mixture: tf.Tensor2D; logp?: tf.Tensor2D; kl?: tf.Tensor1D };
+  }) as {
+    logq: tf.Tensor2D;
+    entropy: tf.Tensor1D;
+    mixture: tf.Tensor2D;
+    logp?: tf.Tensor2D;
+    kl?: tf.Tensor1D;
+  };
 
   const cut = options.topK > 0 || options.topP < 1;
-  const behavior = cut && !options.greedy ? truncate(distributions.mixture, options) : distributions.mixture.clone();
+  const behavior =
+    cut && !options.greedy ? truncate(distributions.mixture, options) : distributions.mixture.clone();
   const certain = teacher && teacher.alpha > 0 ? distributions.mixture : studentLogits;
   const tokens = options.greedy ? argMax(certain) : drawTokens(behavior, uniforms);
   const record = tf.tidy(() => {
     const [batch, vocab] = behavior.shape;
-    const at = tf.tensor1d(Int32Array.from(tokens, (token, b) => b * vocab + token), 'int32');
-    const pick = (x: tf.Tensor2D): tf.Tensor1D => tf.gather(tf.reshape(x, [batch * vocab]), at) as tf.Tensor1D;
+    const at = tf.tensor1d(
+      Int32Array.from(tokens, (token, b) => b * vocab + token),
+      'int32',
+    );
+    const pick = (x: tf.Tensor2D): tf.Tensor1D =>
+      tf.gather(tf.reshape(x, [batch * vocab]), at) as tf.Tensor1D;
     const mass = cut ? tf.sum(behavior, 1) : tf.onesLike(distributions.entropy);
     const rows = [pick(distributions.logq), distributions.entropy, tf.log(tf.div(pick(behavior), mass))];
     if (distributions.logp && distributions.kl) rows.push(pick(distributions.logp), distributions.kl);
@@ -68,9 +79,11 @@ export function nextTokens(
     tokens,
     studentLogprobs: row(0),
     entropy: row(1),
-    // A greedy choice is certain.
-    behaviorLogprobs: options.greedy ? new Float32Array(tokens.length) : row(2),
+    behaviorLogprobs: row(2),
   };
+  // A greedy choice is certain; without mixture or cut p̃ is q, and q/p̃ is 1 to the bit.
+  if (options.greedy) drawn.behaviorLogprobs = new Float32Array(tokens.length);
+  else if (!cut && !(teacher && teacher.alpha > 0)) drawn.behaviorLogprobs = row(0);
   if (teacher) {
     drawn.teacherLogprobs = row(3);
     drawn.kl = row(4);

@@ -16,7 +16,12 @@ export interface SamplingOptions {
 export const plainSampling: SamplingOptions = { temperature: 1, topK: 0, topP: 1, greedy: false };
 
 /** The random stream of one response: a function of what it is for, never of what was drawn before. */
-export function responseStream(seed: number, round: number, promptIndex: number, sample: number): { key: string; rng: Rng } {
+export function responseStream(
+  seed: number,
+  round: number,
+  promptIndex: number,
+  sample: number,
+): { key: string; rng: Rng } {
   return {
     key: `${seed}/rollout/${round}/${promptIndex}/${sample}`,
     rng: stream(seed, 'rollout', round, promptIndex, sample),
@@ -40,7 +45,13 @@ export function drawTokens(probabilities: tf.Tensor2D, uniforms: ArrayLike<numbe
   const blocks = Math.ceil(vocab / BLOCK);
   const tiles = tf.tidy(() => {
     const short = blocks * BLOCK - vocab;
-    const padded = short === 0 ? probabilities : tf.pad(probabilities, [[0, 0], [0, short]]);
+    const padded =
+      short === 0
+        ? probabilities
+        : tf.pad(probabilities, [
+            [0, 0],
+            [0, short],
+          ]);
     return tf.reshape(padded, [batch * blocks, BLOCK]);
   });
   const sums = tf.sum(tiles, 1);

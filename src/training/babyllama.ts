@@ -13,7 +13,12 @@ export function babyllama(): Method {
       const { alpha, temperature, reduction } = config.kd;
       return (logits, targets, teachers, totals) => {
         const mean = averageLogits(teachers);
-        const { loss, ce, distillation } = babyllamaLoss(logits, mean, targets, { alpha, temperature, reduction, totals });
+        const { loss, ce, distillation } = babyllamaLoss(logits, mean, targets, {
+          alpha,
+          temperature,
+          reduction,
+          totals,
+        });
         return { loss, parts: { ce_loss: ce, kd_loss: distillation } };
       };
     },

@@ -1,7 +1,7 @@
 import { z } from 'zod';
 import { objectiveOverrides, presetNames } from '../objectives/presets.js';
-import { templateNames } from '../text/template.js';
 import { backendNames } from '../tensor/backend.js';
+import { templateNames } from '../text/template.js';
 
 /** The training methods: one loop, one entry each (src/training/methods.ts). */
 export const methodNames = ['minillm', 'sft', 'kd', 'seqkd', 'babyllama'] as const;
@@ -37,9 +37,14 @@ export const trainConfigSchema = z.strictObject({
   backend: z.enum(backendNames).optional().describe('default: the fastest that loads'),
   threads: count.optional().describe('threads for tensor operations; part of what makes a run repeatable'),
   student: model.describe('Hugging Face directory to start from, or the shape of a new model'),
-  teacher: z.union([path, z.array(path).min(1)]).optional().describe('Hugging Face directory; babyllama takes several'),
+  teacher: z
+    .union([path, z.array(path).min(1)])
+    .optional()
+    .describe('Hugging Face directory; babyllama takes several'),
   data: z.strictObject({
-    wordnet: wordnet.optional().describe('build the embedded WordNet instruction set instead of reading files'),
+    wordnet: wordnet
+      .optional()
+      .describe('build the embedded WordNet instruction set instead of reading files'),
     train: path.optional().describe('JSONL or JSON with instruction, input, output'),
     valid: path.optional(),
     corpus: path.optional().describe('plain text for the pretraining loss'),
@@ -50,11 +55,22 @@ export const trainConfigSchema = z.strictObject({
   train: z.strictObject({
     steps: z.number().int().min(0).describe('optimizer steps'),
     batch_size: count.default(32).describe('responses in an optimizer step, over all micro-batches'),
-    micro_batch_size: count.optional().describe('responses in one forward and backward pass; results do not depend on it'),
-    prompt_weight: z.number().min(0).default(0).describe('sft: weight of the loss on prompt tokens beside the response'),
+    micro_batch_size: count
+      .optional()
+      .describe('responses in one forward and backward pass; results do not depend on it'),
+    prompt_weight: z
+      .number()
+      .min(0)
+      .default(0)
+      .describe('sft: weight of the loss on prompt tokens beside the response'),
     lr: z.number().positive(),
     schedule: z.enum(['constant', 'cosine', 'linear']).default('cosine'),
-    min_lr_ratio: z.number().min(0).max(1).default(0.1).describe('where cosine and linear end, as a share of lr'),
+    min_lr_ratio: z
+      .number()
+      .min(0)
+      .max(1)
+      .default(0.1)
+      .describe('where cosine and linear end, as a share of lr'),
     warmup: z.number().int().min(0).default(0).describe('steps of linear warm-up'),
     weight_decay: z.number().min(0).default(0.01),
     betas: z.tuple([z.number().min(0).lt(1), z.number().min(0).lt(1)]).default([0.9, 0.95]),
@@ -81,7 +97,10 @@ export const trainConfigSchema = z.strictObject({
       ratio: z.number().min(0).max(1).default(0.5).describe('kd, seqkd: share of the teacher term'),
       alpha: z.number().min(0).max(1).default(0.5).describe('babyllama: share of the cross-entropy'),
       temperature: z.number().positive().default(2).describe('babyllama: T of the softened distributions'),
-      reduction: z.enum(['batchmean', 'token']).default('token').describe('babyllama: how the teacher term is averaged'),
+      reduction: z
+        .enum(['batchmean', 'token'])
+        .default('token')
+        .describe('babyllama: how the teacher term is averaged'),
     })
     .prefault({}),
   pretrain: z
@@ -94,13 +113,21 @@ export const trainConfigSchema = z.strictObject({
     .strictObject({
       every: z.number().int().min(0).default(100).describe('steps between validations; 0 = only at the end'),
       prompts: count.default(200).describe('validation prompts used'),
-      select: z.enum(['loss', 'rouge_l']).optional().describe('what best/ is chosen by; default: loss for sft, else rouge_l'),
+      select: z
+        .enum(['loss', 'rouge_l'])
+        .optional()
+        .describe('what best/ is chosen by; default: loss for sft, else rouge_l'),
       max_new_tokens: count.optional().describe('default: rollout.max_new_tokens'),
     })
     .prefault({}),
   checkpoint: z
     .strictObject({
-      every: z.number().int().min(0).default(100).describe('steps between checkpoints; 0 = none before the end'),
+      every: z
+        .number()
+        .int()
+        .min(0)
+        .default(100)
+        .describe('steps between checkpoints; 0 = none before the end'),
       keep: count.default(2).describe('how many checkpoints are kept'),
     })
     .prefault({}),

@@ -19,7 +19,7 @@ export interface StepRecord {
 /** What the run does around the steps; the loop itself touches no file. */
 export interface TrainingHooks {
   onStep(record: StepRecord): void;
-  /** Validates; returns the value that is selected by (lower is better for a loss, higher for Rouge-L) or undefined. */
+  /** Validates; a new best goes into `state.best`. */
   evaluate(state: TrainingState): Promise<void>;
   checkpoint(state: TrainingState): Promise<void>;
   /** True once the person asked to stop (Ctrl-C). */
@@ -50,15 +50,35 @@ export async function trainingLoop(
     const measured = update(optimizer, plan, state, context);
     state.step++;
     state.stepInRound++;
-    hooks.onStep({ step: state.step, round: state.round, metrics: { ...collected, ...plan.metrics, ...measured }, tokens: plan.tokens });
+    hooks.onStep({
+      step: state.step,
+      round: state.round,
+      metrics: { ...collected, ...plan.metrics, ...measured },
+      tokens: plan.tokens,
+    });
     const last = state.step === steps;
     if (last || isDue(state.step, config.eval.every)) await hooks.evaluate(state);
-    if (last || isDue(state.step, config.checkpoint.every)) await hooks.checkpoint(state);
-    else if (hooks.stopping()) await hooks.checkpoint(state);
-    if (!last && hooks.stopping()) throw new RunError(`stopped at step ${state.step} of ${steps}, saved; go on with --resume`, 130);
+    if (last || isDue(state.step, config.checkpoint.every) || hooks.stopping()) {
+      assertFinite(optimizer, state);
+      await hooks.checkpoint(state);
+    }
+    if (!last && hooks.stopping())
+      throw new RunError(`stopped at step ${state.step} of ${steps}, saved; go on with --resume`, 130);
     // Lets Ctrl-C and timers through: native tensor work never yields by itself.
     await new Promise((resolve) => setImmediate(resolve));
   }
+}
+
+/** A checkpoint of diverged parameters would push out the last good one. */
+function assertFinite(optimizer: Optimizer, { params, step }: TrainingState): void {
+  const norm = optimizer.globalNorm(params);
+  if (!Number.isFinite(norm)) throw diverged(`the norm of the parameters is ${norm} after step ${step}`);
+}
+
+function diverged(what: string): RunError {
+  return new RunError(
+    `${what}; checkpoints saved before are intact; try a smaller train.lr, more train.warmup, or train.clip: 1`,
+  );
 }
 
 function isDue(step: number, every: number): boolean {
@@ -69,7 +89,11 @@ function roundIsOver(state: TrainingState, stepsPerRound: number): boolean {
   return state.round === 0 || state.stepInRound >= stepsPerRound;
 }
 
-async function beginRound(context: TrainingContext, method: Method, state: TrainingState): Promise<Record<string, number>> {
+async function beginRound(
+  context: TrainingContext,
+  method: Method,
+  state: TrainingState,
+): Promise<Record<string, number>> {
   state.round++;
   state.stepInRound = 0;
   return method.collect!(context, state);
@@ -83,12 +107,17 @@ export function optimizerOf(config: TrainConfig): Optimizer {
     beta2: betas[1],
     eps,
     weightDecay: weight_decay,
-    clip,
+    ...(clip > 0 && { clip }),
   });
 }
 
 /** One optimizer step: the micro-batches' gradients added up, clipped, through AdamW, into the parameters. */
-function update(optimizer: Optimizer, plan: StepPlan, state: TrainingState, context: TrainingContext): Record<string, number> {
+function update(
+  optimizer: Optimizer,
+  plan: StepPlan,
+  state: TrainingState,
+  context: TrainingContext,
+): Record<string, number> {
   let grads: Params | undefined;
   const sums: Record<string, number> = {};
   for (const micro of plan.micro) {
@@ -101,10 +130,7 @@ function update(optimizer: Optimizer, plan: StepPlan, state: TrainingState, cont
   const bad = Object.entries({ ...sums, grad_norm: gradNorm }).find(([, value]) => !Number.isFinite(value));
   if (bad) {
     disposeParams(grads);
-    throw new RunError(
-      `${bad[0]} is ${bad[1]} at step ${state.step + 1}; the last checkpoint is intact. ` +
-        `Try a smaller train.lr, more train.warmup, or train.clip: 1`,
-    );
+    throw diverged(`${bad[0]} is ${bad[1]} at step ${state.step + 1}`);
   }
   const next = optimizer.step(grads, state.optimizer, state.params);
   disposeParams(grads);

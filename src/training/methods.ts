@@ -7,4 +7,7 @@ import { seqkd } from './seqkd.js';
 import { sft } from './sft.js';
 
 /** Every training method by the name that configurations use. */
-export const methods = { minillm, sft, kd: () => kd(), seqkd, babyllama } satisfies Record<(typeof methodNames)[number], () => Method>;
+export const methods = { minillm, sft, kd: () => kd(), seqkd, babyllama } satisfies Record<
+  (typeof methodNames)[number],
+  () => Method
+>;

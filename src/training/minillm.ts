@@ -1,5 +1,5 @@
 import * as tf from '@tensorflow/tfjs-core';
-import { UsageError } from '../errors.js';
+import { cutVocabulary, packSequences, responseLogits } from '../models/packed.js';
 import { advantages, type TokenSignals } from '../objectives/advantages.js';
 import { batchTotals } from '../objectives/aggregate.js';
 import { minillmLoss } from '../objectives/minillmLoss.js';
@@ -8,9 +8,8 @@ import { flatten } from '../objectives/ragged.js';
 import { permutation, stream } from '../random/streams.js';
 import { rollout } from '../rollout/engine.js';
 import type { Trajectory } from '../rollout/trajectory.js';
-import { cutVocabulary, packSequences, responseLogits } from '../models/packed.js';
 import type { Method, MicroBatch, StepPlan, TrainingContext } from './method.js';
-import { batchIndices } from './order.js';
+import { distinctIndices } from './order.js';
 import { pretrainingBatches } from './pretraining.js';
 import { rolloutMetrics, signalMetrics } from './rolloutMetrics.js';
 import type { TrainingState } from './state.js';
@@ -32,7 +31,8 @@ import { TeacherLogits } from './teacherLogits.js';
 export function minillm(): Method {
   const teacherOfRound = new TeacherLogits();
   return {
-    stepsPerRound: ({ config }) => (config.rollout.inner_epochs * config.rollout.rollouts) / config.train.batch_size,
+    stepsPerRound: ({ config }) =>
+      (config.rollout.inner_epochs * config.rollout.rollouts) / config.train.batch_size,
 
     async collect(context, state) {
       state.rollouts = collectRound(context, state);
@@ -45,23 +45,49 @@ export function minillm(): Method {
       const signals = advantages(asBatch(trajectories), objective);
       const byRow = new Map(trajectories.map((t, i) => [t, i]));
       const totals = batchTotals(trajectories.map((t) => t.responseIds.length));
-      const micro = microBatches(trajectories, context.config.train.micro_batch_size).map((part): MicroBatch => {
-        const batch = packSequences(part);
-        const constants = pick(signals, trajectories, part.map((t) => byRow.get(t)!));
-        return {
-          constants: () => [
-            tf.tensor1d(batch.targets, 'int32'),
-            teacherOfRound.rows(context, state, part.map((t) => rows.get(t)!)),
-          ],
-          loss(params, [targets, teacher]) {
-            const logits = cutVocabulary(responseLogits(params, context.student, batch), sharedVocabulary(context));
-            const inputs = { studentLogits: logits, teacherLogits: teacher as tf.Tensor2D, tokenIds: targets as tf.Tensor1D, ...constants };
-            const { loss, parts, perToken } = minillmLoss(inputs, objective, totals);
-            const share = (x: tf.Tensor1D): tf.Scalar => tf.div(tf.sum(x), totals.tokens);
-            return { loss, parts: { ...parts, clipped_fraction: share(perToken.clipped), ratio: share(perToken.ratio), kl_new: share(perToken.kl) } };
-          },
-        };
-      });
+      const micro = microBatches(trajectories, context.config.train.micro_batch_size).map(
+        (part): MicroBatch => {
+          const batch = packSequences(part);
+          const constants = pick(
+            signals,
+            trajectories,
+            part.map((t) => byRow.get(t)!),
+          );
+          return {
+            constants: () => [
+              tf.tensor1d(batch.targets, 'int32'),
+              teacherOfRound.rows(
+                context,
+                state,
+                part.map((t) => rows.get(t)!),
+              ),
+            ],
+            loss(params, [targets, teacher]) {
+              const logits = cutVocabulary(
+                responseLogits(params, context.student, batch),
+                sharedVocabulary(context),
+              );
+              const inputs = {
+                studentLogits: logits,
+                teacherLogits: teacher as tf.Tensor2D,
+                tokenIds: targets as tf.Tensor1D,
+                ...constants,
+              };
+              const { loss, parts, perToken } = minillmLoss(inputs, objective, totals);
+              const share = (x: tf.Tensor1D): tf.Scalar => tf.div(tf.sum(x), totals.tokens);
+              return {
+                loss,
+                parts: {
+                  ...parts,
+                  clipped_fraction: share(perToken.clipped),
+                  ratio: share(perToken.ratio),
+                  kl_new: share(perToken.kl),
+                },
+              };
+            },
+          };
+        },
+      );
       return {
         micro: [...micro, ...pretrainingBatches(context, state, objective)],
         metrics: signalMetrics(trajectories, signals),
@@ -79,10 +105,7 @@ function collectRound(context: TrainingContext, state: TrainingState): Trajector
   const { rollouts, samples, max_new_tokens, top_k, top_p, batch_size } = config.rollout;
   const objective = objectiveOf(context);
   const prompts = rollouts / samples;
-  if (prompts > train.length) {
-    throw new UsageError(`rollout.rollouts: a round asks ${prompts} different prompts and the training data has ${train.length}; lower it`);
-  }
-  const picked = batchIndices(config.seed, 'prompts', state.round - 1, train.length, prompts);
+  const picked = distinctIndices(config.seed, 'prompts', state.round - 1, train.length, prompts);
   return rollout(
     student,
     picked.map((index) => ({ index, ids: train[index]!.promptIds })),
@@ -104,7 +127,10 @@ function collectRound(context: TrainingContext, state: TrainingState): Trajector
 }
 
 /** The responses of this step: every pass shuffles the prompts of the round anew, samples of one prompt stay together. */
-function minibatch(context: TrainingContext, state: TrainingState): { rows: Map<Trajectory, number>; trajectories: Trajectory[] } {
+function minibatch(
+  context: TrainingContext,
+  state: TrainingState,
+): { rows: Map<Trajectory, number>; trajectories: Trajectory[] } {
   const { rollouts, samples } = context.config.rollout;
   const perStep = context.config.train.batch_size / samples;
   const stepsPerPass = rollouts / context.config.train.batch_size;
@@ -118,7 +144,7 @@ function minibatch(context: TrainingContext, state: TrainingState): { rows: Map<
   return { rows: new Map(trajectories.map((t, i) => [t, indices[i]!])), trajectories };
 }
 
-export function objectiveOf({ config }: TrainingContext): ObjectiveConfig {
+export function objectiveOf({ config }: Pick<TrainingContext, 'config'>): ObjectiveConfig {
   const { preset, ...overrides } = config.objective;
   // Padded whitening counts the slots of the generation buffer, as the official code does.
   return resolveObjective(preset, { max_response: config.rollout.max_new_tokens, ...overrides });

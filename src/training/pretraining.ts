@@ -1,7 +1,7 @@
 import * as tf from '@tensorflow/tfjs-core';
+import { cutVocabulary, packSequences, responseLogits, textSequence } from '../models/packed.js';
 import { kdLoss } from '../objectives/kd.js';
 import type { ObjectiveConfig } from '../objectives/presets.js';
-import { cutVocabulary, packSequences, responseLogits, textSequence } from '../models/packed.js';
 import type { MicroBatch, TrainingContext } from './method.js';
 import { batchIndices } from './order.js';
 import type { TrainingState } from './state.js';
@@ -15,23 +15,43 @@ import { microBatches, responseTokens, sharedVocabulary, teacherLogits } from '.
  * The paper (Algorithm 1) has CE alone (k = 0); the official code mixes in the teacher at k = 0.5 (LMOps losses.py,
  * pt_loss). Returns no micro-batch without a corpus or with lm_coef 0. The teacher runs only where k > 0.
  */
-export function pretrainingBatches(context: TrainingContext, state: TrainingState, objective: ObjectiveConfig): MicroBatch[] {
+export function pretrainingBatches(
+  context: TrainingContext,
+  state: TrainingState,
+  objective: ObjectiveConfig,
+): MicroBatch[] {
   const { lm_coef, kd_ratio } = objective;
   const { corpus, config } = context;
   if (lm_coef === 0 || corpus.length === 0) return [];
   const size = config.pretrain.batch_size ?? config.train.batch_size;
-  const pieces = batchIndices(config.seed, 'pretrain', state.step, corpus.length, size).map((i) => textSequence(corpus[i]!));
+  const pieces = batchIndices(config.seed, 'pretrain', state.step, corpus.length, size).map((i) =>
+    textSequence(corpus[i]!),
+  );
   const tokens = responseTokens(pieces);
   return microBatches(pieces, config.train.micro_batch_size).map((part): MicroBatch => {
     const batch = packSequences(part);
     return {
-      constants: () => [tf.tensor1d(batch.targets, 'int32'), ...(kd_ratio > 0 ? teacherLogits(context, batch) : [])],
+      constants: () => [
+        tf.tensor1d(batch.targets, 'int32'),
+        ...(kd_ratio > 0 ? teacherLogits(context, batch) : []),
+      ],
       loss(params, [targets, teacher]) {
-        const logits = cutVocabulary(responseLogits(params, context.student, batch), sharedVocabulary(context));
-        const { loss, ce, softCe } = kdLoss(logits, teacher as tf.Tensor2D | undefined, targets as tf.Tensor1D, kd_ratio);
+        const logits = cutVocabulary(
+          responseLogits(params, context.student, batch),
+          sharedVocabulary(context),
+        );
+        const { loss, ce, softCe } = kdLoss(
+          logits,
+          teacher as tf.Tensor2D | undefined,
+          targets as tf.Tensor1D,
+          kd_ratio,
+        );
         const mean = (x: tf.Tensor1D): tf.Scalar => tf.div(tf.sum(x), tokens);
         const pt = mean(loss);
-        return { loss: tf.mul(pt, lm_coef), parts: { lm_loss: mean(ce), ...(softCe && { ds_loss: mean(softCe) }), pt_loss: pt } };
+        return {
+          loss: tf.mul(pt, lm_coef),
+          parts: { lm_loss: mean(ce), ...(softCe && { ds_loss: mean(softCe) }), pt_loss: pt },
+        };
       },
     };
   });

@@ -17,7 +17,10 @@ export function rolloutMetrics(trajectories: readonly Trajectory[]): Record<stri
  * What is known of an optimizer batch before its gradient: rewards, returns, advantages, importance weights, and the
  * reverse KL of the sampling student per token (k3, and Rao-Blackwellised over the vocabulary).
  */
-export function signalMetrics(trajectories: readonly Trajectory[], signals: TokenSignals): Record<string, number> {
+export function signalMetrics(
+  trajectories: readonly Trajectory[],
+  signals: TokenSignals,
+): Record<string, number> {
   const n = trajectories.length;
   const tokens = total(trajectories.map((t) => t.responseIds.length));
   const logRatios = trajectories.map((t) => t.teacherLogprobs!.map((p, i) => p - t.studentLogprobs[i]!));
@@ -52,5 +55,9 @@ function moments(ragged: readonly Float64Array[]): { mean: number; std: number; 
   const values = ragged.flatMap((row) => Array.from(row));
   const mean = total(values) / values.length;
   const variance = total(values.map((x) => (x - mean) ** 2)) / values.length;
-  return { mean, std: Math.sqrt(variance), max: values.reduce((most, x) => Math.max(most, x), Number.NEGATIVE_INFINITY) };
+  return {
+    mean,
+    std: Math.sqrt(variance),
+    max: values.reduce((most, x) => Math.max(most, x), Number.NEGATIVE_INFINITY),
+  };
 }

@@ -1,9 +1,10 @@
 import { UsageError } from '../errors.js';
+import type { Sequence } from '../models/packed.js';
 import { rollout } from '../rollout/engine.js';
 import { plainSampling } from '../rollout/sampling.js';
-import type { Sequence } from '../models/packed.js';
 import { kd } from './kd.js';
 import type { Method, TrainingContext } from './method.js';
+import { sharedVocabulary } from './supervised.js';
 
 const FILE = 'pseudo-responses.jsonl';
 
@@ -20,7 +21,10 @@ export function seqkd(): Method {
     async prepare(context) {
       const saved = await context.scratch.read(FILE);
       const responses = saved === undefined ? await sampleTeacher(context) : parse(saved, context);
-      pseudo = context.train.map((example, i) => ({ promptIds: example.promptIds, responseIds: responses[i]! }));
+      pseudo = context.train.map((example, i) => ({
+        promptIds: example.promptIds,
+        responseIds: responses[i]!,
+      }));
     },
   };
 }
@@ -40,6 +44,7 @@ async function sampleTeacher(context: TrainingContext): Promise<number[][]> {
       round: 0,
       batchSize: config.rollout.batch_size,
       policyVersion: 0,
+      vocabSize: sharedVocabulary(context),
     },
   ).map((t) => Array.from(t.responseIds));
   await context.scratch.write(FILE, responses.map((ids) => `${JSON.stringify(ids)}\n`).join(''));
@@ -47,9 +52,25 @@ async function sampleTeacher(context: TrainingContext): Promise<number[][]> {
 }
 
 function parse(text: string, context: TrainingContext): number[][] {
-  const rows = text.split('\n').filter((line) => line !== '').map((line) => JSON.parse(line) as number[]);
+  const rows = text
+    .split('\n')
+    .filter((line) => line !== '')
+    .map((line) => parseIds(line, sharedVocabulary(context)));
+  const mend = 'delete it and they are sampled again';
   if (rows.length !== context.train.length) {
-    throw new UsageError(`${FILE}: ${rows.length} responses for ${context.train.length} prompts; delete it and they are sampled again`);
+    throw new UsageError(`${FILE}: ${rows.length} responses for ${context.train.length} prompts; ${mend}`);
   }
-  return rows;
+  const bad = rows.indexOf(undefined);
+  if (bad >= 0) throw new UsageError(`${FILE}:${bad + 1}: expected a list of token ids; ${mend}`);
+  return rows as number[][];
+}
+
+function parseIds(line: string, vocabSize: number): number[] | undefined {
+  try {
+    const ids: unknown = JSON.parse(line);
+    const valid = Array.isArray(ids) && ids.length > 0;
+    return valid && ids.every((id) => Number.isInteger(id) && id >= 0 && id < vocabSize) ? ids : undefined;
+  } catch {
+    return undefined;
+  }
 }

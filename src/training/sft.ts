@@ -34,7 +34,9 @@ export function sft(): Method {
         const coefficients = Float32Array.from(
           part.flatMap((s, i) => {
             const inPrompt = batch.counts[i]! - s.responseIds.length;
-            return Array.from({ length: batch.counts[i]! }, (_, t) => (t < inPrompt ? weight / prompt : 1 / response));
+            return Array.from({ length: batch.counts[i]! }, (_, t) =>
+              t < inPrompt ? weight / prompt : 1 / response,
+            );
           }),
         );
         return {
@@ -45,7 +47,11 @@ export function sft(): Method {
           },
         };
       });
-      return { micro, metrics: { response_length: response / sequences.length }, tokens: allTokens(sequences) };
+      return {
+        micro,
+        metrics: { response_length: response / sequences.length },
+        tokens: allTokens(sequences),
+      };
     },
   };
 }

@@ -38,19 +38,28 @@ export function supervised(
             ...(options.teachers ? teacherLogits(context, batch) : []),
           ],
           loss(params, [targets, ...teachers]) {
-            const logits = cutVocabulary(responseLogits(params, context.student, batch), sharedVocabulary(context));
+            const logits = cutVocabulary(
+              responseLogits(params, context.student, batch),
+              sharedVocabulary(context),
+            );
             return lossOfBatch(logits, targets as tf.Tensor1D, teachers as tf.Tensor2D[], totals);
           },
         };
       });
-      return { micro, metrics: { response_length: totals.tokens / totals.sequences }, tokens: allTokens(sequences) };
+      return {
+        micro,
+        metrics: { response_length: totals.tokens / totals.sequences },
+        tokens: allTokens(sequences),
+      };
     },
   };
 }
 
 /** The examples of this optimizer step. */
 export function batchOf<T>(all: readonly T[], { config }: TrainingContext, state: TrainingState): T[] {
-  return batchIndices(config.seed, 'train', state.step, all.length, config.train.batch_size).map((i) => all[i]!);
+  return batchIndices(config.seed, 'train', state.step, all.length, config.train.batch_size).map(
+    (i) => all[i]!,
+  );
 }
 
 /**
@@ -59,11 +68,17 @@ export function batchOf<T>(all: readonly T[], { config }: TrainingContext, state
  */
 export function microBatches<T extends Sequence>(sequences: readonly T[], size = 16): T[][] {
   const lengthOf = (s: T): number => s.promptIds.length + s.responseIds.length;
-  return chunks([...sequences].sort((a, b) => lengthOf(a) - lengthOf(b)), size);
+  return chunks(
+    [...sequences].sort((a, b) => lengthOf(a) - lengthOf(b)),
+    size,
+  );
 }
 
 /** Logits [N, V] of every teacher at the response positions, cut to the vocabulary all models share. */
-export function teacherLogits(context: TrainingContext, batch: Parameters<typeof responseLogits>[2]): tf.Tensor2D[] {
+export function teacherLogits(
+  context: TrainingContext,
+  batch: Parameters<typeof responseLogits>[2],
+): tf.Tensor2D[] {
   return context.teachers.map((teacher) =>
     tf.tidy(() => cutVocabulary(responseLogits(teacher.params, teacher, batch), sharedVocabulary(context))),
   );

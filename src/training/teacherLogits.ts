@@ -20,10 +20,16 @@ export class TeacherLogits {
   rows(context: TrainingContext, state: TrainingState, rollouts: readonly number[]): tf.Tensor2D {
     const tokens = state.rollouts.reduce((sum, t) => sum + t.responseIds.length, 0);
     if (tokens * sharedVocabulary(context) * 4 > CACHE_BYTES) {
-      return score(context, rollouts.map((i) => state.rollouts[i]!));
+      return score(
+        context,
+        rollouts.map((i) => state.rollouts[i]!),
+      );
     }
     if (this.round !== state.round) this.fill(context, state);
-    return tf.concat(rollouts.map((i) => this.kept[i]!), 0);
+    return tf.concat(
+      rollouts.map((i) => this.kept[i]!),
+      0,
+    );
   }
 
   dispose(): void {
@@ -37,9 +43,13 @@ export class TeacherLogits {
     const kept = new Map<unknown, tf.Tensor2D>();
     for (const part of microBatches(state.rollouts)) {
       const logits = score(context, part);
-      const pieces = tf.split<tf.Tensor2D>(logits, part.map((t) => t.responseIds.length), 0);
+      const pieces = tf.split<tf.Tensor2D>(
+        logits,
+        part.map((t) => t.responseIds.length),
+        0,
+      );
       logits.dispose();
-      part.forEach((t, i) => kept.set(t, pieces[i]!));
+      for (const [i, t] of part.entries()) kept.set(t, pieces[i]!);
     }
     this.kept = state.rollouts.map((t) => kept.get(t)!);
     this.round = state.round;
@@ -48,5 +58,10 @@ export class TeacherLogits {
 
 function score(context: TrainingContext, rollouts: Parameters<typeof packSequences>[0]): tf.Tensor2D {
   const teacher = context.teachers[0]!;
-  return tf.tidy(() => cutVocabulary(responseLogits(teacher.params, teacher, packSequences(rollouts)), sharedVocabulary(context)));
+  return tf.tidy(() =>
+    cutVocabulary(
+      responseLogits(teacher.params, teacher, packSequences(rollouts)),
+      sharedVocabulary(context),
+    ),
+  );
 }

@@ -48,16 +48,16 @@ describe('readJsonl', () => {
   it.each([
     ['an unfinished last line', '{"a":1}\n{"a":', ':2: not JSON', 'is the file truncated?'],
     ['a bad line in the middle', '{"a":1}\n{a:1}\n{"a":2}\n', ':2: not JSON', 'one JSON object per line'],
-    ['an array', '{"a":1}\n[1]\n', ':2: expected a JSON object, found an array', ''],
-    ['null', 'null\n', ':1: expected a JSON object, found null', ''],
-    ['a number', '7\n', ':1: expected a JSON object, found a number', ''],
+    ['an array', '{"a":1}\n[1]\n', ':2: expected a JSON object, found an array'],
+    ['null', 'null\n', ':1: expected a JSON object, found null'],
+    ['a number', '7\n', ':1: expected a JSON object, found a number'],
     [
       'bytes that are not UTF-8',
       Buffer.from([0x7b, 0x7d, 0x0a, 0x7b, 0xff, 0xfe, 0x7d]),
       ':2: not valid UTF-8',
-      '',
+      'UTF-8',
     ],
-  ])('ends with one line at %s', async (_, content, place, hint) => {
+  ])('ends with one line at %s', async (_, content, place, hint = place) => {
     const name = file(content);
     const failure = read(name);
     await expect(failure).rejects.toThrow(UsageError);

@@ -129,9 +129,8 @@ describe('addGradients', () => {
         valueAndGrads((p) => {
           const rows = tf.tensor2d(x.slice(2 * from, 2 * to), [to - from, 2]);
           const logits = linear(rows, p.w as tf.Tensor2D, p.b as tf.Tensor1D);
-          return tf.neg<tf.Scalar>(
-            tf.mean(tokenLogprob(logits, tf.tensor1d(labels.slice(from, to), 'int32'))),
-          );
+          const logprobs = tokenLogprob(logits, tf.tensor1d(labels.slice(from, to), 'int32'));
+          return tf.neg(tf.mean<tf.Scalar>(logprobs));
         }, params),
       );
       value.dispose();

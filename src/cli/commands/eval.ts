@@ -1,7 +1,15 @@
 import { basename } from 'node:path';
 import { Command } from 'commander';
 import { UsageError } from '../../errors.js';
-import { type CommonOptions, integerList, logger, positiveInteger, print, startBackend, withCommonOptions } from '../common.js';
+import {
+  type CommonOptions,
+  integerList,
+  logger,
+  positiveInteger,
+  print,
+  startBackend,
+  withCommonOptions,
+} from '../common.js';
 
 interface EvalOptions extends CommonOptions {
   model: string;
@@ -31,13 +39,19 @@ export function evalCommand(): Command {
     .option('--template <name>', 'how instruction and input become a prompt', 'alpaca')
     .option('--run <dir>', 'also write evaluation.json and samples/eval.jsonl into this run directory')
     .option('--label <name>', 'what the report calls this model (default: the name of --run)')
-    .addHelpText('after', '\nExample:\n  minillm eval --model runs/smoke/final --teacher experiments/wordnet/teacher --data test.jsonl --template plain --seeds 10,20\n');
+    .addHelpText(
+      'after',
+      '\nExample:\n  minillm eval --model runs/smoke/final --teacher experiments/wordnet/teacher --data test.jsonl --template plain --seeds 10,20\n',
+    );
   return withCommonOptions(command).action(async (options: EvalOptions) => {
     const log = logger(options);
-    const { evaluate, evaluationMetrics, metricNames } = await import('../../evaluation/evaluate.js');
+    const { evaluate } = await import('../../evaluation/evaluate.js');
+    const { evaluationMetrics, metricNames } = await import('../../evaluation/evaluationMetrics.js');
     const { templateNames } = await import('../../text/template.js');
     const template = oneOf(options.template, templateNames, '--template');
-    const withoutTeacher = metricNames.filter((n) => !('needsTeacher' in (evaluationMetrics as Record<string, object>)[n]!));
+    const withoutTeacher = metricNames.filter(
+      (n) => !('needsTeacher' in (evaluationMetrics as Record<string, object>)[n]!),
+    );
     const metrics = options.metrics
       ? options.metrics.split(',').map((name) => oneOf(name, metricNames, '--metrics'))
       : options.teacher
@@ -50,7 +64,10 @@ export function evalCommand(): Command {
     const tokenizer = await loadTokenizer(options.model);
     const model = await loadModel(options.model);
     const teacher = options.teacher ? await loadModel(options.teacher) : undefined;
-    const context = Math.min(model.config.maxPositions, teacher?.config.maxPositions ?? Number.POSITIVE_INFINITY);
+    const context = Math.min(
+      model.config.maxPositions,
+      teacher?.config.maxPositions ?? Number.POSITIVE_INFINITY,
+    );
     const { examples, dropped } = await loadExamples(options.data, tokenizer, {
       template,
       maxPromptTokens: Math.min(options.maxPromptTokens, context - 1),
@@ -69,7 +86,13 @@ export function evalCommand(): Command {
       const { writeEvaluation } = await import('../../runs/evaluationFiles.js');
       await writeEvaluation(options.run, options.label ?? basename(options.run), result, examples, tokenizer);
     }
-    print(JSON.stringify({ prompts: examples.length, dropped, seeds: options.seeds, metrics: result.metrics }, null, 2));
+    print(
+      JSON.stringify(
+        { prompts: examples.length, dropped, seeds: options.seeds, metrics: result.metrics },
+        null,
+        2,
+      ),
+    );
   });
 }
 

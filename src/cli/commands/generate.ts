@@ -43,10 +43,14 @@ export function generateCommand(): Command {
     .option('--ignore-eos', 'go on to the length limit')
     .option('--mix-with <dir>', 'sample from (1−α) model + α of this teacher')
     .option('--alpha <a>', 'share of the teacher, 0 to 1 (default 0.2)', numberBetween(0, 1))
-    .addHelpText('after', '\nExample:\n  minillm generate --model runs/smoke/final --input prompts.jsonl --samples 4 --seed 7\n');
+    .addHelpText(
+      'after',
+      '\nExample:\n  minillm generate --model runs/smoke/final --input prompts.jsonl --samples 4 --seed 7\n',
+    );
   return withCommonOptions(command).action(async (options: GenerateOptions) => {
     const log = logger(options);
-    if (options.alpha !== undefined && !options.mixWith) throw new UsageError('--alpha: has no meaning without --mix-with DIR');
+    if (options.alpha !== undefined && !options.mixWith)
+      throw new UsageError('--alpha: has no meaning without --mix-with DIR');
     const { readPrompts } = await import('../../data/prompts.js');
     const prompts = await readPrompts(options.input);
     await startBackend(options, log);
@@ -56,7 +60,9 @@ export function generateCommand(): Command {
     const model = await loadModel(options.model);
     const teacher = options.mixWith ? await loadModel(options.mixWith) : undefined;
     const needsText = prompts.some((p) => p.prompt !== undefined);
-    const tokenizer = needsText ? await loadTokenizer(options.model) : await tokenizerIfPresent(options.model);
+    const tokenizer = needsText
+      ? await loadTokenizer(options.model)
+      : await tokenizerIfPresent(options.model);
     const encoded = prompts.map((p, index) => ({ index, ids: p.ids ?? tokenizer!.encode(p.prompt!) }));
     const trajectories = rollout(model, encoded, {
       temperature: options.temperature,
@@ -84,7 +90,9 @@ export function generateCommand(): Command {
       };
       if (t.teacherLogprobs) {
         row.teacher_logprobs = Array.from(t.teacherLogprobs);
-        row.importance_weights = Array.from(t.studentLogprobs, (q, i) => Math.exp(q - t.behaviorLogprobs[i]!));
+        row.importance_weights = Array.from(t.studentLogprobs, (q, i) =>
+          Math.exp(q - t.behaviorLogprobs[i]!),
+        );
       }
       print(JSON.stringify(row));
     }

@@ -5,8 +5,14 @@ import { type CommonOptions, logger, print, withCommonOptions } from '../common.
 
 export function quickstartCommand(): Command {
   const command = new Command('quickstart')
-    .description('the whole story on the embedded WordNet set: SFT, then KD, BabyLlama and MiniLLM, measured and reported')
-    .option('--out <dir>', 'where everything goes; a second call goes on where the first stopped', 'runs/quickstart')
+    .description(
+      'the whole story on the embedded WordNet set: SFT, then KD, BabyLlama and MiniLLM, measured and reported',
+    )
+    .option(
+      '--out <dir>',
+      'where everything goes; a second call goes on where the first stopped',
+      'runs/quickstart',
+    )
     .addHelpText('after', '\nExample:\n  minillm quickstart --out runs/quickstart\n');
   return withCommonOptions(command).action(async (options: CommonOptions & { out: string }) => {
     const log = logger(options);
@@ -31,7 +37,9 @@ export function quickstartCommand(): Command {
     const report = join(out, 'report.html');
     writeReport(runs, report);
     print(await comparisonTable(runs));
-    print(`\n${((performance.now() - afterSetup) / 60_000).toFixed(1)} minutes after ${((afterSetup - started) / 1000).toFixed(0)} s of set-up`);
+    print(
+      `\n${((performance.now() - afterSetup) / 60_000).toFixed(1)} minutes after ${((afterSetup - started) / 1000).toFixed(0)} s of set-up`,
+    );
     print(`open ${report}`);
   });
 }

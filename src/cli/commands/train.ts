@@ -14,11 +14,19 @@ export function trainCommand(): Command {
   const command = new Command('train')
     .description('train a student by any method: minillm, sft, kd, seqkd, babyllama')
     .argument('<config>', 'YAML configuration (docs/configuration.md)')
-    .option('--set <field=value>', 'change a field of the configuration; repeatable', (v: string, all: string[]) => [...all, v], [])
+    .option(
+      '--set <field=value>',
+      'change a field of the configuration; repeatable',
+      (v: string, all: string[]) => [...all, v],
+      [],
+    )
     .option('--resume', 'go on from the newest checkpoint in --out')
     .option('--out <dir>', 'run directory (default: runs/<name of the configuration>)')
     .option('--json', 'print the summary as JSON')
-    .addHelpText('after', '\nExample:\n  minillm train experiments/smoke/minillm.yaml --set train.lr=5e-4 --out runs/smoke\n');
+    .addHelpText(
+      'after',
+      '\nExample:\n  minillm train experiments/smoke/minillm.yaml --set train.lr=5e-4 --out runs/smoke\n',
+    );
   return withCommonOptions(command).action(async (file: string, options: TrainOptions) => {
     const log = logger(options);
     const { readTrainConfig } = await import('../../runs/runConfig.js');
@@ -34,19 +42,24 @@ export function trainCommand(): Command {
       log,
     );
     const { runTraining } = await import('../../runs/train.js');
+    const { stopping, release } = interruptible(log);
     const summary = await runTraining(config, out, {
       resume: options.resume ?? false,
       backend,
       log,
       quiet: options.quiet ?? false,
-      stopping: interruptible(log),
-    });
+      stopping,
+    }).finally(release);
     const { writeReport } = await import('../../report/report.js');
     const report = writeReport([out], join(out, 'report.html')).out;
     if (options.json) print(JSON.stringify({ ...summary, report }));
     else {
-      const best = summary.best ? `; best ${summary.best.metric} ${summary.best.value.toFixed(3)} at step ${summary.best.step}` : '';
-      print(`${summary.steps} steps in ${summary.train_seconds} s${best}; student in ${summary.final}; report in ${report}`);
+      const best = summary.best
+        ? `; best ${summary.best.metric} ${summary.best.value.toFixed(3)} at step ${summary.best.step}`
+        : '';
+      print(
+        `${summary.steps} steps in ${summary.train_seconds} s${best}; student in ${summary.final}; report in ${report}`,
+      );
     }
   });
 }

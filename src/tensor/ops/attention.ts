@@ -89,17 +89,11 @@ export function cachedAttention(
   assertShape(values, [batch * kvHeads * slots, headDim], 'cachedAttention: values');
   assertShape(bias, [batch, slots], 'cachedAttention: bias');
   return tf.tidy(() => {
-    const group = heads / kvHeads;
-    const qh = tf.reshape(tf.mul(q, 1 / Math.sqrt(headDim)), [
-      batch * kvHeads,
-      group,
-      headDim,
-    ]) as tf.Tensor3D;
-    const kh = tf.reshape(keys, [batch * kvHeads, slots, headDim]) as tf.Tensor3D;
-    const vh = tf.reshape(values, [batch * kvHeads, slots, headDim]) as tf.Tensor3D;
-    const scores = tf.reshape(tf.matMul(qh, kh, false, true), [batch, heads, slots]);
-    const p = tf.softmax(tf.add(scores, tf.reshape(bias, [batch, 1, slots])));
-    const o = tf.matMul(tf.reshape(p, [batch * kvHeads, group, slots]), vh);
+    const cache = [batch, kvHeads, slots, headDim];
+    const qh = tf.reshape(tf.mul(q, 1 / Math.sqrt(headDim)), [batch, kvHeads, heads / kvHeads, headDim]);
+    const scores = tf.matMul(qh, tf.reshape(keys, cache), false, true); // [B, Hkv, G, S]
+    const p = tf.softmax(tf.add(scores, tf.reshape(bias, [batch, 1, 1, slots])));
+    const o = tf.matMul(p, tf.reshape(values, cache));
     return tf.reshape(o, [batch, heads * headDim]) as tf.Tensor2D;
   });
 }

@@ -1,9 +1,12 @@
 import * as tf from '@tensorflow/tfjs-core';
+import { native } from '../backend.js';
 import { assertShape } from '../shape.js';
 import { differentiable } from './custom.js';
 import { columnSums } from './linear.js';
+import * as raw from './raw.js';
 
-const meanOfRow = (x: tf.Tensor2D): tf.Tensor2D => tf.mean(x, 1, true);
+/** [N, 1] */
+const meanOfRow = (x: tf.Tensor2D): tf.Tensor2D => (native() ? raw.meanOfRow(x) : tf.mean(x, 1, true));
 
 /** [N, 1]: the mean over each row of x · weight, as a product with a column. */
 function meanWith(x: tf.Tensor2D, weight: tf.Tensor1D): tf.Tensor2D {

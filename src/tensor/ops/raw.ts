@@ -77,3 +77,9 @@ export function segmentSum(x: tf.Tensor2D, segments: tf.Tensor1D, count: number)
   const attrs = [...FLOAT, attr.type('Tindices', 'int32'), attr.type('Tnumsegments', 'int32')];
   return run('UnsortedSegmentSum', attrs, [x, segments, tf.scalar(count, 'int32')]);
 }
+
+/** `Mean` over axis 1, kept with size 1. */
+export function meanOfRow(x: tf.Tensor2D): tf.Tensor2D {
+  const attrs = [...FLOAT, attr.bool('keep_dims', true), attr.type('Tidx', 'int32')];
+  return run('Mean', attrs, [x, tf.scalar(1, 'int32')]);
+}

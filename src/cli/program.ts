@@ -1,0 +1,51 @@
+import { Command, CommanderError } from 'commander';
+import { RunError, UsageError } from '../errors.js';
+import { commands } from './commands/index.js';
+
+const HINT = '(add --help for the options and an example)';
+
+/**
+ * Parses the arguments (without node and script), runs one command, and turns every failure into one line on standard
+ * error.
+ *
+ * @returns the exit code: 0, 2 for bad usage or input, 1 for a failed run, 130 after Ctrl-C
+ */
+export async function run(args: readonly string[]): Promise<number> {
+  try {
+    await createProgram().parseAsync([...args], { from: 'user' });
+    return 0;
+  } catch (error) {
+    if (error instanceof CommanderError) {
+      if (error.exitCode === 0) return 0;
+      // Help was asked for implicitly (no command given): commander has written it already.
+      if (error.code !== 'commander.help') complain(`${error.message.replace(/^error: /, '')} ${HINT}`);
+      return 2;
+    }
+    if (args.includes('--debug')) console.error(error);
+    else complain(error instanceof Error ? error.message.split('\n')[0]! : String(error));
+    return error instanceof UsageError ? 2 : error instanceof RunError ? error.exitCode : 1;
+  }
+}
+
+/** The whole program; every failure of parsing is thrown instead of printed, so that `run` gives it its one line. */
+export function createProgram(): Command {
+  const program = new Command('minillm')
+    .description(
+      'Distil language models by policy gradient (MiniLLM) and compare with the forward-KL family.',
+    )
+    .addHelpText('after', '\nExample:\n  minillm train experiments/smoke/minillm.yaml --out runs/smoke\n');
+  for (const command of commands) program.addCommand(command());
+  for (const command of everyCommand(program)) {
+    command.exitOverride().configureOutput({ outputError: () => {} });
+  }
+  return program;
+}
+
+/** A command and all below it. */
+export function everyCommand(command: Command): Command[] {
+  return [command, ...command.commands.flatMap(everyCommand)];
+}
+
+function complain(message: string): void {
+  process.stderr.write(`minillm: ${message.replace(/\s*\n\s*/g, ' ')}\n`);
+}

@@ -1,0 +1,190 @@
+import { createHash } from 'node:crypto';
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { dataCommand } from '../../src/cli/commands/data.js';
+import { loadExamples } from '../../src/data/examples.js';
+import { trainTokenizer } from '../../src/data/train-tokenizer.js';
+import { loadWordnet } from '../../src/data/wordnet.js';
+import {
+  drawRows,
+  type SplitName,
+  splitNames,
+  splitOf,
+  taskCounts,
+  type WordnetRow,
+} from '../../src/data/wordnet-build.js';
+import { type Entry, simpleEntries } from '../../src/data/wordnet-entries.js';
+import { taskNames, tasks } from '../../src/data/wordnet-tasks.js';
+import { UsageError } from '../../src/errors.js';
+import { loadTokenizer } from '../../src/text/tokenizer.js';
+import { saveTokenizer } from '../../src/text/tokenizer-files.js';
+
+const root = mkdtempSync(path.join(tmpdir(), 'minillm-wordnet-'));
+const out = path.join(root, 'set');
+const sizes: Record<SplitName, number> = { train: 4000, valid: 300, test: 2000 };
+let rows: Record<SplitName, WordnetRow[]>;
+let entries: Entry[];
+
+const build = (...flags: string[]) =>
+  dataCommand().parseAsync(['build', 'wordnet', '--out', out, '--quiet', ...flags], { from: 'user' });
+const read = (name: string) => readFileSync(path.join(out, name), 'utf8');
+
+beforeAll(async () => {
+  await build('--seed', '7', '--size', '4000', '--valid', '300', '--test', '2000');
+  rows = Object.fromEntries(
+    splitNames.map((split) => [
+      split,
+      read(`${split}.jsonl`)
+        .trim()
+        .split('\n')
+        .map((line) => JSON.parse(line) as WordnetRow),
+    ]),
+  ) as Record<SplitName, WordnetRow[]>;
+  entries = simpleEntries(loadWordnet().synsets);
+});
+afterAll(() => rmSync(root, { recursive: true }));
+
+describe('taskCounts', () => {
+  it('are the shares, and sum to the total', () => {
+    expect(taskCounts(30_000)).toEqual({
+      entry: 6000,
+      kind: 6000,
+      use: 4500,
+      define: 6000,
+      finish: 3000,
+      field: 3000,
+      class: 1500,
+    });
+    for (const total of [1, 7, 33, 501])
+      expect(Object.values(taskCounts(total)).reduce((a, b) => a + b, 0)).toBe(total);
+  });
+});
+
+describe('splitOf', () => {
+  it('is fixed by the word alone', () => {
+    expect(['rift', 'person', 'amble', 'water', 'always', 'happy'].map(splitOf)).toMatchInlineSnapshot();
+  });
+  it('gives 82 % train, 6 % valid, 12 % test', () => {
+    const share = (split: SplitName) =>
+      entries.filter((entry) => splitOf(entry.word) === split).length / entries.length;
+    expect([share('train'), share('valid'), share('test')].map((x) => Math.round(x * 100))).toEqual([
+      82, 6, 12,
+    ]);
+  });
+});
+
+describe('data build wordnet', () => {
+  it('writes the three splits, the corpus and the card, as many rows as asked', () => {
+    expect(readdirSync(out).sort()).toEqual([
+      'README.md',
+      'corpus.txt',
+      'test.jsonl',
+      'train.jsonl',
+      'valid.jsonl',
+    ]);
+    for (const split of splitNames) {
+      expect(rows[split]).toHaveLength(sizes[split]);
+      const counts = taskCounts(sizes[split]);
+      for (const task of taskNames)
+        expect(
+          rows[split].filter((row) => row.task === task),
+          `${split} ${task}`,
+        ).toHaveLength(counts[task]);
+    }
+  });
+
+  it('gives the same bytes for the same seed', () => {
+    const digest = (name: string) => createHash('sha256').update(read(name)).digest('hex').slice(0, 16);
+    expect(
+      ['train.jsonl', 'valid.jsonl', 'test.jsonl', 'corpus.txt', 'README.md'].map(digest),
+    ).toMatchInlineSnapshot();
+    expect(drawRows(entries, 'valid', 300, 8)).not.toEqual(drawRows(entries, 'valid', 300, 7));
+  });
+
+  it('never shares a head word between splits, in any field that shows it', () => {
+    const heads = splitNames.map((split) => new Set(rows[split].map((row) => row.word)));
+    for (const word of heads[1]!) expect(heads[0]!.has(word) || heads[2]!.has(word), word).toBe(false);
+    for (const word of heads[2]!) expect(heads[0]!.has(word), word).toBe(false);
+    // The head as the input shows it: `rift, a kind of …`, `rift (…`, `rift: …`, `to amble; …`.
+    for (const split of splitNames)
+      for (const { task, input, word } of rows[split])
+        if (['entry', 'use', 'define', 'finish'].includes(task))
+          expect(/^(?:to (?=[^;]*;))?([a-z]+(?: [a-z]+)?)(?=[,;:]| \()/.exec(input)?.[1], input).toBe(word);
+  });
+
+  it('never shares a meaning between splits', () => {
+    const meanings = (split: SplitName) =>
+      new Set(
+        entries.filter((entry) => splitOf(entry.word) === split).map((e) => `${e.partOfSpeech} ${e.meaning}`),
+      );
+    const [train, valid, test] = splitNames.map(meanings) as [Set<string>, Set<string>, Set<string>];
+    expect([...valid, ...test].filter((meaning) => train.has(meaning))).toEqual([]);
+    expect([...valid].filter((meaning) => test.has(meaning))).toEqual([]);
+  });
+
+  it('has no row twice, and every instruction and answer is of its task', () => {
+    const all = splitNames.flatMap((split) => rows[split]);
+    expect(new Set(all.map(({ task, input, output }) => JSON.stringify([task, input, output]))).size).toBe(
+      all.length,
+    );
+    for (const { instruction, task, input, output } of all) {
+      expect(tasks[task].instructions as readonly string[]).toContain(instruction);
+      expect(input.trim() && output.trim()).not.toBe('');
+    }
+    for (const task of taskNames)
+      expect(new Set(all.filter((row) => row.task === task).map((row) => row.instruction)).size).toBe(
+        tasks[task].instructions.length,
+      );
+  });
+
+  it('keeps test and validation words out of the corpus’s documents', () => {
+    const documents = read('corpus.txt').split('\n\n');
+    expect(documents.length).toBeGreaterThan(8000);
+    const head = (document: string) => /^(?:An? |To )?(.*?)(?: is |: )/.exec(document)![1]!.toLowerCase();
+    expect(documents.map(head).filter((word) => splitOf(word) !== 'train')).toEqual([]);
+  });
+
+  it('writes a card with counts, checksums and WordNet’s notice', () => {
+    const card = read('README.md');
+    expect(card).toContain('--seed 7 --size 4000 --valid 300 --test 2000');
+    expect(card).toContain('| use | 600 | 45 | 300 |');
+    expect(card).toContain('WordNet 3.1 Copyright 2011 by Princeton University.');
+    for (const name of ['train.jsonl', 'corpus.txt'])
+      expect(card).toContain(createHash('sha256').update(read(name)).digest('hex'));
+  });
+
+  it('fits into 64 tokens of a vocabulary of 2,048, template and EOS included', async () => {
+    const bpe = await trainTokenizer(
+      [path.join(out, 'train.jsonl'), path.join(out, 'corpus.txt')],
+      2048,
+      'plain',
+    );
+    saveTokenizer(root, bpe);
+    const tokenizer = await loadTokenizer(root);
+    for (const split of splitNames) {
+      const { examples, dropped } = await loadExamples(path.join(out, `${split}.jsonl`), tokenizer, {
+        template: 'plain',
+        maxPromptTokens: 64,
+        maxTokens: 64,
+      });
+      expect(dropped, split).toBe(0);
+      const total = examples.reduce((sum, e) => sum + e.promptIds.length + e.responseIds.length, 0);
+      expect(total / examples.length).toBeGreaterThan(29);
+      expect(total / examples.length).toBeLessThan(33);
+    }
+  });
+
+  it('has material for 30,000 training rows; for too many says how many there are, and writes nothing', async () => {
+    expect(drawRows(entries, 'train', 30_000, 7)).toHaveLength(30_000);
+    const other = path.join(root, 'other');
+    const failure = dataCommand().parseAsync(
+      ['build', 'wordnet', '--out', other, '--quiet', '--test', '9000'],
+      { from: 'user' },
+    );
+    await expect(failure).rejects.toThrow(UsageError);
+    await expect(failure).rejects.toThrow(/9000 test rows are more .* ask for at most \d{4}$/);
+    expect(existsSync(other)).toBe(false);
+  });
+});
