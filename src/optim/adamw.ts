@@ -11,7 +11,7 @@ import {
   scaleByLearningRate,
 } from './links.js';
 import type { Schedule } from './schedules.js';
-import { applyStep, chain, type GradientTransformation } from './transform.js';
+import { applyStep, assertSameNames, chain, type GradientTransformation } from './transform.js';
 
 export interface AdamWOptions {
   learningRate: Schedule | number;
@@ -39,7 +39,12 @@ export type OptimizerState = {
 export interface Optimizer extends GradientTransformation<OptimizerState> {
   /** The global norm of gradients, before clipping. */
   globalNorm(grads: Params): number;
-  /** `applyStep` of this optimizer: consumes params and state, returns the new ones and what was measured. */
+  /**
+   * As `applyStep`: consumes the tensors of `params` and `state` and returns the new ones, with the gradient's norm
+   * before clipping and the learning rate used. `grads` stays the caller's.
+   *
+   * @throws UsageError if a gradient is missing; then nothing has been consumed
+   */
   step(
     grads: Params,
     state: OptimizerState,
@@ -71,6 +76,7 @@ export function adamw(options: AdamWOptions): Optimizer {
     rate: scaleByLearningRate(schedule),
   });
   const fusedStep: typeof chainStep = (grads, state, params) => {
+    assertSameNames(grads, params);
     const [clipped, clipState] = clipping.update(grads, state.clip, params);
     const rate = schedule(state.rate.count);
     const count = state.adam.count + 1;

@@ -49,12 +49,11 @@ export function fusedAdamW(
 }
 
 type Triple = [tf.Tensor, tf.Tensor, tf.Tensor];
-let count = 0;
-
 /** A resource variable that takes over the tensor's memory. */
-function intoVariable(x: tf.Tensor): tf.Tensor {
+function intoVariable(x: tf.Tensor, index: number): tf.Tensor {
   const { string, shape } = raw.attr;
-  const name = `adamw-${count++}`;
+  // Every variable is gone before its name is used again. TensorFlow keeps 2 kB for every name it ever saw.
+  const name = `adamw-${index}`;
   const variable = raw.run(
     'VarHandleOp',
     [FLOAT, shape('shape', x.shape), string('container', ''), string('shared_name', name)],

@@ -1,4 +1,5 @@
 import * as tf from '@tensorflow/tfjs-core';
+import { UsageError } from '../errors.js';
 import { disposeParams, type Params } from '../tensor/params.js';
 import { flattenState, type State } from './state.js';
 
@@ -48,6 +49,8 @@ export function applyUpdates(params: Params, updates: Params): Params {
  * One optimizer step: update, then add. The one place where parameters and optimizer state change owner:
  * it consumes `params` and `state` (their tensors are disposed) and the caller owns what comes back. `grads` stays
  * the caller's.
+ *
+ * @throws UsageError if a gradient is missing; then nothing has been consumed
  */
 export function applyStep<S extends State>(
   optimizer: GradientTransformation<S>,
@@ -55,6 +58,7 @@ export function applyStep<S extends State>(
   state: S,
   params: Params,
 ): { params: Params; state: S } {
+  assertSameNames(grads, params);
   const next = tf.tidy(() => {
     const [updates, nextState] = optimizer.update(grads, state, params);
     return { params: applyUpdates(params, updates), state: nextState };
@@ -64,4 +68,15 @@ export function applyStep<S extends State>(
   const kept = new Set(Object.values(flattenState(next.state).tensors));
   tf.dispose(Object.values(flattenState(state).tensors).filter((tensor) => !kept.has(tensor)));
   return next;
+}
+
+/** @throws UsageError if a parameter has no gradient or a gradient no parameter */
+export function assertSameNames(grads: Params, params: Params): void {
+  for (const [a, b, problem] of [
+    [params, grads, 'has no gradient'],
+    [grads, params, 'has a gradient but is no parameter'],
+  ] as const) {
+    const odd = Object.keys(a).find((name) => !Object.hasOwn(b, name));
+    if (odd !== undefined) throw new UsageError(`optimizer: "${odd}" ${problem}`);
+  }
 }

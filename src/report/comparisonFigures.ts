@@ -32,7 +32,7 @@ function comparisonPanel(name: string, runs: readonly Run[], colors: ReadonlyMap
     const [low, high] = shownInterval(summary) ?? [summary.mean, summary.mean];
     return {
       run: run.label,
-      shown: clip(run.label, 13),
+      shown: clip(run.label, 12),
       teacher: run.isTeacher,
       color: colorVariable(colors.get(run)!),
       mean: summary.mean * scale,
@@ -43,8 +43,8 @@ function comparisonPanel(name: string, runs: readonly Run[], colors: ReadonlyMap
   });
   const smallest = Math.min(...rows.map((row) => row.stderr).filter((x) => x > 0));
   const decimals = decimalsFor(smallest);
-  const low = Math.min(...rows.map((row) => row.low));
-  const high = Math.max(...rows.map((row) => row.high));
+  const low = Math.min(...rows.flatMap((row) => [row.low, row.mean]));
+  const high = Math.max(...rows.flatMap((row) => [row.high, row.mean]));
   const pad = (high - low || Math.abs(high) || 1) * 0.06;
   const arrow = better === 'higher' ? ' ↑' : better === 'lower' ? ' ↓' : '';
   const teacher = rows.filter((row) => row.teacher);

@@ -51,10 +51,10 @@ export function comparisonTable(runs: readonly Run[], colors: ReadonlyMap<Run, n
 
 function tableRow(name: string, info: MetricInfo, runs: readonly Run[]): string {
   const best = bestRuns(name, runs);
-  const errors = runs.flatMap((run) =>
-    run.evaluation[name]?.stderr ? [run.evaluation[name].stderr * info.scale] : [],
+  const decimals = decimalsOf(
+    runs.flatMap((run) => run.evaluation[name] ?? []),
+    info.scale,
   );
-  const decimals = errors.length > 0 ? decimalsFor(Math.min(...errors)) : name === 'steps' ? 0 : 2;
   const cells = runs.map((run) => {
     const summary = run.evaluation[name];
     const classes = [run.isTeacher ? 'teacher' : '', best.has(run) ? 'best' : ''].filter(Boolean).join(' ');
@@ -63,6 +63,14 @@ function tableRow(name: string, info: MetricInfo, runs: readonly Run[]): string 
   const arrow = info.better ? `&nbsp;<abbr title="${spoken[info.better]}">${arrows[info.better]}</abbr>` : '';
   const unit = info.unit ? ` <span class="unit">${escapeHtml(info.unit)}</span>` : '';
   return `<tr><th scope="row">${escapeHtml(info.label)}${arrow}${unit}</th>${cells.join('')}</tr>`;
+}
+
+/** As many decimals as the smallest standard error asks for; without errors, about three significant digits. */
+function decimalsOf(summaries: readonly MetricSummary[], scale: number): number {
+  const errors = summaries.flatMap(({ stderr }) => (stderr ? [stderr * scale] : []));
+  if (errors.length > 0) return decimalsFor(Math.min(...errors));
+  const values = summaries.map(({ mean }) => mean * scale);
+  return values.every(Number.isInteger) ? 0 : decimalsFor(Math.max(...values.map(Math.abs)) / 300);
 }
 
 function cell(name: string, summary: MetricSummary, info: MetricInfo, decimals: number): string {

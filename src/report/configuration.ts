@@ -116,7 +116,7 @@ export function facts(runs: readonly Run[]): [name: string, value: string][] {
           ? 'embedded WordNet instructions'
           : ''),
     ],
-    ['Optimizer steps', values((run) => run.evaluation.steps?.mean)],
+    ['Optimizer steps', values((run) => run.steps)],
     ['Seed', config('seed') || environment('seed')],
     ['Backend', environment('backend')],
     [

@@ -34,13 +34,14 @@ export function drawSvg(options: Plot.PlotOptions, title: string, description: s
   svg.setAttribute('font-family', fontFamily);
   svg.setAttribute('font-size', '11');
   svg.setAttribute('role', 'img');
-  svg.setAttribute('aria-label', 'figure');
   // The marks' own labels ("line", "y-axis tick") would be read out one by one.
   for (const part of svg.querySelectorAll('[aria-label]')) part.removeAttribute('aria-label');
-  const head = `<title>${escapeHtml(description)}</title><text x="0" y="13" font-size="13" font-weight="600" text-anchor="start">${escapeHtml(title)}</text>`;
-  return svg.outerHTML.replace(/^<svg([^>]*)>/, (_, attributes: string) => {
-    return `<svg${attributes.replace('aria-label="figure"', `aria-label="${escapeHtml(description)}"`)}>${head}`;
-  });
+  const head = `<text x="0" y="13" font-size="13" font-weight="600" text-anchor="start">${escapeHtml(title)}</text>`;
+  // By hand: what linkedom would do to a `<` in an attribute is legal in HTML and not in an SVG file.
+  const text = svg.outerHTML;
+  const end = text.indexOf('>');
+  const attributes = text.slice('<svg'.length, end);
+  return `<svg${attributes} aria-label="${escapeHtml(description)}">${head}${text.slice(end + 1)}`;
 }
 
 /** The parts of the DOM that are used here; the project is compiled without the browser's types. */

@@ -1,4 +1,4 @@
-import { mkdirSync, statSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, statSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { UsageError } from '../errors.js';
 import { comparisonFigures } from './comparisonFigures.js';
@@ -31,7 +31,7 @@ export function writeReport(directories: readonly string[], out: string): Writte
       'report: no run directory given; expected at least one, e.g. minillm report runs/quickstart',
     );
   const runs = teacherFirst(loadRuns(directories));
-  if (statSync(out, { throwIfNoEntry: false })?.isDirectory()) {
+  if (existsSync(out) && statSync(out).isDirectory()) {
     throw new UsageError(
       `--out ${out}: is a directory; expected a file name such as ${path.join(out, 'report.html')}`,
     );

@@ -14,12 +14,12 @@ export interface HackingReport {
  * How far from the teacher a response's form may be before it is worth a notice: relative for a length, absolute for
  * shares. They are thresholds for looking, not a test: the numbers are in the sentence.
  */
-const tolerances: Record<string, { of: 'teacher' | 'one'; by: number }> = {
-  length: { of: 'teacher', by: 0.2 },
-  ended: { of: 'one', by: 0.1 },
-  repetition: { of: 'one', by: 0.05 },
-  empty: { of: 'one', by: 0.05 },
-  sample_diversity: { of: 'one', by: 0.1 },
+const tolerances: Record<string, { called: string; of: 'teacher' | 'one'; by: number }> = {
+  length: { called: 'the response length', of: 'teacher', by: 0.2 },
+  ended: { called: 'the share that ends by itself', of: 'one', by: 0.1 },
+  repetition: { called: 'the share of repeated 4-grams', of: 'one', by: 0.05 },
+  empty: { called: 'the share of empty answers', of: 'one', by: 0.05 },
+  sample_diversity: { called: 'the diversity of samples', of: 'one', by: 0.1 },
 };
 
 /** Names under which training logs the same quantities, best source first. */
@@ -86,8 +86,8 @@ function inEvaluation(run: Run, teacher: Run, start: Run): string[] {
     const clear = clearlyAbove(own, model) || clearlyAbove(model, own);
     const farther = !before || gap > Math.abs(before.mean - model.mean);
     if (gap <= allowed || !clear || !farther) return [];
-    const kl = `${metricInfo(name).label.toLowerCase()} is ${brief(run.evaluation[name]!.mean)} nats, below ${start.label}’s ${brief(start.evaluation[name]!.mean)}`;
-    const drift = `${metricInfo(form).label.toLowerCase()} is ${shown(form, own.mean)} (${teacher.label} ${shown(form, model.mean)}${before ? `, ${start.label} ${shown(form, before.mean)}` : ''})`;
+    const kl = `${metricInfo(name).label.replace('Reverse', 'reverse')} is ${brief(run.evaluation[name]!.mean)} nats, below ${start.label}’s ${brief(start.evaluation[name]!.mean)}`;
+    const drift = `${tolerance.called} is ${shown(form, own.mean)} (${teacher.label} ${shown(form, model.mean)}${before ? `, ${start.label} ${shown(form, before.mean)}` : ''})`;
     return [
       `${run.label}: ${kl}, but ${drift}. Part of the low divergence may be bought with the form of the responses.`,
     ];
@@ -119,7 +119,7 @@ function inTraining(run: Run, teacher: Run | undefined): string[] {
     if (gap <= allowed || gap <= Math.abs(own.first - target)) return [];
     const from = known === undefined ? '' : `, away from ${teacher!.label}’s ${shown(form, known)}`;
     return [
-      `${run.label}: during training reverse KL falls from ${brief(kl.first)} to ${brief(kl.last)} nats while ${metricInfo(form).label.toLowerCase()} goes from ${shown(form, own.first)} to ${shown(form, own.last)}${from}.`,
+      `${run.label}: during training reverse KL falls from ${brief(kl.first)} to ${brief(kl.last)} nats while ${tolerance.called} goes from ${shown(form, own.first)} to ${shown(form, own.last)}${from}.`,
     ];
   });
 }

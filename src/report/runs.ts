@@ -36,6 +36,8 @@ export interface Run {
   label: string;
   method: string;
   isTeacher: boolean;
+  /** The last optimizer step that was logged, or that the evaluation names; null when nothing was trained here. */
+  steps: number | null;
   logged: LoggedRow[];
   evaluation: Record<string, MetricSummary>;
   samples: SampleRow[];
@@ -165,7 +167,8 @@ function loadRun(directory: string): Run {
     method: name,
     isTeacher: name === 'teacher',
     logged,
-    evaluation: parseMetrics(evaluation, reached),
+    steps: finite(evaluation.steps) ? evaluation.steps : reached > 0 ? reached : null,
+    evaluation: parseMetrics(evaluation),
     ...samples,
     configText,
     config,
@@ -226,7 +229,7 @@ function parseConfig(text: string | null, notes: string[]): Record<string, unkno
 const finite = (value: unknown): value is number => typeof value === 'number' && Number.isFinite(value);
 
 /** The numbers of evaluation.json; seconds and steps of training join them under their names. */
-function parseMetrics(evaluation: Record<string, unknown>, reached: number): Record<string, MetricSummary> {
+function parseMetrics(evaluation: Record<string, unknown>): Record<string, MetricSummary> {
   const result = record<MetricSummary>([]);
   const metrics = isObject(evaluation.metrics) ? evaluation.metrics : {};
   for (const [name, value] of Object.entries(metrics)) {
@@ -240,10 +243,7 @@ function parseMetrics(evaluation: Record<string, unknown>, reached: number): Rec
       ...(interval && { interval: value.interval as [number, number] }),
     };
   }
-  const plain = {
-    train_seconds: evaluation.train_seconds,
-    steps: evaluation.steps ?? (reached > 0 ? reached : undefined),
-  };
+  const plain = { train_seconds: evaluation.train_seconds, steps: evaluation.steps };
   for (const [name, value] of Object.entries(plain)) {
     if (!Object.hasOwn(result, name) && finite(value)) result[name] = { mean: value, stderr: null, n: 1 };
   }

@@ -9,20 +9,23 @@ export const methodNames = ['minillm', 'sft', 'kd', 'seqkd', 'babyllama'] as con
 const count = z.number().int().min(1);
 const path = z.string().min(1);
 
-const model = z.union([
-  path,
-  z.strictObject({
-    family: z.enum(['llama', 'gpt2']).default('llama'),
-    hidden_size: count,
-    layers: count,
-    heads: count,
-    kv_heads: count.optional().describe('LLaMA only; default: heads'),
-    intermediate_size: count.optional().describe('default: 8/3 of hidden_size (LLaMA), 4 times (GPT-2)'),
-    max_positions: count.default(512),
-    tied_head: z.boolean().default(true),
-    tokenizer: path.describe('directory with tokenizer.json'),
-  }),
-]);
+const model = z.union(
+  [
+    path,
+    z.strictObject({
+      family: z.enum(['llama', 'gpt2']).default('llama'),
+      hidden_size: count,
+      layers: count,
+      heads: count,
+      kv_heads: count.optional().describe('LLaMA only; default: heads'),
+      intermediate_size: count.optional().describe('default: 8/3 of hidden_size (LLaMA), 4 times (GPT-2)'),
+      max_positions: count.default(512),
+      tied_head: z.boolean().default(true),
+      tokenizer: path.describe('directory with tokenizer.json'),
+    }),
+  ],
+  { error: 'expected the path of a model directory, or the shape of a new model (hidden_size, layers, ...)' },
+);
 
 const wordnet = z.strictObject({
   train_rows: count.default(30_000),
@@ -38,7 +41,9 @@ export const trainConfigSchema = z.strictObject({
   threads: count.optional().describe('threads for tensor operations; part of what makes a run repeatable'),
   student: model.describe('Hugging Face directory to start from, or the shape of a new model'),
   teacher: z
-    .union([path, z.array(path).min(1)])
+    .union([path, z.array(path).min(1)], {
+      error: 'expected the path of a model directory, or a list of them',
+    })
     .optional()
     .describe('Hugging Face directory; babyllama takes several'),
   data: z.strictObject({
@@ -105,7 +110,7 @@ export const trainConfigSchema = z.strictObject({
     .prefault({}),
   pretrain: z
     .strictObject({
-      length: count.default(64).describe('tokens in a piece of plain text'),
+      length: z.number().int().min(2).default(64).describe('tokens in a piece of plain text'),
       batch_size: count.optional().describe('pieces in an optimizer step; default: train.batch_size'),
     })
     .prefault({}),

@@ -182,6 +182,20 @@ for (const backend of ['cpu', 'tensorflow'] as const) {
       }
     });
 
+    it('refuses gradients of other parameters before it touches anything', () => {
+      const optimizer = adamw({ learningRate: 0.1 });
+      const params = tensors(randomValues('initial'));
+      const state = optimizer.init(params);
+      const { weight, bias } = tensors(randomValues('grads')) as { weight: tf.Tensor; bias: tf.Tensor };
+      expect(() => optimizer.step({ weight }, state, params)).toThrow('"bias" has no gradient');
+      expect(() => optimizer.step({ weight, bias, head: bias }, state, params)).toThrow(
+        '"head" has a gradient but',
+      );
+      expectValues(params, randomValues('initial'), 1e-9);
+      tf.dispose([params, weight, bias]);
+      disposeState(state);
+    });
+
     it('does not write into a copy that somebody else holds', () => {
       const optimizer = adamw({ learningRate: 0.1 });
       const params = tensors(randomValues('initial'));

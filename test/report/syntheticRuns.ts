@@ -16,11 +16,61 @@ interface Shape {
 }
 
 const shapes: Record<string, Shape> = {
-  teacher: { model: 'Teacher', rouge: 14.4, greedy: 25.7, reverse: 0, forward: 0, lm: 3.05, length: 9.9, diversity: 0.81, seconds: 0 },
-  sft: { model: 'SFT', rouge: 11.5, greedy: 19.0, reverse: 0.991, forward: 0.865, lm: 3.89, length: 9.3, diversity: 0.86, seconds: 19 },
-  kd: { model: 'KD', rouge: 11.7, greedy: 18.5, reverse: 0.918, forward: 0.792, lm: 3.86, length: 9.3, diversity: 0.855, seconds: 43 },
-  babyllama: { model: 'BabyLlama', rouge: 11.6, greedy: 18.8, reverse: 0.94, forward: 0.81, lm: 3.88, length: 9.2, diversity: 0.85, seconds: 44 },
-  minillm: { model: 'MiniLLM', rouge: 12.6, greedy: 18.9, reverse: 0.779, forward: 0.849, lm: 4.05, length: 8.7, diversity: 0.79, seconds: 112 },
+  teacher: {
+    model: 'Teacher',
+    rouge: 14.4,
+    greedy: 25.7,
+    reverse: 0,
+    forward: 0,
+    lm: 3.05,
+    length: 9.9,
+    diversity: 0.81,
+    seconds: 0,
+  },
+  sft: {
+    model: 'SFT',
+    rouge: 11.5,
+    greedy: 19.0,
+    reverse: 0.991,
+    forward: 0.865,
+    lm: 3.89,
+    length: 9.3,
+    diversity: 0.86,
+    seconds: 19,
+  },
+  kd: {
+    model: 'KD',
+    rouge: 11.7,
+    greedy: 18.5,
+    reverse: 0.918,
+    forward: 0.792,
+    lm: 3.86,
+    length: 9.3,
+    diversity: 0.855,
+    seconds: 43,
+  },
+  babyllama: {
+    model: 'BabyLlama',
+    rouge: 11.6,
+    greedy: 18.8,
+    reverse: 0.94,
+    forward: 0.81,
+    lm: 3.88,
+    length: 9.2,
+    diversity: 0.85,
+    seconds: 44,
+  },
+  minillm: {
+    model: 'MiniLLM',
+    rouge: 12.6,
+    greedy: 18.9,
+    reverse: 0.779,
+    forward: 0.849,
+    lm: 4.05,
+    length: 8.7,
+    diversity: 0.79,
+    seconds: 112,
+  },
 };
 
 const answers: Record<string, string[]> = {
@@ -31,7 +81,16 @@ const answers: Record<string, string[]> = {
   minillm: [' an', ' opening', ' between', ' masses', '<|end|>'],
 };
 
-const words = ['rift', 'unregulated', 'acyclic', 'questioning', 'migrant', 'movable', 'protective', 'traveler'];
+const words = [
+  'rift',
+  'unregulated',
+  'acyclic',
+  'questioning',
+  'migrant',
+  'movable',
+  'protective',
+  'traveler',
+];
 const jsonl = (rows: object[]): string => rows.map((row) => `${JSON.stringify(row)}\n`).join('');
 
 export interface SyntheticOptions {
@@ -50,7 +109,16 @@ export function writeSyntheticRuns(root: string, options: SyntheticOptions = {})
     const file = (name: string, text: string): void => writeFileSync(path.join(directory, name), text);
     file('evaluation.json', JSON.stringify(evaluation(method)));
     file('samples/eval.jsonl', jsonl(samples(method, prompts, rng)));
-    const environment = { package: 'minillm-rl 0.1.0', node: 'v20.20.2', backend: 'tensorflow', threads: 2, cores: 2, cpu: 'Example CPU', seed: 1, git_commit: '0123456789abcdef0123456789abcdef01234567' };
+    const environment = {
+      package: 'minillm-rl 0.1.0',
+      node: 'v20.20.2',
+      backend: 'tensorflow',
+      threads: 2,
+      cores: 2,
+      cpu: 'Example CPU',
+      seed: 1,
+      git_commit: '0123456789abcdef0123456789abcdef01234567',
+    };
     file('environment.json', JSON.stringify(environment));
     if (method === 'teacher') continue;
     file('metrics.jsonl', jsonl(metrics(method, steps, rng)));
@@ -60,7 +128,12 @@ export function writeSyntheticRuns(root: string, options: SyntheticOptions = {})
 
 function evaluation(method: string): object {
   const s = shapes[method]!;
-  const measured = (mean: number, stderr: number, n = 5): object => ({ mean, stderr, n, interval: [mean - 2.2 * stderr, mean + 2.1 * stderr] });
+  const measured = (mean: number, stderr: number, n = 5): object => ({
+    mean,
+    stderr,
+    n,
+    interval: [mean - 2.2 * stderr, mean + 2.1 * stderr],
+  });
   return {
     model: s.model,
     method,
@@ -86,9 +159,15 @@ function evaluation(method: string): object {
 
 function metrics(method: string, steps: number, rng: Rng): object[] {
   const s = shapes[method]!;
-  const way = (from: number, to: number, step: number): number => to + (from - to) * Math.exp((-4 * step) / steps);
+  const way = (from: number, to: number, step: number): number =>
+    to + (from - to) * Math.exp((-4 * step) / steps);
   const rows: object[] = [];
-  const head = (step: number, phase: string): object => ({ step, round: Math.ceil(step / 4), phase, wall_s: step * 0.4 });
+  const head = (step: number, phase: string): object => ({
+    step,
+    round: Math.ceil(step / 4),
+    phase,
+    wall_s: step * 0.4,
+  });
   const validate = (step: number): void => {
     const noisy = (x: number, by: number): number => x + by * normal(rng);
     rows.push({
@@ -121,7 +200,10 @@ function metrics(method: string, steps: number, rng: Rng): object[] {
     };
     const supervised = {
       response_length: 9.6 + 0.3 * normal(rng),
-      ...(method !== 'sft' && { ce_loss: way(3.9, s.lm, step) + 0.1 * normal(rng), kd_loss: way(3.7, 3.4, step) + 0.08 * normal(rng) }),
+      ...(method !== 'sft' && {
+        ce_loss: way(3.9, s.lm, step) + 0.1 * normal(rng),
+        kd_loss: way(3.7, 3.4, step) + 0.08 * normal(rng),
+      }),
     };
     rows.push({
       ...head(step, 'train'),
@@ -139,7 +221,9 @@ function samples(method: string, prompts: number, rng: Rng): object[] {
   return Array.from({ length: prompts }, (_, index) => {
     const tokens = answers[method]!;
     const logprobs = tokens.map(() => -Math.abs(1.6 * normal(rng)));
-    const teacher = logprobs.map((q) => (method === 'teacher' ? q : Math.min(-0.01, q - 0.6 + 1.5 * normal(rng))));
+    const teacher = logprobs.map((q) =>
+      method === 'teacher' ? q : Math.min(-0.01, q - 0.6 + 1.5 * normal(rng)),
+    );
     return {
       index,
       prompt: `Below is an instruction that describes a task, paired with an input that provides further context. Write a response that appropriately completes the request.\n\n### Instruction:\nDefine the word.\n\n### Input:\n${words[index % words.length]}\n\n### Response:\n`,

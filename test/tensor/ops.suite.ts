@@ -2,7 +2,7 @@ import * as tf from '@tensorflow/tfjs-core';
 import { describe, expect, it } from 'vitest';
 import { UsageError } from '../../src/errors.js';
 import * as ops from '../../src/tensor/ops/index.js';
-import { valueAndGrads } from '../../src/tensor/params.js';
+import { disposeParams, type Params, valueAndGrads } from '../../src/tensor/params.js';
 import { checkOp, expectClose, gaussian } from './gradcheck.js';
 import * as reference from './ops.reference.js';
 
@@ -12,6 +12,32 @@ const ids = (values: number[]) => tf.tensor1d(values, 'int32');
 
 /** The same suite for every backend; `initBackend` must have run. */
 export function opsSuite(): void {
+  describe('valueAndGrads', () => {
+    it('gives every name a gradient, adds up several uses, and differentiates nothing else', () => {
+      const before = tf.memory().numTensors;
+      const teacher = tf.tensor1d([5, 6]);
+      const params = { w: tf.tensor1d([2, 3]), unused: tf.tensor2d([[1, 2]]) };
+      const { value, grads } = tf.tidy(() =>
+        valueAndGrads((p) => tf.sum(tf.add(tf.square(p.w!), tf.mul(p.w!, teacher))), params),
+      );
+      expect(value.dataSync()[0]).toBe(2 * 2 + 3 * 3 + 2 * 5 + 3 * 6);
+      expect(Object.keys(grads)).toEqual(['w', 'unused']);
+      expect(Array.from(grads.w!.dataSync())).toEqual([9, 12]);
+      expect(Array.from(grads.unused!.dataSync())).toEqual([0, 0]);
+      expect(grads.unused!.shape).toEqual([1, 2]);
+      disposeParams(grads);
+      tf.dispose([value, teacher, params]);
+      expect(tf.memory().numTensors).toBe(before);
+    });
+    it('refuses a function that returns no scalar', () => {
+      tf.tidy(() => {
+        const params = { w: tf.tensor1d([1, 2]) };
+        const f = (p: Params) => tf.square(p.w!) as unknown as tf.Scalar;
+        expect(() => valueAndGrads(f, params)).toThrow(UsageError);
+      });
+    });
+  });
+
   describe('linear', () => {
     it('value and gradients with a bias', () =>
       checkOp({

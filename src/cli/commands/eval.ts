@@ -59,11 +59,16 @@ export function evalCommand(): Command {
         : withoutTeacher;
     await startBackend(options, log);
     const { loadModel } = await import('../../models/checkpoint.js');
-    const { loadTokenizer } = await import('../../text/tokenizer.js');
+    const { loadTokenizer, tokenizerIfPresent } = await import('../../text/tokenizer.js');
     const { loadExamples } = await import('../../data/examples.js');
     const tokenizer = await loadTokenizer(options.model);
     const model = await loadModel(options.model);
     const teacher = options.teacher ? await loadModel(options.teacher) : undefined;
+    const teacherTokenizer = options.teacher ? await tokenizerIfPresent(options.teacher) : undefined;
+    if (teacherTokenizer) {
+      const { assertSameTokenizer } = await import('../../runs/materials.js');
+      assertSameTokenizer([options.model, tokenizer], [options.teacher!, teacherTokenizer]);
+    }
     const context = Math.min(
       model.config.maxPositions,
       teacher?.config.maxPositions ?? Number.POSITIVE_INFINITY,

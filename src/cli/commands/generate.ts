@@ -57,12 +57,19 @@ export function generateCommand(): Command {
     const { loadModel } = await import('../../models/checkpoint.js');
     const { rollout } = await import('../../rollout/engine.js');
     const { loadTokenizer, tokenizerIfPresent } = await import('../../text/tokenizer.js');
+    const { assertSameTokenizer } = await import('../../runs/materials.js');
     const model = await loadModel(options.model);
     const teacher = options.mixWith ? await loadModel(options.mixWith) : undefined;
     const needsText = prompts.some((p) => p.prompt !== undefined);
     const tokenizer = needsText
       ? await loadTokenizer(options.model)
       : await tokenizerIfPresent(options.model);
+    const teacherTokenizer = options.mixWith ? await tokenizerIfPresent(options.mixWith) : undefined;
+    if (tokenizer && teacherTokenizer) {
+      assertSameTokenizer([options.model, tokenizer], [options.mixWith!, teacherTokenizer]);
+    }
+    const modelEnds = model.config.eosIds;
+    const ends = modelEnds.length > 0 || !tokenizer ? modelEnds : [tokenizer.eosId];
     const encoded = prompts.map((p, index) => ({ index, ids: p.ids ?? tokenizer!.encode(p.prompt!) }));
     const trajectories = rollout(model, encoded, {
       temperature: options.temperature,
@@ -71,7 +78,7 @@ export function generateCommand(): Command {
       greedy: options.greedy ?? false,
       samples: options.samples,
       maxNewTokens: options.maxNewTokens,
-      eosIds: options.ignoreEos ? [] : model.config.eosIds,
+      eosIds: options.ignoreEos ? [] : ends,
       seed: options.seed,
       round: 0,
       batchSize: options.batchSize,

@@ -68,7 +68,8 @@ export function causalAttention(
   );
 }
 
-/** One query per sequence against a cache: see `causalAttention`. No gradient.
+/**
+ * Attention of one query per sequence over a cache: `causalAttention` for the last token. No gradient.
  *
  * @param q [B, H·Dh] @param keys [B·Hkv·S, Dh], row (b·Hkv + h)·S + slot @param values as keys
  * @param bias [B, S] added to the scores: 0 for a slot to read, -1e9 for an empty one

@@ -28,9 +28,8 @@ export function reverseKl(studentLogits: tf.Tensor2D, teacherLogits: tf.Tensor2D
     [studentLogits],
     (save) => {
       const q = softmax(studentLogits);
-      const logp = logSoftmax(teacherLogits, softmax(teacherLogits));
-      // terms: q (ln q − ln p)
-      const { terms, total } = weightedSum(tf.sub(logSoftmax(studentLogits, q), logp), q);
+      const logRatio = tf.sub<tf.Tensor2D>(logSoftmax(studentLogits, q), logSoftmax(teacherLogits));
+      const { terms, total } = weightedSum(logRatio, q);
       save([q, terms, total]);
       return tf.reshape(total, [rows]);
     },

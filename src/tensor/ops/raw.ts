@@ -43,9 +43,9 @@ export type PlainOp =
   | 'LogSoftmax'
   | 'MulNoNan'
   | 'SigmoidGrad'
-  | 'Softmax'
-  | 'Sub';
+  | 'Softmax';
 
+/** One of the operations above. */
 export function plain<T extends tf.Tensor = tf.Tensor2D>(name: PlainOp, ...inputs: tf.Tensor[]): T {
   return run<T>(name, FLOAT, inputs);
 }

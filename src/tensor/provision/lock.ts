@@ -33,10 +33,11 @@ export async function withLock<T>(
   const token = `${process.pid} ${hostname()} ${Date.now()}`;
   for (let told = false; !acquire(file, token); ) {
     if (signal?.aborted) throw new RunError(`another set-up holds ${file}, and time ran out waiting for it`);
-    if (!told)
-      say(`another set-up is at work (process ${holder(file).split(' ')[0] ?? '?'}); waiting for it`);
-    told = true;
-    await sleep(200);
+    const [other] = holder(file).split(' ');
+    // No holder: the file went meanwhile, or was stale and has just been removed.
+    if (other && !told) say(`another set-up is at work (process ${other}); waiting for it`);
+    told ||= Boolean(other);
+    await sleep(other ? 200 : 10);
   }
   const beat = setInterval(() => {
     try {

@@ -56,13 +56,14 @@ describe('the lock', () => {
     writeFileSync(file, token());
     const then = Date.now() / 1000 - age;
     utimesSync(file, then, then);
-    expect(
-      await withLock(
-        file,
-        () => {},
-        async () => readFileSync(file, 'utf8').split(' ')[0],
-      ),
-    ).toBe(String(process.pid));
+    const said: string[] = [];
+    const holder = await withLock(
+      file,
+      (line) => said.push(line),
+      async () => readFileSync(file, 'utf8').split(' ')[0],
+    );
+    expect(holder).toBe(String(process.pid));
+    expect(said).toEqual([]);
   });
 
   it('is not taken from another machine that is at work, and waiting ends with the time given', async () => {

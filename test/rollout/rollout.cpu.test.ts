@@ -1,0 +1,7 @@
+import { describe } from 'vitest';
+import { initBackend } from '../../src/tensor/backend.js';
+import { rolloutSuite } from './rollout.suite.js';
+
+await initBackend({ backend: 'cpu' });
+
+describe('rollouts on cpu', () => rolloutSuite({ bitwise: true }));

@@ -1,0 +1,7 @@
+import { describe } from 'vitest';
+import { initBackend } from '../../src/tensor/backend.js';
+import { rolloutSuite } from './rollout.suite.js';
+
+await initBackend({ backend: 'wasm' });
+
+describe('rollouts on wasm', () => rolloutSuite({ bitwise: true }));
