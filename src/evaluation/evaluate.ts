@@ -90,8 +90,8 @@ export function evaluate(
 }
 
 function needsTeacher(name: MetricName): boolean {
-  const metric: Partial<Metric> = { ...evaluationMetrics, ...setMetrics }[name];
-  return metric.needsTeacher ?? false;
+  const metrics: Partial<Record<MetricName, Metric>> = evaluationMetrics;
+  return metrics[name]?.needsTeacher ?? false;
 }
 
 function summary(values: Values, name: string): Summary {

@@ -47,7 +47,7 @@ export function findRewardHacking(runs: readonly Run[]): HackingReport {
   const looks: string[] = [];
   const warnings: string[] = [];
   if (teacher && start && students.length > 1) {
-    looks.push(`every student's evaluation with those of ${teacher.label} and ${start.label}`);
+    looks.push(`every student’s evaluation with those of ${teacher.label} and ${start.label}`);
     for (const run of students) if (run !== start) warnings.push(...inEvaluation(run, teacher, start));
   }
   const withCurves = students.filter((run) => shift(run, 'reverse_kl') !== undefined);

@@ -1,7 +1,9 @@
-import { readdirSync, readFileSync, statSync } from 'node:fs';
+import { readdirSync, statSync } from 'node:fs';
 import path from 'node:path';
 import { parse } from 'yaml';
 import { UsageError } from '../errors.js';
+import { loadSamples, type SampleRow } from './sampleRows.js';
+import { finite, isObject, jsonLines, parseObject, readText, record } from './untrusted.js';
 
 /** A measured number as evaluation.json holds it. */
 export interface MetricSummary {
@@ -9,17 +11,6 @@ export interface MetricSummary {
   stderr: number | null;
   n: number;
   interval?: [low: number, high: number];
-}
-
-/** One generated response with what student and teacher thought of each token. */
-export interface SampleRow {
-  index: number;
-  prompt: string;
-  reference: string;
-  text: string;
-  /** Absent when the row has no tokens, or lists of different lengths. */
-  tokens?: { text: string; student: number | null; teacher: number | null }[];
-  finished: boolean | null;
 }
 
 /** A line of metrics.jsonl, as far as it can be trusted. */
@@ -82,7 +73,6 @@ const methodNames = new Map(
 
 const metricsFile = 'metrics.jsonl';
 const evaluationFile = 'evaluation.json';
-const largestFile = 200 * 2 ** 20;
 
 /**
  * Reads run directories. A directory without metrics.jsonl whose children are runs stands for its children.
@@ -182,38 +172,6 @@ function loadRun(directory: string): Run {
   };
 }
 
-function readText(file: string): string | null {
-  const stat = statSync(file, { throwIfNoEntry: false });
-  if (!stat?.isFile()) return null;
-  if (stat.size > largestFile) {
-    throw new UsageError(
-      `${file}: ${Math.round(stat.size / 2 ** 20)} MB, expected at most ${largestFile / 2 ** 20}; keep fewer rows`,
-    );
-  }
-  return readFileSync(file, 'utf8');
-}
-
-/** A record that a key such as `constructor` is not in unless it was put there: names come from files. */
-function record<T>(entries: Iterable<readonly [string, T]>): Record<string, T> {
-  return Object.assign(Object.create(null), Object.fromEntries(entries)) as Record<string, T>;
-}
-
-function isObject(value: unknown): value is Record<string, unknown> {
-  return typeof value === 'object' && value !== null && !Array.isArray(value);
-}
-
-function parseObject(text: string | null, name: string, notes: string[]): Record<string, unknown> {
-  if (text === null) return {};
-  try {
-    const value: unknown = JSON.parse(text);
-    if (isObject(value)) return value;
-  } catch {
-    // Noted below.
-  }
-  notes.push(`${name} is not a JSON object`);
-  return {};
-}
-
 function parseConfig(text: string | null, notes: string[]): Record<string, unknown> {
   if (text === null) return {};
   try {
@@ -225,8 +183,6 @@ function parseConfig(text: string | null, notes: string[]): Record<string, unkno
   notes.push('config.resolved.yaml is not a YAML mapping');
   return {};
 }
-
-const finite = (value: unknown): value is number => typeof value === 'number' && Number.isFinite(value);
 
 /** The numbers of evaluation.json; seconds and steps of training join them under their names. */
 function parseMetrics(evaluation: Record<string, unknown>): Record<string, MetricSummary> {
@@ -250,27 +206,6 @@ function parseMetrics(evaluation: Record<string, unknown>): Record<string, Metri
   return result;
 }
 
-/** Every line that `accept` takes; the last line of a file may be torn, any other refused line is counted too. */
-function jsonLines<T>(
-  text: string | null,
-  accept: (value: unknown, line: number) => T | undefined,
-): { rows: T[]; bad: number } {
-  const rows: T[] = [];
-  let bad = 0;
-  for (const [i, line] of (text ?? '').split('\n').entries()) {
-    if (line.trim() === '') continue;
-    let row: T | undefined;
-    try {
-      row = accept(JSON.parse(line), i);
-    } catch {
-      row = undefined;
-    }
-    if (row === undefined) bad++;
-    else rows.push(row);
-  }
-  return { rows, bad };
-}
-
 function loggedRow(value: unknown): LoggedRow | undefined {
   if (!isObject(value) || !finite(value.step)) return undefined;
   const { step, phase, round: _round, wall_s: _wall, ...metrics } = value;
@@ -278,47 +213,4 @@ function loggedRow(value: unknown): LoggedRow | undefined {
     Object.entries(metrics).filter((entry): entry is [string, number] => finite(entry[1])),
   );
   return { step, phase: typeof phase === 'string' ? phase : '', values };
-}
-
-function loadSamples(
-  directory: string,
-  notes: string[],
-): { samples: SampleRow[]; samplesFrom: string | null } {
-  const folder = path.join(directory, 'samples');
-  const files = statSync(folder, { throwIfNoEntry: false })?.isDirectory() ? readdirSync(folder) : [];
-  const step = (name: string): number => Number(/^step-(\d+)\.jsonl$/.exec(name)?.[1] ?? -1);
-  const latest = files.filter((name) => step(name) >= 0).sort((a, b) => step(b) - step(a))[0];
-  const name = files.includes('eval.jsonl') ? 'eval.jsonl' : latest;
-  if (name === undefined) return { samples: [], samplesFrom: null };
-  const { rows, bad } = jsonLines(readText(path.join(folder, name)), sampleRow);
-  if (bad > 0) notes.push(`samples/${name}: ${bad} line${bad === 1 ? '' : 's'} could not be read`);
-  return { samples: rows, samplesFrom: path.basename(name, '.jsonl') };
-}
-
-function sampleRow(value: unknown, line: number): SampleRow | undefined {
-  if (!isObject(value) || typeof value.text !== 'string') return undefined;
-  const { tokens, logprobs, teacher_logprobs: teacher } = value;
-  const text = (field: unknown): string => (typeof field === 'string' ? field : '');
-  const number = (list: unknown, i: number): number | null =>
-    Array.isArray(list) && finite(list[i]) ? list[i] : null;
-  const usable =
-    Array.isArray(tokens) &&
-    tokens.every((token) => typeof token === 'string') &&
-    [logprobs, teacher].every(
-      (list) => list === undefined || (Array.isArray(list) && list.length === tokens.length),
-    );
-  return {
-    index: Number.isInteger(value.index) ? (value.index as number) : line,
-    prompt: text(value.prompt),
-    reference: text(value.reference),
-    text: value.text,
-    ...(usable && {
-      tokens: tokens.map((token: string, i) => ({
-        text: token,
-        student: number(logprobs, i),
-        teacher: number(teacher, i),
-      })),
-    }),
-    finished: typeof value.finished === 'boolean' ? value.finished : null,
-  };
 }

@@ -1,5 +1,6 @@
 import { escapeHtml, scriptJson } from './escape.js';
-import type { Run, SampleRow } from './runs.js';
+import type { Run } from './runs.js';
+import type { SampleRow } from './sampleRows.js';
 
 /** Prompts in the page at most: enough to browse, small enough to mail. */
 export const mostPrompts = 60;

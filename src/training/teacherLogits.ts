@@ -4,22 +4,22 @@ import type { TrainingContext } from './method.js';
 import type { TrainingState } from './state.js';
 import { microBatches, sharedVocabulary } from './supervised.js';
 
-/** Bytes of teacher logits kept for a round; a larger round is scored again at every step. */
-const CACHE_BYTES = 1 << 30;
-
 /**
  * The teacher's logits at the response positions of a round's rollouts. The teacher does not change, so they are computed
  * once and serve every inner epoch (the official code runs the teacher again at each update). Above the bound they are
  * recomputed per minibatch; the numbers agree up to rounding. Not part of the TrainingState: a resume computes them anew.
  */
 export class TeacherLogits {
+  /** @param limit bytes of teacher logits kept for a round; a larger round is scored again at every step */
+  constructor(private readonly limit = 1 << 30) {}
+
   private round = -1;
   private kept: tf.Tensor2D[] = [];
 
   /** Logits [N, V] of the given rollouts of the round (indices into state.rollouts), in that order; the caller disposes. */
   rows(context: TrainingContext, state: TrainingState, rollouts: readonly number[]): tf.Tensor2D {
     const tokens = state.rollouts.reduce((sum, t) => sum + t.responseIds.length, 0);
-    if (tokens * sharedVocabulary(context) * 4 > CACHE_BYTES) {
+    if (tokens * sharedVocabulary(context) * 4 > this.limit) {
       return score(
         context,
         rollouts.map((i) => state.rollouts[i]!),

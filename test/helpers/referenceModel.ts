@@ -186,3 +186,14 @@ export function logSoftmax(logits: readonly number[]): number[] {
 export function softmax(logits: readonly number[]): number[] {
   return logSoftmax(logits).map(Math.exp);
 }
+
+/** The largest absolute difference of two lists; infinite when their lengths differ. */
+export function maxDifference(a: ArrayLike<number>, b: ArrayLike<number>): number {
+  if (a.length !== b.length) return Number.POSITIVE_INFINITY;
+  let worst = 0;
+  for (let i = 0; i < a.length; i++) {
+    const difference = Math.abs(a[i]! - b[i]!);
+    if (!(difference <= worst)) worst = difference; // NaN counts as a difference
+  }
+  return worst;
+}

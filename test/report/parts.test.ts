@@ -1,10 +1,10 @@
 import { describe, expect, it } from 'vitest';
 import { orderedMetrics } from '../../src/report/catalog.js';
 import { differences, flatten } from '../../src/report/configuration.js';
+import { spreadLabels } from '../../src/report/curvePanel.js';
 import { csv, escapeHtml, scriptJson } from '../../src/report/escape.js';
 import { standaloneSvg } from '../../src/report/figure.js';
 import { brief, decimalsFor, duration, fixed, tick } from '../../src/report/format.js';
-import { spreadLabels } from '../../src/report/learningCurves.js';
 import { seriesColors } from '../../src/report/palette.js';
 import { smooth, thin } from '../../src/report/smoothing.js';
 import { checkXml } from './xml.js';

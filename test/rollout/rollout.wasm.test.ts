@@ -4,4 +4,4 @@ import { rolloutSuite } from './rollout.suite.js';
 
 await initBackend({ backend: 'wasm' });
 
-describe('rollouts on wasm', () => rolloutSuite({ bitwise: true }));
+describe('rollouts on wasm', () => rolloutSuite({ bitwise: false }));

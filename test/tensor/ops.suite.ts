@@ -95,6 +95,11 @@ export function opsSuite(): void {
         });
       }
     });
+    it('never reads outside the table', () => {
+      tf.tidy(() => {
+        for (const id of [-1, 2]) expect(() => ops.embedding(tf.zeros([2, 2]), ids([0, id]))).toThrow();
+      });
+    });
     it('wants integer indices', () => {
       tf.tidy(() => {
         expect(() => ops.embedding(tf.zeros([2, 2]), tf.tensor1d([0, 1]))).toThrow(UsageError);

@@ -2,6 +2,7 @@ import type { Command } from 'commander';
 import { dataCommand } from './data.js';
 import { doctorCommand } from './doctor.js';
 import { evalCommand } from './eval.js';
+import { exportCommand } from './export.js';
 import { generateCommand } from './generate.js';
 import { oracleCommand } from './oracle.js';
 import { quickstartCommand } from './quickstart.js';
@@ -22,6 +23,7 @@ export const commands: (() => Command)[] = [
   evalCommand,
   generateCommand,
   scoreCommand,
+  exportCommand,
   oracleCommand,
   reportCommand,
 ];

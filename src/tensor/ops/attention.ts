@@ -94,7 +94,9 @@ export function cachedAttention(
     const qh = tf.reshape(tf.mul(q, 1 / Math.sqrt(headDim)), [batch, kvHeads, heads / kvHeads, headDim]);
     const scores = tf.matMul(qh, tf.reshape(keys, cache), false, true); // [B, Hkv, G, S]
     const p = tf.softmax(tf.add(scores, tf.reshape(bias, [batch, 1, 1, slots])));
-    const o = tf.matMul(p, tf.reshape(values, cache));
+    // For a single matrix on the right wasm keeps a packed copy under its id, and would not see rows written later.
+    const read = batch * kvHeads === 1 && !native() ? tf.clone(values) : values;
+    const o = tf.matMul(p, tf.reshape(read, cache));
     return tf.reshape(o, [batch, heads * headDim]) as tf.Tensor2D;
   });
 }

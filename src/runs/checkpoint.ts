@@ -1,0 +1,119 @@
+import { readdir, rm } from 'node:fs/promises';
+import { join } from 'node:path';
+import { UsageError } from '../errors.js';
+import { loadModel, saveModel } from '../models/checkpoint.js';
+import type { Model } from '../models/model.js';
+import type { Optimizer } from '../optim/adamw.js';
+import type { Params } from '../tensor/params.js';
+import type { TrainConfig } from '../training/config.js';
+import type { TrainingState } from '../training/state.js';
+import { removeLeftovers, writeDirectoryAtomic } from './atomic.js';
+import { readTrainingState, writeTrainingState } from './trainingState.js';
+
+/**
+ * A checkpoint is a directory `checkpoints/<step>/`: the student as a Hugging Face model directory in float32, with
+ * the rest of the TrainingState beside it in `training-state/`. It appears under its name only when it is complete.
+ */
+export async function saveCheckpoint(
+  runDir: string,
+  state: TrainingState,
+  student: Model,
+  tokenizerFrom: string,
+): Promise<void> {
+  await writeDirectoryAtomic(join(runDir, 'checkpoints', String(state.step)), async (temporary) => {
+    await saveModel(
+      temporary,
+      { config: student.config, params: state.params },
+      { dtype: 'f32', tokenizerFrom },
+    );
+    await writeTrainingState(join(temporary, 'training-state'), state);
+  });
+}
+
+/**
+ * The state in the newest checkpoint of a run, or undefined when there is none.
+ *
+ * @param student the model the run began with: the checkpoint's must have the same parameters
+ * @throws UsageError in one line when a file is missing, torn, or does not belong to this run
+ */
+export async function loadLatestCheckpoint(
+  runDir: string,
+  config: TrainConfig,
+  student: Model,
+  optimizer: Optimizer,
+): Promise<TrainingState | undefined> {
+  const step = (await checkpointSteps(runDir)).at(-1);
+  if (step === undefined) return undefined;
+  const directory = join(runDir, 'checkpoints', String(step));
+  try {
+    const saved = await loadModel(directory);
+    checkSameParameters(saved.params, student.params, directory);
+    const state = await readTrainingState(join(directory, 'training-state'), saved.params, optimizer);
+    if (state.step !== step || step > config.train.steps) {
+      throw new UsageError(
+        `${directory}: training-state/state.json is of step ${state.step}, expected ${step} of ${config.train.steps}`,
+      );
+    }
+    if (config.method === 'minillm') checkRound(state, config, student, directory);
+    return state;
+  } catch (error) {
+    if (!(error instanceof UsageError)) throw error;
+    throw new UsageError(
+      `${error.message}; delete ${directory} and --resume goes on from what was saved before it`,
+    );
+  }
+}
+
+function checkSameParameters(found: Params, expected: Params, directory: string): void {
+  for (const name of new Set([...Object.keys(expected), ...Object.keys(found)])) {
+    if (found[name]?.shape.join() !== expected[name]?.shape.join()) {
+      throw new UsageError(
+        `${directory}: the parameter ${name} is not that of the student this run began with`,
+      );
+    }
+  }
+}
+
+/** The rollouts under way must be what this configuration collects: every step of the round indexes into them. */
+function checkRound(state: TrainingState, config: TrainConfig, student: Model, directory: string): void {
+  const where = `${directory}: training-state/rollouts.jsonl`;
+  const { rollouts, round } = state;
+  const expected = round === 0 ? 0 : config.rollout.rollouts;
+  if (rollouts.length !== expected) {
+    throw new UsageError(`${where} has ${rollouts.length} rollouts, expected ${expected}`);
+  }
+  rollouts.forEach((t, i) => {
+    if (t.promptIds.length === 0 || t.responseIds.length === 0 || !t.teacherLogprobs || !t.kl) {
+      throw new UsageError(`${where}: rollout ${i} lacks a prompt, a response or the teacher's scores`);
+    }
+    for (const id of [...t.promptIds, ...t.responseIds]) {
+      if (id >= student.config.vocabSize) {
+        throw new UsageError(`${where}: rollout ${i} holds the token id ${id}, outside the vocabulary`);
+      }
+    }
+  });
+}
+
+/** Deletes all but the newest `keep` checkpoints, and what killed processes left half-written. */
+export async function pruneCheckpoints(runDir: string, keep: number): Promise<void> {
+  const root = join(runDir, 'checkpoints');
+  const old = (await checkpointSteps(runDir)).slice(0, -keep).map(String);
+  for (const name of old) await rm(join(root, name), { recursive: true, force: true });
+  await removeLeftovers(root);
+}
+
+async function checkpointSteps(runDir: string): Promise<number[]> {
+  const names = await entries(join(runDir, 'checkpoints'));
+  return names
+    .filter((name) => /^\d+$/.test(name))
+    .map(Number)
+    .sort((a, b) => a - b);
+}
+
+async function entries(directory: string): Promise<string[]> {
+  try {
+    return await readdir(directory);
+  } catch {
+    return [];
+  }
+}

@@ -1,0 +1,82 @@
+import { spawn } from 'node:child_process';
+import { createInterface } from 'node:readline';
+import { fileURLToPath } from 'node:url';
+import { RunError } from '../errors.js';
+
+/** One run of our own program in a process of its own. */
+export interface ChildRun {
+  label: string;
+  args: string[];
+}
+
+/**
+ * Runs our own program in child processes, at most `parallel` at a time, in the order given. On two cores two processes of
+ * one thread each finish sooner than one after the other with two threads: small matrices do not share out well.
+ * Standard output is collected and returned; lines of standard error go to `log` behind the run's label.
+ *
+ * @throws RunError with the child's own last line when one fails (the others are stopped), exit code 130 after Ctrl-C
+ */
+export async function runChildren(
+  runs: readonly ChildRun[],
+  parallel: number,
+  log: (line: string) => void,
+): Promise<string[]> {
+  const outputs: string[] = new Array(runs.length).fill('');
+  const active = new Set<ReturnType<typeof spawn>>();
+  let next = 0;
+  const worker = async (): Promise<void> => {
+    while (next < runs.length) {
+      const index = next++;
+      outputs[index] = await runChild(runs[index]!, log, active);
+    }
+  };
+  try {
+    await Promise.all(Array.from({ length: Math.min(parallel, runs.length) }, worker));
+  } catch (error) {
+    next = runs.length;
+    for (const child of active) child.kill('SIGTERM');
+    throw error;
+  }
+  return outputs;
+}
+
+function runChild(
+  run: ChildRun,
+  log: (line: string) => void,
+  active: Set<ReturnType<typeof spawn>>,
+): Promise<string> {
+  return new Promise((resolve, reject) => {
+    const child = spawn(process.execPath, [...process.execArgv, programFile(), ...run.args], {
+      stdio: ['ignore', 'pipe', 'pipe'],
+    });
+    active.add(child);
+    let output = '';
+    let lastLine = '';
+    child.stdout.setEncoding('utf8').on('data', (text: string) => {
+      output += text;
+    });
+    createInterface({ input: child.stderr }).on('line', (line) => {
+      if (line.trim() === '') return;
+      lastLine = line;
+      log(`${run.label.padEnd(10)} ${line}`);
+    });
+    child.on('error', reject);
+    child.on('close', (code, signal) => {
+      active.delete(child);
+      if (code === 0) resolve(output);
+      else
+        reject(
+          new RunError(
+            `${run.label}: ${lastLine.replace(/^minillm: /, '') || `ended by ${signal ?? `exit code ${code}`}`}`,
+            code === 130 ? 130 : 1,
+          ),
+        );
+    });
+  });
+}
+
+/** The program this process itself runs from: TypeScript in a checkout, JavaScript in the published package. */
+function programFile(): string {
+  const own = fileURLToPath(import.meta.url);
+  return fileURLToPath(new URL(`../cli/main${own.slice(own.lastIndexOf('.'))}`, import.meta.url));
+}

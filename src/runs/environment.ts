@@ -1,0 +1,44 @@
+import { execFileSync } from 'node:child_process';
+import { createRequire } from 'node:module';
+import { cpus, totalmem } from 'node:os';
+import * as tf from '@tensorflow/tfjs-core';
+import type { BackendInfo } from '../tensor/backend.js';
+
+const require = createRequire(import.meta.url);
+
+/** What ran here: versions, machine, backend, threads, code. Written once per run as environment.json. */
+export function describeEnvironment(backend: BackendInfo, seed: number): Record<string, unknown> {
+  const own = require('../../package.json') as { name: string; version: string };
+  return {
+    package: `${own.name} ${own.version}`,
+    git_commit: gitCommit(),
+    node: process.version,
+    platform: `${process.platform} ${process.arch}`,
+    cpu: cpus()[0]?.model ?? 'unknown',
+    cores: cpus().length,
+    memory_gb: Math.round(totalmem() / 2 ** 30),
+    tfjs: tf.version_core,
+    backend: backend.name,
+    backend_reason: backend.reason,
+    engine: backend.engine,
+    threads: backend.threads,
+    seed,
+  };
+}
+
+function gitCommit(): string | null {
+  try {
+    const run = (...args: string[]): string =>
+      execFileSync('git', args, {
+        cwd: new URL('.', import.meta.url),
+        encoding: 'utf8',
+        stdio: ['ignore', 'pipe', 'ignore'],
+      }).trim();
+    return (
+      run('rev-parse', 'HEAD') +
+      (run('status', '--porcelain', '--untracked-files=no') === '' ? '' : ' (modified)')
+    );
+  } catch {
+    return null;
+  }
+}

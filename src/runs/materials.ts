@@ -1,0 +1,157 @@
+import { join } from 'node:path';
+import { corpusChunks } from '../data/corpus.js';
+import { type Example, loadExamples } from '../data/examples.js';
+import { UsageError } from '../errors.js';
+import { loadModel } from '../models/checkpoint.js';
+import { newModelConfig } from '../models/families.js';
+import { initModel, type Model } from '../models/model.js';
+import { loadTokenizer, type Tokenizer } from '../text/tokenizer.js';
+import type { TrainConfig } from '../training/config.js';
+import { wordnetDirectory } from './wordnetCache.js';
+
+/** Everything a run reads before it starts. */
+export interface Materials {
+  student: Model;
+  teachers: Model[];
+  tokenizer: Tokenizer;
+  /** Directory whose tokenizer files every saved student gets a copy of. */
+  tokenizerFrom: string;
+  train: Example[];
+  valid: Example[];
+  corpus: Int32Array[];
+}
+
+/**
+ * Loads models, tokenizer and data, and checks that they fit one another.
+ *
+ * @throws UsageError in one line for the first thing that is missing, damaged or does not fit
+ */
+export async function loadMaterials(config: TrainConfig, log: (line: string) => void): Promise<Materials> {
+  const tokenizerFrom = typeof config.student === 'string' ? config.student : config.student.tokenizer;
+  const tokenizer = await loadTokenizer(tokenizerFrom);
+  const teacherDirs = [config.teacher ?? []].flat();
+  for (const directory of teacherDirs) {
+    assertSameTokenizer([tokenizerFrom, tokenizer], [directory, await loadTokenizer(directory)]);
+  }
+  const data = await dataFiles(config, log);
+  const limits = {
+    template: config.data.template,
+    maxPromptTokens: config.data.max_prompt_tokens,
+    maxTokens: config.data.max_tokens,
+  };
+  const load = async (file: string, what: string): Promise<Example[]> => {
+    const { examples, dropped } = await loadExamples(file, tokenizer, limits);
+    log(
+      `${what}: ${examples.length} examples${dropped > 0 ? ` (${dropped} over the token limits dropped)` : ''}`,
+    );
+    return examples;
+  };
+  const train = await load(data.train, 'training data');
+  const valid = (await load(data.valid, 'validation data')).slice(0, config.eval.prompts);
+  const usesCorpus = config.method === 'minillm' && data.corpus !== undefined;
+  const corpus = usesCorpus ? await corpusChunks(data.corpus!, tokenizer, config.pretrain.length) : [];
+  const student =
+    typeof config.student === 'string'
+      ? await loadModel(config.student)
+      : newStudent(config.student, tokenizer, config.seed);
+  const teachers: Model[] = [];
+  if (config.method !== 'sft') for (const directory of teacherDirs) teachers.push(await loadModel(directory));
+  for (const model of [student, ...teachers]) checkFits(model, tokenizer, config, corpus.length > 0);
+  sayVocabularies(student, teachers, log);
+  checkRound(config, train.length);
+  return { student, teachers, tokenizer, tokenizerFrom, train, valid, corpus };
+}
+
+function newStudent(
+  shape: Exclude<TrainConfig['student'], string>,
+  tokenizer: Tokenizer,
+  seed: number,
+): Model {
+  const { family, hidden_size, layers, heads, kv_heads, intermediate_size, max_positions, tied_head } = shape;
+  return initModel(
+    newModelConfig(family, {
+      vocabSize: tokenizer.vocabSize,
+      hiddenSize: hidden_size,
+      layers,
+      heads,
+      ...(kv_heads !== undefined && { kvHeads: kv_heads }),
+      ...(intermediate_size !== undefined && { intermediateSize: intermediate_size }),
+      maxPositions: max_positions,
+      tiedHead: tied_head,
+      eosId: tokenizer.eosId,
+    }),
+    seed,
+  );
+}
+
+/**
+ * Different tokenizers give token ids different meanings: the KL between such models is a number about nothing.
+ *
+ * @param a, b directory and its tokenizer @throws UsageError naming both
+ */
+export function assertSameTokenizer(a: [string, Tokenizer], b: [string, Tokenizer]): void {
+  if (a[1].fingerprint === b[1].fingerprint) return;
+  throw new UsageError(
+    `student and teacher have different tokenizers (${a[0]}: ${a[1].vocabSize} tokens, ${b[0]}: ${b[1].vocabSize}); ` +
+      `use models that share one`,
+  );
+}
+
+function checkFits(model: Model, tokenizer: Tokenizer, config: TrainConfig, usesCorpus: boolean): void {
+  const { vocabSize, maxPositions } = model.config;
+  if (vocabSize < tokenizer.vocabSize) {
+    throw new UsageError(
+      `the tokenizer has ${tokenizer.vocabSize} tokens and a model only ${vocabSize}; use the tokenizer that belongs to it`,
+    );
+  }
+  if (config.data.max_tokens > maxPositions) {
+    throw new UsageError(
+      `data.max_tokens: ${config.data.max_tokens} is more than a model's context of ${maxPositions}; lower it`,
+    );
+  }
+  if (usesCorpus && config.pretrain.length > maxPositions) {
+    throw new UsageError(
+      `pretrain.length: ${config.pretrain.length} is more than a model's context of ${maxPositions}; lower it`,
+    );
+  }
+  const longest = config.data.max_prompt_tokens + config.rollout.max_new_tokens;
+  if (config.method !== 'sft' && longest > maxPositions) {
+    throw new UsageError(
+      `data.max_prompt_tokens + rollout.max_new_tokens is ${longest}, more than a model's context of ${maxPositions}; lower one of them`,
+    );
+  }
+}
+
+/** Checkpoints of one tokenizer may be padded to different sizes; every loss is over the ids that all models have. */
+function sayVocabularies(student: Model, teachers: readonly Model[], log: (line: string) => void): void {
+  const sizes = [student, ...teachers].map((model) => model.config.vocabSize);
+  const shared = Math.min(...sizes);
+  if (Math.max(...sizes) > shared) {
+    log(`vocabularies of ${sizes.join(', ')} ids (student, teachers): the ${shared} that all have count`);
+  }
+}
+
+/** The prompts of a round are different ones: their random streams are named by the prompt. */
+function checkRound({ method, rollout }: TrainConfig, examples: number): void {
+  const prompts = rollout.rollouts / rollout.samples;
+  if (method === 'minillm' && prompts > examples) {
+    throw new UsageError(
+      `rollout.rollouts: a round asks ${prompts} different prompts and the training data has ${examples}; lower it`,
+    );
+  }
+}
+
+/** The files of the data section; the embedded WordNet set is built once per set of options and kept in the user's cache. */
+async function dataFiles(
+  config: TrainConfig,
+  log: (line: string) => void,
+): Promise<{ train: string; valid: string; corpus?: string }> {
+  const { wordnet, train, valid, corpus } = config.data;
+  if (!wordnet) return { train: train!, valid: valid!, ...(corpus && { corpus }) };
+  const directory = await wordnetDirectory(wordnet, log);
+  return {
+    train: join(directory, 'train.jsonl'),
+    valid: join(directory, 'valid.jsonl'),
+    corpus: corpus ?? join(directory, 'corpus.txt'),
+  };
+}

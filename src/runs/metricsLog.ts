@@ -1,0 +1,112 @@
+import {
+  closeSync,
+  existsSync,
+  fsyncSync,
+  openSync,
+  readFileSync,
+  renameSync,
+  writeFileSync,
+  writeSync,
+} from 'node:fs';
+import { UsageError } from '../errors.js';
+
+/** What a metric may be. A number that is not finite is written as null and named in `_nonfinite`. */
+export type MetricValue = number | string | boolean | null;
+
+/** One line of metrics.jsonl: an optimizer step or an evaluation. */
+export interface MetricsRow {
+  /** Optimizer step of the run, from 1; an evaluation carries the step it was made after. */
+  step: number;
+  round: number;
+  phase: string;
+  /** Seconds since the run began: the one field that differs between two runs of the same seed. */
+  wall_s: number;
+  [metric: string]: MetricValue;
+}
+
+/**
+ * The append-only record of a run. A line is in the file (in the kernel's hands, so SIGKILL cannot lose it) when
+ * `write` returns.
+ *
+ * For a resumed run to have the same file as an uninterrupted one, all rows of step s (its evaluation included) must
+ * be written BEFORE the checkpoint of step s, and the log opened with that step.
+ */
+export interface MetricsLog {
+  write(row: MetricsRow): void;
+  close(): void;
+}
+
+/**
+ * Opens metrics.jsonl for appending.
+ *
+ * @param options.resumeAtStep step of the checkpoint the run goes on from: rows of later steps and a torn last line
+ *   are dropped first, in one atomic replacement. Without it the file must not exist yet or be empty.
+ * @throws UsageError if a complete line is not a metrics row, or a file with rows is opened without `resumeAtStep`.
+ */
+export function openMetricsLog(file: string, options: { resumeAtStep?: number } = {}): MetricsLog {
+  if (options.resumeAtStep !== undefined) truncateMetrics(file, options.resumeAtStep);
+  else if (existsSync(file) && readFileSync(file).length > 0) {
+    throw new UsageError(
+      `${file}: already has metrics of another run; expected a new run directory, or --resume`,
+    );
+  }
+  const fd = openSync(file, 'a');
+  return {
+    write(row) {
+      writeSync(fd, `${metricsLine(row)}\n`);
+    },
+    close() {
+      fsyncSync(fd);
+      closeSync(fd);
+    },
+  };
+}
+
+/** A row as one line of JSON: `step`, `round`, `phase`, `wall_s` first, then the metrics in the order given. */
+export function metricsLine(row: MetricsRow): string {
+  const { step, round, phase, wall_s, ...metrics } = row;
+  const nonfinite = Object.keys(row).filter(
+    (name) => typeof row[name] === 'number' && !Number.isFinite(row[name]),
+  );
+  // JSON has no NaN and no infinity: JSON.stringify itself writes null, and the names say which nulls were numbers.
+  return JSON.stringify({
+    step,
+    round,
+    phase,
+    wall_s,
+    ...metrics,
+    ...(nonfinite.length > 0 && { _nonfinite: nonfinite }),
+  });
+}
+
+/** The rows of a metrics.jsonl; a last line without a line end, torn by a kill, is left out. */
+export function readMetrics(file: string): MetricsRow[] {
+  return completeLines(file).map((line, i) => parseRow(line, `${file}, line ${i + 1}`));
+}
+
+function completeLines(file: string): string[] {
+  return existsSync(file) ? readFileSync(file, 'utf8').split('\n').slice(0, -1) : [];
+}
+
+function parseRow(line: string, where: string): MetricsRow {
+  try {
+    const row: unknown = JSON.parse(line);
+    if (typeof row === 'object' && row !== null && 'step' in row && Number.isInteger(row.step))
+      return row as MetricsRow;
+  } catch {
+    // Reported below, like every other line that is no row.
+  }
+  const shown = JSON.stringify(line.length > 60 ? `${line.slice(0, 60)}…` : line);
+  throw new UsageError(`${where}: expected a JSON object with a whole number "step", got ${shown}`);
+}
+
+function truncateMetrics(file: string, step: number): void {
+  if (!existsSync(file)) return;
+  const kept = completeLines(file).filter((line, i) => parseRow(line, `${file}, line ${i + 1}`).step <= step);
+  const temporary = `${file}.tmp`;
+  const fd = openSync(temporary, 'w');
+  writeFileSync(fd, kept.map((line) => `${line}\n`).join(''));
+  fsyncSync(fd);
+  closeSync(fd);
+  renameSync(temporary, file);
+}

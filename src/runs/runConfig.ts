@@ -1,0 +1,192 @@
+import { access, readFile } from 'node:fs/promises';
+import { dirname, resolve } from 'node:path';
+import { parse, stringify } from 'yaml';
+import { z } from 'zod';
+import { UsageError } from '../errors.js';
+import { type TrainConfig, trainConfigSchema } from '../training/config.js';
+import { objectiveOf } from '../training/minillm.js';
+
+/**
+ * Reads a training configuration: YAML, then `--set a.b=value` on top (values are YAML too), then the schema, then
+ * what one field means for another. Paths are relative to the file they stand in, or to the working directory for `--set`.
+ *
+ * @throws UsageError with one line naming the field, what was found and what was expected
+ */
+export async function readTrainConfig(file: string, sets: readonly string[]): Promise<TrainConfig> {
+  const raw = parseYaml(await readText(file), file);
+  if (typeof raw !== 'object' || raw === null || Array.isArray(raw)) {
+    throw new UsageError(`${file}: expected a YAML mapping with method, student, data and train`);
+  }
+  resolvePaths(raw as Tree, dirname(file));
+  for (const set of sets) applySet(raw as Tree, set);
+  const config = validate(trainConfigSchema, raw, file);
+  await checkTogether(config, file);
+  return config;
+}
+
+export function stringifyConfig(config: TrainConfig): string {
+  return stringify(config);
+}
+
+type Tree = { [key: string]: unknown };
+
+const pathFields = ['student', 'student.tokenizer', 'teacher', 'data.train', 'data.valid', 'data.corpus'];
+
+function resolvePaths(tree: Tree, base: string): void {
+  for (const field of pathFields) {
+    const keys = field.split('.');
+    const parent = keys
+      .slice(0, -1)
+      .reduce<unknown>((node, key) => (isTree(node) ? node[key] : undefined), tree);
+    const key = keys.at(-1)!;
+    if (!isTree(parent)) continue;
+    const value = parent[key];
+    if (typeof value === 'string') parent[key] = resolve(base, value);
+    if (Array.isArray(value)) parent[key] = value.map((v) => (typeof v === 'string' ? resolve(base, v) : v));
+  }
+}
+
+function applySet(tree: Tree, set: string): void {
+  const at = set.indexOf('=');
+  if (at < 1) throw new UsageError(`--set ${set}: expected field=value, for example --set train.steps=100`);
+  const keys = set.slice(0, at).split('.');
+  const value = parseYaml(set.slice(at + 1), `--set ${set}`);
+  const own = emptyTree();
+  let node = own;
+  for (const key of keys.slice(0, -1)) {
+    const child = emptyTree();
+    node[key] = child;
+    node = child;
+  }
+  node[keys.at(-1)!] = value;
+  resolvePaths(own, process.cwd());
+  merge(tree, own);
+}
+
+/** Without a prototype: `__proto__` is a key like any other, which the schema then refuses by name. */
+function emptyTree(): Tree {
+  return Object.create(null) as Tree;
+}
+
+function merge(into: Tree, from: Tree): void {
+  for (const [key, value] of Object.entries(from)) {
+    // defineProperty never reaches a setter such as that of __proto__.
+    const old = Object.hasOwn(into, key) ? into[key] : undefined;
+    if (isTree(old) && isTree(value)) merge(old, value);
+    else Object.defineProperty(into, key, { value, enumerable: true, writable: true, configurable: true });
+  }
+}
+
+function isTree(x: unknown): x is Tree {
+  return typeof x === 'object' && x !== null && !Array.isArray(x);
+}
+
+function parseYaml(text: string, where: string): unknown {
+  try {
+    // logLevel: a warning would be printed by the library itself, past --quiet and the one line of an error.
+    return parse(text, { maxAliasCount: 10, logLevel: 'error' });
+  } catch (error) {
+    throw new UsageError(`${where}: not valid YAML (${(error as Error).message.split('\n')[0]})`);
+  }
+}
+
+async function readText(file: string): Promise<string> {
+  try {
+    return await readFile(file, 'utf8');
+  } catch (error) {
+    throw new UsageError(
+      `${file}: cannot be read (${(error as NodeJS.ErrnoException).code}); give the path of a YAML file`,
+    );
+  }
+}
+
+/** One line out of a zod failure: the first issue, its path, what was expected and, for a wrong key, what exists. */
+export function validate<S extends z.ZodType>(schema: S, value: unknown, where: string): z.output<S> {
+  const result = schema.safeParse(value);
+  if (result.success) return result.data;
+  const issue = deepest(result.error.issues)!;
+  const field = issue.path.join('.');
+  const known =
+    issue.code === 'unrecognized_keys' ? `; expected ${keysAt(schema, issue.path).join(', ')}` : '';
+  throw new UsageError(`${where}: ${field === '' ? '' : `${field}: `}${issue.message}${known}`);
+}
+
+/** The keys that a schema knows at a path. */
+function keysAt(schema: z.core.$ZodType, path: readonly PropertyKey[]): string[] {
+  if (schema instanceof z.ZodOptional || schema instanceof z.ZodDefault || schema instanceof z.ZodPrefault) {
+    return keysAt(schema.unwrap(), path);
+  }
+  if (schema instanceof z.ZodUnion) return schema.options.flatMap((option) => keysAt(option, path));
+  if (!(schema instanceof z.ZodObject)) return [];
+  const [key, ...rest] = path;
+  return key === undefined ? Object.keys(schema.shape) : keysAt(schema.shape[key as string]!, rest);
+}
+
+/** Inside a failed union, the branch that came furthest says most. */
+function deepest(issues: readonly z.core.$ZodIssue[]): z.core.$ZodIssue | undefined {
+  const first = issues[0];
+  if (first?.code !== 'invalid_union') return first;
+  const branches = first.errors.map((branch) => deepest(branch)).filter((issue) => issue !== undefined);
+  const best = branches.sort((a, b) => b.path.length - a.path.length)[0];
+  if (!best || best.path.length === 0) return branches.find((b) => b.code === 'unrecognized_keys') ?? first;
+  return { ...best, path: [...first.path, ...best.path] };
+}
+
+async function checkTogether(config: TrainConfig, file: string): Promise<void> {
+  const fail = (line: string): never => {
+    throw new UsageError(`${file}: ${line}`);
+  };
+  const { data, train, rollout } = config;
+  if (data.wordnet && (data.train || data.valid))
+    fail('data: give either wordnet or train and valid, not both');
+  if (!data.wordnet && !data.train)
+    fail('data.train: missing; give a JSONL file, or data.wordnet: {} for the embedded set');
+  if (!data.wordnet && !data.valid)
+    fail('data.valid: missing; validation chooses the best student, so give a JSONL file');
+  if (data.max_prompt_tokens >= data.max_tokens) {
+    fail(
+      `data.max_prompt_tokens: ${data.max_prompt_tokens} leaves no room for a response within data.max_tokens ${data.max_tokens}`,
+    );
+  }
+  if (config.method !== 'sft' && !config.teacher) fail(`teacher: missing; ${config.method} needs one`);
+  if (Array.isArray(config.teacher) && config.teacher.length > 1 && config.method !== 'babyllama') {
+    fail(
+      `teacher: ${config.method} takes one teacher, found ${config.teacher.length}; only babyllama takes several`,
+    );
+  }
+  if (train.warmup > train.steps)
+    fail(`train.warmup: ${train.warmup} is more than train.steps ${train.steps}`);
+  if (config.method === 'minillm') {
+    const objective = objectiveOf({ config });
+    if (objective.baseline === 'leave-one-out' && rollout.samples < 2) {
+      fail(
+        `objective.baseline: leave-one-out compares the samples of a prompt; set rollout.samples to 2 or more`,
+      );
+    }
+    const padded = objective.whiten === 'padded' || objective.baseline === 'whiten-padded';
+    if (padded && objective.max_response > 0 && objective.max_response < rollout.max_new_tokens) {
+      fail(
+        `objective.max_response: ${objective.max_response} is less than rollout.max_new_tokens ${rollout.max_new_tokens}; padded whitening needs a slot for every token`,
+      );
+    }
+    if (rollout.rollouts % train.batch_size !== 0) {
+      fail(`rollout.rollouts: ${rollout.rollouts} is not a multiple of train.batch_size ${train.batch_size}`);
+    }
+    if (train.batch_size % rollout.samples !== 0) {
+      fail(
+        `train.batch_size: ${train.batch_size} is not a multiple of rollout.samples ${rollout.samples}; the samples of a prompt stay together`,
+      );
+    }
+  }
+  const files: [string, string | undefined][] = [
+    ['student', typeof config.student === 'string' ? config.student : config.student.tokenizer],
+    ...[config.teacher ?? []].flat().map((teacher): [string, string] => ['teacher', teacher]),
+    ['data.train', data.train],
+    ['data.valid', data.valid],
+    ['data.corpus', data.corpus],
+  ];
+  for (const [field, path] of files) {
+    if (path === undefined) continue;
+    await access(path).catch(() => fail(`${field}: ${path} does not exist`));
+  }
+}

@@ -1,0 +1,107 @@
+import type { Summary } from '../evaluation/metrics/statistics.js';
+import type { StepRecord } from '../training/loop.js';
+import { type MetricsLog, openMetricsLog, readMetrics } from './metricsLog.js';
+import { createProgress, type Progress } from './progress.js';
+import { runPaths } from './runDirectory.js';
+import { openTensorBoard, type TensorBoardWriter } from './tensorboard.js';
+
+/** The two or three numbers of a step that a person watches. */
+const watched = ['loss', 'reverse_kl', 'response_length'];
+
+/**
+ * Everything a run writes while it goes on: metrics.jsonl (repeatable to the byte but for `wall_s`), timing.jsonl
+ * (tokens/s and memory, which no two runs share), TensorBoard events, and live progress.
+ */
+export class RunLog {
+  private stepStarted = performance.now();
+  private readonly opened = performance.now();
+
+  private constructor(
+    private readonly metrics: MetricsLog,
+    private readonly timing: MetricsLog,
+    private readonly board: TensorBoardWriter,
+    private readonly progress: Progress,
+    /** Seconds that the run had taken before this process. */
+    private readonly secondsBefore: number,
+    /** Seconds spent in optimizer steps and rollouts, validation and saving left out. */
+    public trainSeconds: number,
+  ) {}
+
+  /** @param resumeAt step of the checkpoint that the run goes on from, or undefined for a new run */
+  static open(
+    directory: string,
+    options: { resumeAt: number | undefined; steps: number; label: string; quiet: boolean },
+  ): RunLog {
+    const paths = runPaths(directory);
+    const { resumeAt, steps, label, quiet } = options;
+    const at = resumeAt === undefined ? {} : { resumeAtStep: resumeAt };
+    const metrics = openMetricsLog(paths.metrics, at);
+    const timing = openMetricsLog(paths.timing, at);
+    const last = readMetrics(paths.timing).at(-1);
+    const done = resumeAt ?? 0;
+    return new RunLog(
+      metrics,
+      timing,
+      openTensorBoard(paths.tensorboard, at),
+      createProgress({ label, total: steps, done, unit: 'step', quiet }),
+      last?.wall_s ?? 0,
+      Number(last?.train_s ?? 0),
+    );
+  }
+
+  step(record: StepRecord): void {
+    const seconds = (performance.now() - this.stepStarted) / 1000;
+    this.trainSeconds += seconds;
+    const head = this.head(record.step, record.round, 'train');
+    this.metrics.write({ ...head, ...record.metrics });
+    this.timing.write({
+      ...head,
+      train_s: round(this.trainSeconds),
+      tokens_per_s: Math.round(record.tokens / seconds),
+      rss_mb: Math.round(process.memoryUsage.rss() / 2 ** 20),
+    });
+    this.board.scalars(record.step, prefixed('train', record.metrics));
+    const shown = watched.flatMap((name) =>
+      name in record.metrics ? [[name, record.metrics[name]!] as const] : [],
+    );
+    this.progress.update(record.step, Object.fromEntries(shown));
+    this.stepStarted = performance.now();
+  }
+
+  evaluation(step: number, roundNumber: number, metrics: Record<string, Summary>): void {
+    const means = Object.fromEntries(
+      Object.entries(metrics).map(([name, { mean }]) => [`valid_${name}`, mean]),
+    );
+    this.metrics.write({ ...this.head(step, roundNumber, 'valid'), ...means });
+    this.board.scalars(step, prefixed('valid', means));
+  }
+
+  note(line: string): void {
+    this.progress.note(line);
+  }
+
+  /** Keeps the time of what happened since the last step (validation, saving) out of the training time. */
+  stepClockRestart(): void {
+    this.stepStarted = performance.now();
+  }
+
+  close(): void {
+    this.progress.finish();
+    this.metrics.close();
+    this.timing.close();
+    this.board.close();
+  }
+
+  private head(step: number, roundNumber: number, phase: string) {
+    const wall = this.secondsBefore + (performance.now() - this.opened) / 1000;
+    return { step, round: roundNumber, phase, wall_s: round(wall) };
+  }
+}
+
+function round(seconds: number): number {
+  return Math.round(seconds * 1000) / 1000;
+}
+
+function prefixed(prefix: string, values: Record<string, number>): Record<string, number> {
+  return Object.fromEntries(Object.entries(values).map(([name, value]) => [`${prefix}/${name}`, value]));
+}

@@ -1,0 +1,205 @@
+import { readFile } from 'node:fs/promises';
+import { type Evaluation, evaluate } from '../evaluation/evaluate.js';
+import type { MetricName } from '../evaluation/evaluationMetrics.js';
+import { saveModel } from '../models/checkpoint.js';
+import type { Model } from '../models/model.js';
+import { disposeState } from '../optim/state.js';
+import type { BackendInfo } from '../tensor/backend.js';
+import { disposeParams } from '../tensor/params.js';
+import type { TrainConfig } from '../training/config.js';
+import { optimizerOf, trainingLoop } from '../training/loop.js';
+import type { TrainingContext } from '../training/method.js';
+import { methods } from '../training/methods.js';
+import type { TrainingState } from '../training/state.js';
+import { writeDirectoryAtomic, writeFileAtomic } from './atomic.js';
+import { loadLatestCheckpoint, pruneCheckpoints, saveCheckpoint } from './checkpoint.js';
+import { describeEnvironment } from './environment.js';
+import { loadMaterials, type Materials } from './materials.js';
+import { stringifyConfig } from './runConfig.js';
+import { openRunDirectory, runPaths, scratchOf } from './runDirectory.js';
+import { RunLog } from './runLog.js';
+import { writeSamples } from './samples.js';
+
+export interface TrainRunOptions {
+  resume: boolean;
+  backend: BackendInfo;
+  log: (line: string) => void;
+  quiet: boolean;
+  /** True once Ctrl-C was pressed. */
+  stopping: () => boolean;
+}
+
+export interface TrainSummary {
+  out: string;
+  method: string;
+  steps: number;
+  /** The validation that `best/` was chosen by. */
+  best: { step: number; metric: string; value: number } | null;
+  train_seconds: number;
+  final: string;
+}
+
+/** One training run from a configuration to `best/` and `final/`, in a directory of its own. */
+export async function runTraining(
+  config: TrainConfig,
+  out: string,
+  options: TrainRunOptions,
+): Promise<TrainSummary> {
+  const materials = await loadMaterials(config, options.log);
+  await openRunDirectory(out, stringifyConfig(config), options.resume);
+  const paths = runPaths(out);
+  const environment = describeEnvironment(options.backend, config.seed);
+  if (options.resume) await sayWhatDiffers(paths.environment, environment, options.log);
+  await writeFileAtomic(paths.environment, `${JSON.stringify(environment, null, 2)}\n`);
+  const { state, resumeAt } = await openState(config, materials, out, options);
+  const context: TrainingContext = {
+    config,
+    student: { config: materials.student.config, params: state.params },
+    teachers: materials.teachers,
+    train: materials.train,
+    corpus: materials.corpus,
+    eosIds: [materials.tokenizer.eosId],
+    scratch: scratchOf(out),
+    log: options.log,
+  };
+  const method = methods[config.method]();
+  const runLog = RunLog.open(out, {
+    resumeAt,
+    steps: config.train.steps,
+    label: config.method,
+    quiet: options.quiet,
+  });
+  const untimed = async (work: () => Promise<void>): Promise<void> => {
+    await work();
+    runLog.stepClockRestart();
+  };
+  try {
+    await trainingLoop(context, method, state, {
+      onStep: (record) => runLog.step(record),
+      evaluate: () => untimed(() => validate(context, materials, state, runLog, out)),
+      checkpoint: () =>
+        untimed(async () => {
+          await saveCheckpoint(out, state, context.student, materials.tokenizerFrom);
+          await pruneCheckpoints(out, config.checkpoint.keep);
+        }),
+      stopping: options.stopping,
+    });
+    await saveStudent(paths.final, context.student, materials);
+  } finally {
+    method.dispose?.();
+    runLog.close();
+  }
+  const summary: TrainSummary = {
+    out,
+    method: config.method,
+    steps: state.step,
+    best: state.best && { ...state.best, metric: selectionOf(config).metric },
+    train_seconds: Math.round(runLog.trainSeconds * 10) / 10,
+    final: paths.final,
+  };
+  disposeParams(state.params);
+  disposeState(state.optimizer);
+  for (const teacher of materials.teachers) disposeParams(teacher.params);
+  return summary;
+}
+
+/** A resumed run repeats the uninterrupted one to the bit only where the same arithmetic goes on. */
+async function sayWhatDiffers(
+  file: string,
+  now: Record<string, unknown>,
+  log: (line: string) => void,
+): Promise<void> {
+  const before = await readFile(file, 'utf8')
+    .then((text) => JSON.parse(text) as Record<string, unknown>)
+    .catch(() => undefined);
+  for (const name of ['engine', 'threads', 'package', 'git_commit']) {
+    if (before && before[name] !== now[name]) {
+      log(`note: ${name} was ${before[name]} and is ${now[name]}: the run goes on, perhaps not bit for bit`);
+    }
+  }
+}
+
+/** The state to begin with: a fresh one, or the newest checkpoint of the directory. */
+async function openState(
+  config: TrainConfig,
+  materials: Materials,
+  out: string,
+  options: TrainRunOptions,
+): Promise<{ state: TrainingState; resumeAt: number | undefined }> {
+  const optimizer = optimizerOf(config);
+  const saved = options.resume
+    ? await loadLatestCheckpoint(out, config, materials.student, optimizer)
+    : undefined;
+  if (saved) {
+    options.log(`resuming at step ${saved.step} of ${config.train.steps}`);
+    disposeParams(materials.student.params);
+    return { state: saved, resumeAt: saved.step };
+  }
+  const { params } = materials.student;
+  const state = {
+    step: 0,
+    round: 0,
+    stepInRound: 0,
+    params,
+    optimizer: optimizer.init(params),
+    rollouts: [],
+    best: null,
+  };
+  // A run killed before its first checkpoint begins again: what it logged is dropped.
+  return { state, resumeAt: options.resume ? -1 : undefined };
+}
+
+/** What `best/` is chosen by. */
+function selectionOf(config: TrainConfig): { metric: MetricName; better: (a: number, b: number) => boolean } {
+  const select = config.eval.select ?? (config.method === 'sft' ? 'loss' : 'rouge_l');
+  return select === 'loss'
+    ? { metric: 'lm_loss', better: (a, b) => a < b }
+    : { metric: 'rouge_l_sampled', better: (a, b) => a > b };
+}
+
+/** Validates the student; a new best is saved as `best/`. */
+async function validate(
+  context: TrainingContext,
+  materials: Materials,
+  state: TrainingState,
+  runLog: RunLog,
+  out: string,
+): Promise<void> {
+  const { config, student, teachers, eosIds } = context;
+  const { metric, better } = selectionOf(config);
+  const result: Evaluation = evaluate(student, teachers[0], materials.tokenizer, materials.valid, {
+    metrics: [...new Set<MetricName>(['lm_loss', metric, ...sampleMetrics(config, teachers[0])])],
+    seeds: [config.seed],
+    maxNewTokens: config.eval.max_new_tokens ?? config.rollout.max_new_tokens,
+    batchSize: config.rollout.batch_size,
+    eosIds,
+  });
+  runLog.evaluation(state.step, state.round, result.metrics);
+  if (result.samples.length > 0) {
+    await writeSamples(out, `step-${state.step}`, result.samples, materials.valid, materials.tokenizer);
+  }
+  const value = result.metrics[metric]?.mean;
+  if (value !== undefined && (state.best === null || better(value, state.best.value))) {
+    state.best = { step: state.step, value };
+    await saveStudent(runPaths(out).best, student, materials);
+  }
+}
+
+/** Sampling at every validation is what a policy-gradient run is judged by; plain SFT is spared it. */
+function sampleMetrics(config: TrainConfig, teacher: Model | undefined): MetricName[] {
+  if (config.method === 'sft') return [];
+  return [
+    'rouge_l_sampled',
+    ...(teacher ? (['reverse_kl_seq', 'reverse_kl_token'] as const) : []),
+    'length',
+    'ended',
+    'empty',
+    'repetition',
+  ];
+}
+
+async function saveStudent(directory: string, student: Model, materials: Materials): Promise<void> {
+  await writeDirectoryAtomic(directory, (temporary) =>
+    saveModel(temporary, student, { dtype: 'f32', tokenizerFrom: materials.tokenizerFrom }),
+  );
+}

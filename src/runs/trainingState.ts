@@ -1,0 +1,191 @@
+import { mkdir, readFile, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import * as tf from '@tensorflow/tfjs-core';
+import { z } from 'zod';
+import { UsageError } from '../errors.js';
+import { SafetensorsFile, writeSafetensors } from '../models/safetensors.js';
+import type { Optimizer } from '../optim/adamw.js';
+import { disposeState, type FlatState, flattenState, restoreState } from '../optim/state.js';
+import type { Trajectory } from '../rollout/trajectory.js';
+import type { Params } from '../tensor/params.js';
+import type { TrainingState } from '../training/state.js';
+import { validate } from './runConfig.js';
+
+/*
+ * The part of a TrainingState that is not the student itself:
+ *
+ *   state.json             step, round, step in the round, best validation, the optimizer's numbers
+ *   optimizer.safetensors  the optimizer's tensors by name
+ *   rollouts.jsonl         the rollouts of the round under way
+ *
+ * Every number comes back with the same bits: float32 travels as float32, or as the shortest decimal that names it.
+ */
+
+const stateSchema = z.strictObject({
+  format: z.literal(1),
+  step: z.number().int().min(0),
+  round: z.number().int().min(0),
+  step_in_round: z.number().int().min(0),
+  best: z.strictObject({ step: z.number().int().min(0), value: z.number() }).nullable(),
+  optimizer: z.record(z.string(), z.number()),
+});
+
+export async function writeTrainingState(directory: string, state: TrainingState): Promise<void> {
+  await mkdir(directory, { recursive: true });
+  const { tensors, numbers } = flattenState(state.optimizer);
+  const json: z.input<typeof stateSchema> = {
+    format: 1,
+    step: state.step,
+    round: state.round,
+    step_in_round: state.stepInRound,
+    best: state.best,
+    optimizer: numbers,
+  };
+  await writeFile(join(directory, 'state.json'), `${JSON.stringify(json, null, 2)}\n`);
+  const moments = Object.entries(tensors).map(([name, x]) => ({
+    name,
+    shape: x.shape,
+    data: x.dataSync<'float32'>(),
+  }));
+  await writeSafetensors(join(directory, 'optimizer.safetensors'), moments);
+  await writeFile(
+    join(directory, 'rollouts.jsonl'),
+    state.rollouts.map((t) => `${JSON.stringify(trajectoryToJson(t))}\n`).join(''),
+  );
+}
+
+/** @throws UsageError naming the file when it is missing, torn, or does not fit the parameters */
+export async function readTrainingState(
+  directory: string,
+  params: Params,
+  optimizer: Optimizer,
+): Promise<TrainingState> {
+  const stateFile = join(directory, 'state.json');
+  const json = validate(stateSchema, await readJson(stateFile), stateFile);
+  const rolloutsFile = join(directory, 'rollouts.jsonl');
+  const lines = (await readText(rolloutsFile)).split('\n').filter((line) => line !== '');
+  const rollouts = lines.map((line, i) =>
+    trajectoryFromJson(parseJson(line, `${rolloutsFile}:${i + 1}`), `${rolloutsFile}:${i + 1}`),
+  );
+  return {
+    step: json.step,
+    round: json.round,
+    stepInRound: json.step_in_round,
+    params,
+    optimizer: await readOptimizerState(
+      join(directory, 'optimizer.safetensors'),
+      json.optimizer,
+      params,
+      optimizer,
+    ),
+    rollouts,
+    best: json.best,
+  };
+}
+
+async function readOptimizerState(
+  file: string,
+  numbers: FlatState['numbers'],
+  params: Params,
+  optimizer: Optimizer,
+) {
+  const tensors: FlatState['tensors'] = {};
+  const reader = await SafetensorsFile.open(file);
+  const like = optimizer.init(params);
+  try {
+    for (const name of reader.entries.keys()) {
+      const { shape, data } = await reader.read(name);
+      tensors[name] = tf.tensor(data, [...shape]);
+    }
+    return restoreState(like, { tensors, numbers });
+  } catch (error) {
+    tf.dispose(Object.values(tensors));
+    throw error;
+  } finally {
+    disposeState(like);
+    await reader.close();
+  }
+}
+
+const numbers = z.array(z.number());
+const tokenIds = z.array(z.number().int().min(0).max(0x7fffffff));
+const trajectorySchema = z.strictObject({
+  prompt_index: z.number().int(),
+  sample: z.number().int(),
+  prompt_ids: tokenIds,
+  response_ids: tokenIds,
+  student_logprobs: numbers,
+  teacher_logprobs: numbers.optional(),
+  behavior_logprobs: numbers,
+  kl: numbers.optional(),
+  entropy: numbers,
+  finished: z.boolean(),
+  policy_version: z.number().int(),
+  stream_key: z.string(),
+});
+
+/** A trajectory as one line of JSONL. */
+export function trajectoryToJson(t: Trajectory): z.input<typeof trajectorySchema> {
+  return {
+    prompt_index: t.promptIndex,
+    sample: t.sample,
+    prompt_ids: Array.from(t.promptIds),
+    response_ids: Array.from(t.responseIds),
+    student_logprobs: Array.from(t.studentLogprobs),
+    ...(t.teacherLogprobs && { teacher_logprobs: Array.from(t.teacherLogprobs) }),
+    behavior_logprobs: Array.from(t.behaviorLogprobs),
+    ...(t.kl && { kl: Array.from(t.kl) }),
+    entropy: Array.from(t.entropy),
+    finished: t.finished,
+    policy_version: t.policyVersion,
+    stream_key: t.streamKey,
+  };
+}
+
+export function trajectoryFromJson(value: unknown, where: string): Trajectory {
+  const row = validate(trajectorySchema, value, where);
+  const { length } = row.response_ids;
+  for (const [name, list] of Object.entries(row)) {
+    if (Array.isArray(list) && name !== 'prompt_ids' && list.length !== length) {
+      throw new UsageError(
+        `${where}: ${name} has ${list.length} entries, expected ${length}, one for each response token`,
+      );
+    }
+  }
+  return {
+    promptIndex: row.prompt_index,
+    sample: row.sample,
+    promptIds: Int32Array.from(row.prompt_ids),
+    responseIds: Int32Array.from(row.response_ids),
+    studentLogprobs: Float32Array.from(row.student_logprobs),
+    ...(row.teacher_logprobs && { teacherLogprobs: Float32Array.from(row.teacher_logprobs) }),
+    behaviorLogprobs: Float32Array.from(row.behavior_logprobs),
+    ...(row.kl && { kl: Float32Array.from(row.kl) }),
+    entropy: Float32Array.from(row.entropy),
+    finished: row.finished,
+    policyVersion: row.policy_version,
+    streamKey: row.stream_key,
+  };
+}
+
+async function readJson(file: string): Promise<unknown> {
+  return parseJson(await readText(file), file);
+}
+
+async function readText(file: string): Promise<string> {
+  try {
+    return await readFile(file, 'utf8');
+  } catch (error) {
+    throw new UsageError(
+      `${file}: cannot be read (${(error as NodeJS.ErrnoException).code}); the checkpoint is incomplete`,
+    );
+  }
+}
+
+function parseJson(text: string, where: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    throw new UsageError(`${where}: not valid JSON; the checkpoint is damaged`);
+  }
+}

@@ -1,0 +1,45 @@
+import { createHash } from 'node:crypto';
+import { access } from 'node:fs/promises';
+import { createRequire } from 'node:module';
+import { homedir } from 'node:os';
+import { join } from 'node:path';
+import { buildWordnet, type WordnetOptions } from '../data/wordnet-build.js';
+import { writeDirectoryAtomic } from './atomic.js';
+
+/** Where things that can be made again are kept for the user. */
+export function cacheDirectory(): string {
+  return join(process.env.XDG_CACHE_HOME || join(homedir(), '.cache'), 'minillm');
+}
+
+/**
+ * The embedded WordNet instruction set with the given sizes and seed: built on first use, kept in the user's cache
+ * under a name that says what made it, and read from there afterwards.
+ */
+export async function wordnetDirectory(
+  options: { train_rows: number; valid_rows: number; test_rows: number; seed: number },
+  log: (line: string) => void,
+): Promise<string> {
+  const { version } = createRequire(import.meta.url)('../../package.json') as { version: string };
+  const name = createHash('sha256')
+    .update(JSON.stringify([version, options]))
+    .digest('hex')
+    .slice(0, 16);
+  const directory = join(cacheDirectory(), `wordnet-${name}`);
+  const built = await access(join(directory, 'train.jsonl')).then(
+    () => true,
+    () => false,
+  );
+  if (!built) {
+    log(`building the WordNet instruction set (${options.train_rows} rows)`);
+    const sizes: WordnetOptions['sizes'] = {
+      train: options.train_rows,
+      valid: options.valid_rows,
+      test: options.test_rows,
+    };
+    await writeDirectoryAtomic(
+      directory,
+      async (out) => void buildWordnet({ out, seed: options.seed, sizes }),
+    );
+  }
+  return directory;
+}

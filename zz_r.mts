@@ -1,2 +1,0 @@
-import { reportCommand } from './src/cli/commands/report.js';
-await reportCommand().parseAsync(process.argv.slice(2), {from:'user'});
