@@ -7,6 +7,7 @@ import {
   evaluationMetrics,
   type Material,
   type Metric,
+  needsTeacher,
   type MetricName,
   setMetrics,
   sum,
@@ -87,11 +88,6 @@ export function evaluate(
   }
   if (drawn) result.samples = material.sampled()[0] ?? [];
   return result;
-}
-
-function needsTeacher(name: MetricName): boolean {
-  const metrics: Partial<Record<MetricName, Metric>> = evaluationMetrics;
-  return metrics[name]?.needsTeacher ?? false;
 }
 
 function summary(values: Values, name: string): Summary {

@@ -154,6 +154,12 @@ export const setMetrics = {
 export type MetricName = keyof typeof evaluationMetrics | keyof typeof setMetrics;
 export const metricNames = [...Object.keys(evaluationMetrics), ...Object.keys(setMetrics)] as MetricName[];
 
+/** Whether a metric compares with a teacher. */
+export function needsTeacher(name: MetricName): boolean {
+  const metrics: Partial<Record<MetricName, Metric>> = evaluationMetrics;
+  return metrics[name]?.needsTeacher ?? false;
+}
+
 function setDistinct(n: number) {
   return {
     describe: `different ${n}-grams / all ${n}-grams over the samples of a seed`,

@@ -33,7 +33,7 @@ const whiteningEpsilon = 1e-8;
  *
  * A mean that contains the row itself shrinks the long-term term: given the states at t, the scores of different rows
  * are independent with mean 0, so E[∇ln q(y_t^i) (G^i − mean_j G^j)] = (1 − 1/n_t) E[∇ln q(y_t^i) G^i]. The term at t
- * loses the factor (n_t − 1)/n_t and its direction stays; test/oracle/position.test.ts proves it by enumerating pairs.
+ * loses the factor (n_t − 1)/n_t and its direction stays; test/oracle/leaveOneOut.test.ts proves it by enumerating pairs.
  */
 export const baselines = {
   none: {

@@ -84,6 +84,11 @@ function newStudent(
   );
 }
 
+/** Tokens that end a response: those that the checkpoint names, else the tokenizer's end of text. */
+export function endTokens(model: Model, tokenizer: Tokenizer): readonly number[] {
+  return model.config.eosIds.length > 0 ? model.config.eosIds : [tokenizer.eosId];
+}
+
 /**
  * Different tokenizers give token ids different meanings: the KL between such models is a number about nothing.
  *

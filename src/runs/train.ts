@@ -14,7 +14,7 @@ import type { TrainingState } from '../training/state.js';
 import { writeDirectoryAtomic, writeFileAtomic } from './atomic.js';
 import { loadLatestCheckpoint, pruneCheckpoints, saveCheckpoint } from './checkpoint.js';
 import { describeEnvironment } from './environment.js';
-import { loadMaterials, type Materials } from './materials.js';
+import { endTokens, loadMaterials, type Materials } from './materials.js';
 import { stringifyConfig } from './runConfig.js';
 import { openRunDirectory, runPaths, scratchOf } from './runDirectory.js';
 import { RunLog } from './runLog.js';
@@ -58,7 +58,7 @@ export async function runTraining(
     teachers: materials.teachers,
     train: materials.train,
     corpus: materials.corpus,
-    eosIds: [materials.tokenizer.eosId],
+    eosIds: endTokens(materials.student, materials.tokenizer),
     scratch: scratchOf(out),
     log: options.log,
   };
@@ -132,6 +132,8 @@ async function openState(
     : undefined;
   if (saved) {
     options.log(`resuming at step ${saved.step} of ${config.train.steps}`);
+    // A kill may have come between saving a checkpoint and pruning the ones before it.
+    await pruneCheckpoints(out, config.checkpoint.keep);
     disposeParams(materials.student.params);
     return { state: saved, resumeAt: saved.step };
   }

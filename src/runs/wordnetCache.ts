@@ -1,15 +1,10 @@
 import { createHash } from 'node:crypto';
 import { access } from 'node:fs/promises';
 import { createRequire } from 'node:module';
-import { homedir } from 'node:os';
 import { join } from 'node:path';
 import { buildWordnet, type WordnetOptions } from '../data/wordnet-build.js';
+import { defaultCacheDir } from '../tensor/provision/paths.js';
 import { writeDirectoryAtomic } from './atomic.js';
-
-/** Where things that can be made again are kept for the user. */
-export function cacheDirectory(): string {
-  return join(process.env.XDG_CACHE_HOME || join(homedir(), '.cache'), 'minillm');
-}
 
 /**
  * The embedded WordNet instruction set with the given sizes and seed: built on first use, kept in the user's cache
@@ -24,7 +19,7 @@ export async function wordnetDirectory(
     .update(JSON.stringify([version, options]))
     .digest('hex')
     .slice(0, 16);
-  const directory = join(cacheDirectory(), `wordnet-${name}`);
+  const directory = join(defaultCacheDir(), `wordnet-${name}`);
   const built = await access(join(directory, 'train.jsonl')).then(
     () => true,
     () => false,

@@ -35,13 +35,13 @@ export function methodsSuite(): void {
       const before = tf.memory().numTensors;
       // The batch is the whole data, so every step sees the same examples.
       const world = tinyWorld({
-        config: { ...fields, train: { steps: 25, batch_size: 6, lr: 0.02, ...(fields.train as object) } },
+        config: { ...fields, train: { steps: 15, batch_size: 6, lr: 0.03, ...(fields.train as object) } },
         examples: 6,
       });
       const losses = (await world.run()).map((record) => record.metrics.loss!);
       world.dispose();
       expect(tf.memory().numTensors).toBe(before);
-      expect(losses).toHaveLength(25);
+      expect(losses).toHaveLength(15);
       const floor = await entropyFloor(fields);
       expect(losses.at(-1)! - floor).toBeLessThan(0.6 * (losses[0]! - floor));
       expect(losses.at(-1)).toBeGreaterThan(floor - 1e-5);
@@ -52,7 +52,7 @@ export function methodsSuite(): void {
       const world = tinyWorld({
         config: {
           ...fields,
-          train: { steps: 24, batch_size: 8, lr: 0.02 },
+          train: { steps: 16, batch_size: 8, lr: 0.03 },
           rollout: { inner_epochs: 2, ...(fields.rollout as object) },
         },
         examples: 8,
@@ -82,11 +82,18 @@ export function methodsSuite(): void {
 
   describe('micro-batches of 1, 2 and 8 give the same three steps', () => {
     it.each(Object.entries({ ...supervisedMethods, ...policyGradient }))('%s', async (_, fields) => {
-      const after = async (micro: number): Promise<Float64Array> => {
+      const threeSteps = async (micro: number): Promise<Float64Array> => {
         const world = tinyWorld({
           config: {
             ...fields,
-            train: { steps: 3, batch_size: 8, micro_batch_size: micro, ...(fields.train as object) },
+            // Adam divides by the size of the gradient: a tiny epsilon would turn rounding of tiny gradients into steps.
+            train: {
+              steps: 3,
+              batch_size: 8,
+              eps: 1e-4,
+              micro_batch_size: micro,
+              ...(fields.train as object),
+            },
             rollout: { inner_epochs: 3, ...(fields.rollout as object) },
           },
           corpus: fields.method === 'minillm' ? 8 : 0,
@@ -96,9 +103,9 @@ export function methodsSuite(): void {
         world.dispose();
         return params;
       };
-      const whole = await after(8);
-      expect(relativeDistance(await after(1), whole)).toBeLessThan(1e-6);
-      expect(relativeDistance(await after(2), whole)).toBeLessThan(1e-6);
+      const whole = await threeSteps(8);
+      expect(relativeDistance(await threeSteps(1), whole)).toBeLessThan(1e-6);
+      expect(relativeDistance(await threeSteps(2), whole)).toBeLessThan(1e-6);
     });
   });
 }

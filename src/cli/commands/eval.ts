@@ -46,20 +46,18 @@ export function evalCommand(): Command {
   return withCommonOptions(command).action(async (options: EvalOptions) => {
     const log = logger(options);
     const { evaluate } = await import('../../evaluation/evaluate.js');
-    const { evaluationMetrics, metricNames } = await import('../../evaluation/evaluationMetrics.js');
+    const { metricNames, needsTeacher } = await import('../../evaluation/evaluationMetrics.js');
     const { templateNames } = await import('../../text/template.js');
     const template = oneOf(options.template, templateNames, '--template');
-    const withoutTeacher = metricNames.filter(
-      (n) => !('needsTeacher' in (evaluationMetrics as Record<string, object>)[n]!),
-    );
     const metrics = options.metrics
       ? options.metrics.split(',').map((name) => oneOf(name, metricNames, '--metrics'))
       : options.teacher
         ? metricNames
-        : withoutTeacher;
+        : metricNames.filter((name) => !needsTeacher(name));
     await startBackend(options, log);
     const { loadModel } = await import('../../models/checkpoint.js');
     const { loadTokenizer, tokenizerIfPresent } = await import('../../text/tokenizer.js');
+    const { endTokens } = await import('../../runs/materials.js');
     const { loadExamples } = await import('../../data/examples.js');
     const tokenizer = await loadTokenizer(options.model);
     const model = await loadModel(options.model);
@@ -84,7 +82,7 @@ export function evalCommand(): Command {
       seeds: options.seeds,
       maxNewTokens: options.maxNewTokens,
       batchSize: options.batchSize,
-      eosIds: model.config.eosIds.length > 0 ? model.config.eosIds : [tokenizer.eosId],
+      eosIds: endTokens(model, tokenizer),
       onProgress: (what, done, total) => log(`${what}: ${done}/${total}`),
     });
     if (options.run) {

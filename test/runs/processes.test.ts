@@ -1,0 +1,111 @@
+import { existsSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { setTimeout as wait } from 'node:timers/promises';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { initBackend } from '../../src/tensor/backend.js';
+import { fingerprintOfRun, runInProcess, spawnProgram } from '../helpers/cli.js';
+import {
+  type FileWorld,
+  temporaryDirectory,
+  worldConfig,
+  writeConfig,
+  writeFileWorld,
+} from '../helpers/files.js';
+
+const nativeAbsent = await initBackend({ backend: 'tensorflow' }).then(
+  () => undefined,
+  (error: Error) => error.message,
+);
+await initBackend({ backend: 'wasm' });
+const place = temporaryDirectory('processes');
+let world: FileWorld;
+beforeAll(async () => {
+  world = await writeFileWorld(place.path);
+});
+afterAll(place.remove);
+
+/** Waits until a running process has logged some rows, then sends it a signal. */
+async function signalAfterRows(
+  running: ReturnType<typeof spawnProgram>,
+  out: string,
+  rows: number,
+  signal: NodeJS.Signals,
+) {
+  const metrics = join(out, 'metrics.jsonl');
+  let ended = false;
+  void running.done.then(() => {
+    ended = true;
+  });
+  while (!ended) {
+    if (existsSync(metrics) && readFileSync(metrics, 'utf8').split('\n').length > rows) {
+      running.child.kill(signal);
+      break;
+    }
+    await wait(2);
+  }
+  return running.done;
+}
+
+describe('real processes, real signals (wasm)', () => {
+  it.concurrent.each([
+    ['sft', { train: { steps: 60 }, eval: { every: 0 }, checkpoint: { every: 7, keep: 2 } }],
+    ['minillm', { train: { steps: 40 }, eval: { every: 20 }, checkpoint: { every: 3, keep: 2 } }],
+  ])(
+    '%s: SIGKILL, resume, Ctrl-C, resume: the student and the metrics of one never interrupted',
+    async (method, change) => {
+      const config = writeConfig(join(place.path, `${method}.yaml`), worldConfig(world, method, change));
+      const out = join(place.path, `${method}-run`);
+      const start = () =>
+        spawnProgram('train', config, '--out', out, '--resume', '--backend', 'wasm', '--quiet', '--json');
+
+      const killed = await signalAfterRows(start(), out, 9, 'SIGKILL');
+      expect(killed.signal).toBe('SIGKILL');
+      expect(existsSync(join(out, 'final'))).toBe(false);
+
+      const stopped = await signalAfterRows(start(), out, 18, 'SIGINT');
+      expect(stopped.stderr).toMatch(/^minillm: stopped at step \d+ of \d+, saved; go on with --resume\n$/);
+      expect(stopped).toMatchObject({ code: 130, stdout: '' });
+      const step = /step (\d+)/.exec(stopped.stderr)![1]!;
+      expect(existsSync(join(out, 'checkpoints', step, 'training-state', 'state.json'))).toBe(true);
+
+      const finished = await start().done;
+      expect(finished).toMatchObject({ code: 0, stderr: '' });
+      expect(JSON.parse(finished.stdout)).toMatchObject({ method, steps: change.train.steps });
+
+      // Another process (this one), never interrupted.
+      const whole = join(place.path, `${method}-whole`);
+      const result = await runInProcess('train', config, '--out', whole, '--backend', 'wasm', '--quiet');
+      expect(result.code).toBe(0);
+      const [found, expected] = [fingerprintOfRun(out), fingerprintOfRun(whole)];
+      // Ctrl-C left a checkpoint at a step of its own; both runs end with the last one.
+      for (const run of [found, expected]) {
+        for (const name of Object.keys(run)) {
+          if (name.startsWith('checkpoints') && !name.startsWith(`checkpoints/${change.train.steps}/`))
+            delete run[name];
+        }
+      }
+      expect(found).toEqual(expected);
+    },
+  );
+});
+
+describe('the same seed in two processes, native engine', () => {
+  const check = async (): Promise<void> => {
+    const config = writeConfig(
+      join(place.path, 'native.yaml'),
+      worldConfig(world, 'minillm', { threads: 2 }),
+    );
+    const outs = ['native-1', 'native-2'].map((name) => join(place.path, name));
+    const results = await Promise.all(
+      outs.map(
+        (out) => spawnProgram('train', config, '--out', out, '--backend', 'tensorflow', '--quiet').done,
+      ),
+    );
+    for (const result of results) expect(result).toMatchObject({ code: 0, stderr: '' });
+    const [first, second] = outs.map(fingerprintOfRun);
+    expect(first!.metrics!.split('\n').length).toBe(1 + 6 + 3);
+    expect(second).toEqual(first);
+  };
+  if (nativeAbsent) it.skip(`skipped, the native engine is absent: ${nativeAbsent}`);
+  else it('identical metrics and student, two threads', check);
+});

@@ -1,0 +1,178 @@
+import * as tf from '@tensorflow/tfjs-core';
+import { describe, expect, it } from 'vitest';
+import { initBackend } from '../../src/tensor/backend.js';
+import { minillm } from '../../src/training/minillm.js';
+import { TeacherLogits } from '../../src/training/teacherLogits.js';
+import { tinyWorld, VOCAB } from '../helpers/training.js';
+
+await initBackend({ backend: 'cpu' });
+
+describe('what is logged', () => {
+  const base = ['loss', 'response_length', 'grad_norm', 'lr'];
+  const step = [
+    ...base,
+    ...['pg_loss', 'reg_loss', 'reverse_kl_k3', 'reverse_kl', 'reverse_kl_sequence', 'kl_new'],
+    ...[
+      'reward',
+      'reward_sequence',
+      'return',
+      'advantage_mean',
+      'advantage_std',
+      'ratio',
+      'clipped_fraction',
+    ],
+    ...['importance_weight', 'importance_weight_max', 'effective_sample_size', 'entropy', 'ended'],
+  ];
+  const round = ['rollouts', 'rollout_tokens', 'truncated'];
+
+  it.each([
+    ['sft', {}, base],
+    ['kd', {}, [...base, 'ce_loss', 'kd_loss']],
+    ['kd', { kd: { ratio: 0 } }, [...base, 'ce_loss']],
+    ['seqkd', {}, [...base, 'ce_loss', 'kd_loss']],
+    ['babyllama', {}, [...base, 'ce_loss', 'kd_loss']],
+  ])('%s %j', async (method, fields, names) => {
+    const world = tinyWorld({ config: { method, train: { steps: 1 }, ...fields } });
+    const [record] = await world.run();
+    world.dispose();
+    expect(Object.keys(record!.metrics).sort()).toEqual([...names].sort());
+    expect(Object.values(record!.metrics).every(Number.isFinite)).toBe(true);
+  });
+
+  it('minillm: at every step, the round with its first step, the pretraining loss only with a corpus', async () => {
+    const names = async (fields: object, corpus: number): Promise<string[][]> => {
+      const world = tinyWorld({ config: { method: 'minillm', train: { steps: 2 }, ...fields }, corpus });
+      const records = await world.run();
+      world.dispose();
+      expect(records.every((r) => Object.values(r.metrics).every(Number.isFinite))).toBe(true);
+      return records.map((record) => Object.keys(record.metrics).sort());
+    };
+    const pretraining = ['lm_loss', 'ds_loss', 'pt_loss'];
+    const sorted = (...parts: string[][]): string[] => parts.flat().sort();
+    expect(await names({}, 0)).toEqual([sorted(step, round), sorted(step)]);
+    expect(await names({}, 4)).toEqual([sorted(step, round, pretraining), sorted(step, pretraining)]);
+    // The paper's pretraining loss asks no teacher.
+    const paper = { objective: { preset: 'paper' } };
+    expect((await names(paper, 4))[1]).toEqual(sorted(step, ['lm_loss', 'pt_loss']));
+    expect((await names({ objective: { lm_coef: 0 } }, 4))[1]).toEqual(sorted(step));
+  });
+
+  it('the numbers are those of the rollouts', async () => {
+    const world = tinyWorld({
+      config: { method: 'minillm', train: { steps: 1, batch_size: 8 }, objective: { preset: 'paper' } },
+    });
+    const [record] = await world.run();
+    const { rollouts } = world.state;
+    const m = record!.metrics;
+    world.dispose();
+    const flat = (f: (t: (typeof rollouts)[number]) => ArrayLike<number>): number[] =>
+      rollouts.flatMap((t) => Array.from(f(t)));
+    const mean = (x: number[]): number => x.reduce((a, b) => a + b, 0) / x.length;
+    const logRatios = flat((t) => t.teacherLogprobs!.map((p, i) => p - t.studentLogprobs[i]!));
+    const weights = flat((t) => t.studentLogprobs.map((q, i) => Math.exp(q - t.behaviorLogprobs[i]!)));
+    expect(m.reward).toBeCloseTo(mean(logRatios), 5);
+    expect(m.reverse_kl_k3).toBeCloseTo(mean(logRatios.map((r) => Math.exp(r) - 1 - r)), 5);
+    expect(m.reverse_kl).toBeCloseTo(mean(flat((t) => t.kl!)), 5);
+    expect(m.entropy).toBeCloseTo(mean(flat((t) => t.entropy)), 5);
+    expect(m.importance_weight).toBeCloseTo(mean(weights), 5);
+    expect(m.importance_weight_max).toBeCloseTo(Math.max(...weights), 5);
+    const ess = mean(weights) ** 2 / mean(weights.map((w) => w * w));
+    expect(m.effective_sample_size).toBeCloseTo(ess, 5);
+    expect(m.effective_sample_size).toBeLessThan(1);
+    expect(m.response_length).toBeCloseTo(logRatios.length / 8, 6);
+    expect(m.ended).toBe(rollouts.filter((t) => t.finished).length / 8);
+    expect(m.truncated).toBeCloseTo(1 - m.ended!, 6);
+    // Before the first update the student is the one that sampled, so the KL at its own states is the same.
+    expect(m.ratio).toBeCloseTo(1, 5);
+    expect(m.kl_new).toBeCloseTo(m.reverse_kl!, 5);
+    // The paper's preset weighs the single-step term with w.
+    expect(m.reg_loss).toBeCloseTo(mean(flat((t) => t.kl!).map((kl, i) => kl * weights[i]!)), 5);
+    expect(m.loss).toBeCloseTo(m.pg_loss! + m.reg_loss!, 5);
+  });
+});
+
+describe('a round', () => {
+  const fields = {
+    method: 'minillm',
+    train: { steps: 8, batch_size: 4 },
+    rollout: { rollouts: 8, samples: 2, inner_epochs: 2 },
+  };
+
+  it('every pass goes through all rollouts once, the samples of a prompt together; then a new round', async () => {
+    const world = tinyWorld({ config: fields });
+    const { context, state } = world;
+    const method = minillm();
+    expect(method.stepsPerRound!(context)).toBe(4);
+    state.round = 1;
+    await method.collect!(context, state);
+    expect(new Set(state.rollouts.map((t) => t.promptIndex)).size).toBe(4);
+    const all = state.rollouts;
+    const passes = [0, 1, 2, 3].map((stepInRound) => {
+      state.stepInRound = stepInRound;
+      // Prompt lengths of 32, 64, 128, ...: the bits of a sum of tokens name the rollouts in it.
+      state.rollouts = all.map((t, i) => ({ ...t, promptIds: new Int32Array(32 * 2 ** i).fill(1) }));
+      return Math.floor(method.step(context, state).tokens / 32);
+    });
+    expect(passes[0]! + passes[1]!).toBe(0b11111111);
+    expect(passes[2]! + passes[3]!).toBe(0b11111111);
+    expect(passes[0]! & passes[1]!).toBe(0);
+    expect(passes[2]).not.toBe(passes[0]);
+    for (const bits of passes) {
+      // Rollouts 2i and 2i + 1 are the samples of one prompt.
+      expect((bits >> 1) & 0b01010101).toBe(bits & 0b01010101);
+    }
+    method.dispose!();
+    state.rollouts = all;
+    world.dispose();
+  });
+
+  it('rounds follow one another; each step says its round', async () => {
+    const world = tinyWorld({ config: fields });
+    const records = await world.run();
+    world.dispose();
+    expect(records.map((r) => r.round)).toEqual([1, 1, 1, 1, 2, 2, 2, 2]);
+    expect(records.map((r) => 'rollouts' in r.metrics)).toEqual(
+      [0, 1, 2, 3, 4, 5, 6, 7].map((i) => i % 4 === 0),
+    );
+  });
+
+  it('the answers depend on seed, round, prompt and sample, not on how they are decoded', async () => {
+    const answers = async (change: object): Promise<string> => {
+      const world = tinyWorld({ config: { ...fields, ...change } });
+      await world.run({ stopping: () => true }).catch(() => {});
+      const text = world.state.rollouts.map((t) => `${t.streamKey} ${t.responseIds.join()}`).join('\n');
+      world.dispose();
+      return text;
+    };
+    const reference = await answers({});
+    expect(await answers({ rollout: { ...fields.rollout, batch_size: 3 } })).toBe(reference);
+    expect(await answers({ seed: 2 })).not.toBe(reference);
+  });
+});
+
+describe('the teacher logits of a round', () => {
+  it('kept for the round or computed again for a minibatch, the same numbers', async () => {
+    const world = tinyWorld({ config: { method: 'minillm', train: { steps: 1 } } });
+    await world.run();
+    const { context, state } = world;
+    const before = tf.memory().numTensors;
+    const kept = new TeacherLogits();
+    const again = new TeacherLogits(0);
+    const picks = [5, 0, 6];
+    const tokens = picks.reduce((sum, i) => sum + state.rollouts[i]!.responseIds.length, 0);
+    const [a, b] = [kept, again].map((logits) => logits.rows(context, state, picks));
+    expect(a!.shape).toEqual([tokens, VOCAB]);
+    expect(Array.from(a!.dataSync())).toEqual(Array.from(b!.dataSync()));
+    // They score what was sampled.
+    const first = tf.tidy(() => tf.logSoftmax(a!)).arraySync() as number[][];
+    const t = state.rollouts[5]!;
+    t.responseIds.forEach((id, k) => {
+      expect(first[k]![id]).toBeCloseTo(t.teacherLogprobs![k]!, 5);
+    });
+    tf.dispose([a!, b!]);
+    expect(tf.memory().numTensors).toBe(before + state.rollouts.length + 1);
+    kept.dispose();
+    again.dispose();
+    world.dispose();
+  });
+});
