@@ -29,64 +29,67 @@ const wordnet = { train_rows: 30_000, valid_rows: 1_000, test_rows: 500, seed: 1
  */
 export async function quickstart(options: QuickstartOptions): Promise<string[]> {
   const { out, log } = options;
-  const data = await wordnetDirectory(wordnet, log);
-  const sft = join(out, 'sft');
-  await trainAll(['sft'], {}, options);
-  await trainAll(quickstartMethods, { student: join(sft, 'best') }, options);
-  const models = { teacher: shippedTeacher, sft: join(sft, 'best') } as Record<string, string>;
-  for (const method of quickstartMethods) models[method] = join(out, method, 'best');
-  await evaluateAll(models, join(data, 'test.jsonl'), options);
-  return Object.keys(models).map((name) => join(out, name));
+  const test = join(await wordnetDirectory(wordnet, log), 'test.jsonl');
+  const student = join(out, 'sft', 'best');
+  // Whatever has what it needs runs beside the rest: the teacher is judged while the student is still at school.
+  await inParallel(
+    [train('sft', {}, options), evaluation('teacher', shippedTeacher, test, options)],
+    options,
+  );
+  await inParallel(
+    [
+      // The longest first: what is shorter fills the other core meanwhile.
+      ...[...quickstartMethods].reverse().map((method) => train(method, { student }, options)),
+      evaluation('sft', student, test, options),
+    ],
+    options,
+  );
+  await inParallel(
+    quickstartMethods.map((method) => evaluation(method, join(out, method, 'best'), test, options)),
+    options,
+  );
+  return ['teacher', 'sft', ...quickstartMethods].map((name) => join(out, name));
 }
 
-async function trainAll(
-  methods: readonly string[],
-  set: Record<string, string>,
-  options: QuickstartOptions,
-): Promise<void> {
-  const { out, flags, cores, log } = options;
-  const runs: ChildRun[] = [];
-  for (const method of methods) {
-    if (await exists(join(out, method, 'final', 'config.json'))) {
-      log(`${method}: trained already`);
-      continue;
-    }
-    const sets = Object.entries(set).flatMap(([field, value]) => [
-      '--set',
-      `${field}=${JSON.stringify(value)}`,
-    ]);
-    const config = join(experiments, 'quickstart', `${method}.yaml`);
-    runs.push({
-      label: method,
-      args: ['train', config, '--out', join(out, method), '--resume', '--json', ...sets, ...flags],
-    });
-  }
-  await runChildren(runs, cores, log);
+/** A run, and the file whose presence says that it is done. */
+interface Part extends ChildRun {
+  result: string;
 }
 
-async function evaluateAll(
-  models: Record<string, string>,
-  data: string,
-  options: QuickstartOptions,
-): Promise<void> {
-  const { out, flags, cores, log } = options;
-  const runs: ChildRun[] = [];
-  for (const [name, model] of Object.entries(models)) {
-    const directory = join(out, name);
-    if (await exists(join(directory, 'evaluation.json'))) {
-      log(`${name}: evaluated already`);
-      continue;
-    }
-    runs.push({
-      label: name,
-      args: [
-        ...['eval', '--model', model, '--teacher', shippedTeacher, '--data', data, '--template', 'plain'],
-        ...['--seeds', '10,20,30', '--max-new-tokens', '40', '--run', directory, '--label', name, ...flags],
-        ...(cores > 1 ? ['--threads', '1'] : []),
-      ],
-    });
+async function inParallel(parts: readonly Part[], { cores, log }: QuickstartOptions): Promise<void> {
+  const open: Part[] = [];
+  for (const part of parts) {
+    if (await exists(part.result)) log(`${part.label.padEnd(10)} done already`);
+    else open.push(part);
   }
-  await runChildren(runs, cores, log);
+  await runChildren(open, cores, log);
+}
+
+function train(method: string, set: Record<string, string>, { out, flags }: QuickstartOptions): Part {
+  const sets = Object.entries(set).flatMap(([field, value]) => [
+    '--set',
+    `${field}=${JSON.stringify(value)}`,
+  ]);
+  const config = join(experiments, 'quickstart', `${method}.yaml`);
+  const directory = join(out, method);
+  return {
+    label: method,
+    args: ['train', config, '--out', directory, '--resume', '--json', ...sets, ...flags],
+    result: join(directory, 'final', 'config.json'),
+  };
+}
+
+function evaluation(name: string, model: string, data: string, { out, flags }: QuickstartOptions): Part {
+  const directory = join(out, name);
+  return {
+    label: name,
+    args: [
+      ...['eval', '--model', model, '--teacher', shippedTeacher, '--data', data, '--template', 'plain'],
+      ...['--seeds', '10,20', '--max-new-tokens', '40', '--batch-size', '250', '--threads', '1'],
+      ...['--run', directory, '--label', name, ...flags],
+    ],
+    result: join(directory, 'evaluation.json'),
+  };
 }
 
 async function exists(path: string): Promise<boolean> {

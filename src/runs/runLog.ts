@@ -73,7 +73,10 @@ export class RunLog {
       Object.entries(metrics).map(([name, { mean }]) => [`valid_${name}`, mean]),
     );
     this.metrics.write({ ...this.head(step, roundNumber, 'valid'), ...means });
-    this.board.scalars(step, Object.fromEntries(Object.entries(metrics).map(([name, { mean }]) => [`valid/${name}`, mean])));
+    this.board.scalars(
+      step,
+      Object.fromEntries(Object.entries(metrics).map(([name, { mean }]) => [`valid/${name}`, mean])),
+    );
   }
 
   note(line: string): void {

@@ -17,6 +17,7 @@ export const EOS = 0;
 export interface WorldOptions {
   config: Record<string, unknown> & { method: string };
   student?: TinyShape;
+  teacher?: TinyShape;
   examples?: number;
   corpus?: number;
   /** The student begins as a copy of the teacher. */
@@ -44,7 +45,7 @@ export function trainConfig(fields: Record<string, unknown> & { method: string }
 export function tinyWorld(options: WorldOptions): World {
   const config = trainConfig(options.config);
   const shape = { vocab: VOCAB, positions: 24, std: 0.25 };
-  const teacherShape = { ...shape, std: 0.5 };
+  const teacherShape = { ...shape, std: 0.5, ...options.teacher };
   const student = options.twin
     ? tinyModel(2, teacherShape)
     : tinyModel(1, { ...shape, layers: 1, ...options.student });

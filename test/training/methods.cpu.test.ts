@@ -4,4 +4,4 @@ import { methodsSuite } from './methods.suite.js';
 
 await initBackend({ backend: 'cpu' });
 
-describe('training methods on cpu', methodsSuite);
+describe('training methods on cpu', () => methodsSuite('representative'));

@@ -136,6 +136,22 @@ describe('a round', () => {
     );
   });
 
+  it('never asks a prompt twice in a round, also where the prompts run out in the middle of one', async () => {
+    const world = tinyWorld({
+      config: {
+        method: 'minillm',
+        train: { steps: 6, batch_size: 4 },
+        rollout: { rollouts: 4, max_new_tokens: 2 },
+      },
+      examples: 7,
+    });
+    const rounds: number[][] = [];
+    await world.run({ onStep: () => rounds.push(world.state.rollouts.map((t) => t.promptIndex)) });
+    world.dispose();
+    for (const asked of rounds) expect(new Set(asked).size).toBe(4);
+    expect(new Set(rounds.flat()).size).toBe(7);
+  });
+
   it('the answers depend on seed, round, prompt and sample, not on how they are decoded', async () => {
     const answers = async (change: object): Promise<string> => {
       const world = tinyWorld({ config: { ...fields, ...change } });

@@ -1,0 +1,142 @@
+import { readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { loadConfig } from '../../src/models/checkpoint.js';
+import { initBackend } from '../../src/tensor/backend.js';
+import { runInProcess, sha256 } from '../helpers/cli.js';
+import {
+  type FileWorld,
+  temporaryDirectory,
+  worldConfig,
+  writeConfig,
+  writeFileWorld,
+} from '../helpers/files.js';
+
+await initBackend({ backend: 'wasm' });
+const place = temporaryDirectory('methods');
+const at = (name: string): string => join(place.path, name);
+let world: FileWorld;
+beforeAll(async () => {
+  world = await writeFileWorld(place.path);
+});
+afterAll(place.remove);
+
+interface Row {
+  step: number;
+  phase: string;
+  valid_lm_loss?: number;
+  valid_rouge_l_sampled?: number;
+}
+
+async function train(
+  name: string,
+  method: string,
+  change: Record<string, unknown>,
+): Promise<{ out: string; stderr: string; rows: Row[] }> {
+  const config = writeConfig(at(`${name}.yaml`), worldConfig(world, method, change));
+  const out = at(name);
+  const result = await runInProcess('train', config, '--out', out, '--backend', 'wasm', '--json');
+  expect(result.code, result.stderr).toBe(0);
+  const rows = readFileSync(join(out, 'metrics.jsonl'), 'utf8').trimEnd().split('\n');
+  return { out, stderr: result.stderr, rows: rows.map((row) => JSON.parse(row) as Row) };
+}
+
+const weights = (directory: string): string => sha256(join(directory, 'model.safetensors'));
+
+describe('training runs from files', () => {
+  it.each(['kd', 'seqkd', 'babyllama', 'sft', 'minillm'])(
+    '%s: learns from the files, starts from the student',
+    async (method) => {
+      const { out, rows } = await train(method, method, { train: { steps: 2 } });
+      expect(rows.map((row) => `${row.phase} ${row.step}`)).toEqual([
+        'valid 0',
+        'train 1',
+        'train 2',
+        'valid 2',
+      ]);
+      expect(weights(join(out, 'final'))).not.toBe(weights(world.student));
+    },
+  );
+
+  it('a student of a given shape, in the teacher’s vocabulary, from a JSON array of examples', async () => {
+    const rows = readFileSync(world.train, 'utf8').trimEnd().split('\n');
+    writeFileSync(at('train.json'), JSON.stringify(rows.map((row) => JSON.parse(row))));
+    const shape = {
+      family: 'gpt2',
+      hidden_size: 8,
+      layers: 1,
+      heads: 2,
+      max_positions: 20,
+      tokenizer: world.teacher,
+    };
+    const { out } = await train('shape', 'kd', {
+      student: shape,
+      train: { steps: 1, warmup: 0 },
+      data: { train: at('train.json') },
+    });
+    expect(await loadConfig(join(out, 'final'))).toMatchObject({
+      family: 'gpt2',
+      vocabSize: 15,
+      hiddenSize: 8,
+      eosIds: [0],
+    });
+  });
+
+  it('sft keeps the student of the lowest validation loss, the others that of the highest Rouge-L', async () => {
+    const change = {
+      train: { steps: 7, lr: 0.15, warmup: 0, schedule: 'constant' },
+      eval: { every: 1 },
+      checkpoint: { every: 1, keep: 99 },
+    };
+    for (const [method, score] of [
+      ['sft', (row: Row) => -row.valid_lm_loss!],
+      ['kd', (row: Row) => row.valid_rouge_l_sampled!],
+    ] as const) {
+      const { out, rows } = await train(`best-${method}`, method, change);
+      const valid = rows.filter((row) => row.phase === 'valid');
+      const scores = valid.map(score);
+      const best = valid[scores.indexOf(Math.max(...scores))]!.step;
+      const expected = best === 0 ? world.student : join(out, 'checkpoints', String(best));
+      expect(weights(join(out, 'best'))).toBe(weights(expected));
+    }
+  });
+
+  it('says once where vocabularies are padded differently', async () => {
+    const { stderr } = await train('padded', 'babyllama', { train: { steps: 1, warmup: 0 } });
+    expect(
+      stderr.match(/vocabularies of 15, 15, 17 ids \(student, teachers\): the 15 that all have count/g),
+    ).toHaveLength(1);
+  });
+
+  it('steps: 0 validates, saves and is done', async () => {
+    const { out, rows } = await train('none', 'sft', { train: { steps: 0, warmup: 0 } });
+    expect(rows.map((row) => row.phase)).toEqual(['valid']);
+    expect(weights(join(out, 'final'))).toBe(weights(world.student));
+  });
+});
+
+describe('a run that fails', () => {
+  it('exit code 1, one line with the step and the mend, the last good checkpoint kept', async () => {
+    const change = {
+      train: { steps: 6, lr: 1e17, warmup: 0, clip: 0 },
+      eval: { every: 0 },
+      checkpoint: { every: 1 },
+    };
+    const config = writeConfig(at('diverges.yaml'), worldConfig(world, 'sft', change));
+    const result = await runInProcess(
+      'train',
+      config,
+      '--out',
+      at('diverges'),
+      '--backend',
+      'wasm',
+      '--quiet',
+    );
+    expect(result.code).toBe(1);
+    expect(result.stdout).toBe('');
+    expect(result.stderr).toMatch(
+      /^minillm: .* step \d; checkpoints saved before are intact; try a smaller train\.lr, .*\n$/,
+    );
+    expect(result.stderr.split('\n')).toHaveLength(2);
+  });
+});
