@@ -1,0 +1,51 @@
+import { readdirSync, readFileSync } from 'node:fs';
+import { dirname, join, relative, resolve } from 'node:path';
+import { expect, it } from 'vitest';
+
+/** docs/architecture.md: a folder imports only from floors below it, or from itself. */
+const floors: Record<string, number> = {
+  tensor: 0,
+  random: 0,
+  objectives: 1,
+  models: 2,
+  text: 2,
+  data: 2,
+  optim: 2,
+  rollout: 3,
+  scoring: 3,
+  training: 4,
+  evaluation: 4,
+  oracle: 4,
+  runs: 5,
+  report: 5,
+  cli: 6,
+};
+/** Folders of one floor that may use another of the same floor, and why. */
+const neighbours: Record<string, readonly string[]> = {
+  // An example is text already encoded.
+  data: ['text'],
+};
+
+const src = resolve(import.meta.dirname, '../src');
+
+function imports(): { from: string; to: string; file: string }[] {
+  const files = readdirSync(src, { recursive: true, encoding: 'utf8' }).filter((name) =>
+    name.endsWith('.ts'),
+  );
+  return files.flatMap((file) => {
+    const text = readFileSync(join(src, file), 'utf8');
+    const targets = [...text.matchAll(/(?:from|import)\s*\(?\s*'(\.[^']+)'/g)].map((match) =>
+      relative(src, resolve(src, dirname(file), match[1]!)),
+    );
+    return targets.map((to) => ({ from: file.split('/')[0]!, to: to.split('/')[0]!, file }));
+  });
+}
+
+it('every import goes down a floor or stays in its folder', () => {
+  const all = imports().filter(({ from, to }) => from in floors && to in floors && from !== to);
+  expect(all.length).toBeGreaterThan(100);
+  const wrong = all.filter(
+    ({ from, to }) => floors[to]! >= floors[from]! && !(neighbours[from] ?? []).includes(to),
+  );
+  expect(wrong.map(({ file, to }) => `${file} imports ${to}`)).toEqual([]);
+});

@@ -1,0 +1,66 @@
+import { readFileSync } from 'node:fs';
+import { resolve } from 'node:path';
+import { describe, expect, it } from 'vitest';
+import { z } from 'zod';
+import { metricNames } from '../src/evaluation/evaluationMetrics.js';
+import { objectiveSchema, presetNames, presets } from '../src/objectives/presets.js';
+import { trainConfigSchema } from '../src/training/config.js';
+
+/** The tables of docs/ say what the code says: names, defaults and preset values. */
+const page = (name: string): string => readFileSync(resolve(import.meta.dirname, '../docs', name), 'utf8');
+
+/** The cells of the table row that begins with `name`, back-ticks removed. */
+function row(text: string, name: string): string[] | undefined {
+  const line = text.split('\n').find((l) => l.startsWith(`| \`${name}\``));
+  return line?.split('|').map((cell) => cell.trim().replaceAll('`', ''));
+}
+
+interface Field {
+  properties?: Record<string, Field>;
+  anyOf?: Field[];
+  default?: unknown;
+}
+
+/** Every leaf of a JSON schema with its dotted name. */
+function leaves(schema: Field, prefix = ''): [name: string, field: Field][] {
+  return (schema.anyOf ?? [schema]).flatMap((branch) =>
+    Object.entries(branch.properties ?? {}).flatMap(([key, field]): [string, Field][] => {
+      const name = prefix ? `${prefix}.${key}` : key;
+      const nested = field.properties ?? field.anyOf?.some((option) => option.properties);
+      return nested ? leaves(field, name) : [[name, field]];
+    }),
+  );
+}
+
+describe('docs/configuration.md', () => {
+  const text = page('configuration.md');
+  const fields = leaves(z.toJSONSchema(trainConfigSchema, { io: 'input', unrepresentable: 'any' }) as Field);
+  const own = fields.filter(([name]) => !name.startsWith('objective.'));
+
+  it('reads the whole schema', () => expect(own.length).toBeGreaterThan(40));
+
+  it.each(own)('%s is described with its default', (name, field) => {
+    const cells = row(text, name);
+    expect(cells, `a table row for ${name}`).toBeDefined();
+    if (field.default === undefined) return;
+    const plain = JSON.stringify(field.default).replaceAll('"', '').replaceAll(',', ', ');
+    const documented = cells![2]!;
+    expect(documented === plain || Number(documented) === Number(plain), `${name}: ${documented}`).toBe(true);
+  });
+});
+
+describe('docs/minillm.md', () => {
+  const text = page('minillm.md');
+  it.each(Object.keys(objectiveSchema.shape) as (keyof typeof presets.minillm)[])(
+    'the switch %s has the value of every preset',
+    (name) => {
+      const cells = row(text, name);
+      // Presets stand in the order of their table: minillm, lmops, paper.
+      expect(cells?.slice(2, 5)).toEqual(presetNames.map((preset) => String(presets[preset][name])));
+    },
+  );
+});
+
+it.each(metricNames)('docs/evaluation.md defines %s', (name) => {
+  expect(page('evaluation.md')).toContain(`\`${name}`);
+});

@@ -1,0 +1,29 @@
+import { readdirSync } from 'node:fs';
+import { join, resolve } from 'node:path';
+import { describe, expect, it } from 'vitest';
+import { loadConfig } from '../src/models/checkpoint.js';
+import { readTrainConfig } from '../src/runs/runConfig.js';
+import { loadTokenizer } from '../src/text/tokenizer.js';
+
+const experiments = resolve(import.meta.dirname, '../experiments');
+const student = join(experiments, 'wordnet', 'student');
+const recipes = readdirSync(experiments, { recursive: true, encoding: 'utf8' }).filter((name) =>
+  name.endsWith('.yaml'),
+);
+
+describe('recipes under experiments/', () => {
+  it('are found', () => expect(recipes.length).toBeGreaterThanOrEqual(7));
+
+  it.each(recipes)('%s is a valid configuration', async (name) => {
+    // The recipes of the quickstart start from a student that the quickstart makes.
+    const made = name.startsWith('quickstart') && !name.endsWith('sft.yaml');
+    const config = await readTrainConfig(join(experiments, name), made ? [`student=${student}`] : []);
+    expect(config.data.template).toBe('plain');
+  });
+
+  it('ships a teacher and a student of one tokenizer', async () => {
+    const [teacher, pupil] = [join(experiments, 'wordnet', 'teacher'), student];
+    expect((await loadTokenizer(pupil)).fingerprint).toBe((await loadTokenizer(teacher)).fingerprint);
+    expect((await loadConfig(teacher)).hiddenSize).toBeGreaterThan((await loadConfig(pupil)).hiddenSize);
+  });
+});
