@@ -170,6 +170,7 @@ describe('writeReport of a comparison', () => {
   });
 });
 
+// biome-ignore lint/suspicious/noTemplateCurlyInString: the placeholder is part of the attack
 const hostile = '</script><script>alert(1)</script><!--<img src=x onerror=alert(2)>\u2028"\'&amp;${1}`';
 
 describe('writeReport of hostile runs', () => {
