@@ -120,6 +120,9 @@ function fitsTokens(corpus: string): (material: Material) => boolean {
   return ({ input, output }) => tokenizer.encode(input).length + tokenizer.encode(output).length <= 42;
 }
 
+/** Raised whenever the same options give other bytes, so that no cache hands out what an older version built. */
+export const wordnetFormat = 1;
+
 export interface WordnetOptions {
   out: string;
   seed: number;

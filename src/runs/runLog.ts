@@ -54,12 +54,13 @@ export class RunLog {
     this.trainSeconds += seconds;
     const head = this.head(record.step, record.round, 'train');
     this.metrics.write({ ...head, ...record.metrics });
-    this.timing.write({
-      ...head,
+    const timing = {
       train_s: round(this.trainSeconds),
       tokens_per_s: Math.round(record.tokens / seconds),
       rss_mb: Math.round(process.memoryUsage.rss() / 2 ** 20),
-    });
+    };
+    this.timing.write({ ...head, ...timing });
+    this.board.scalars(record.step, prefixed('timing', timing));
     this.board.scalars(record.step, prefixed('train', record.metrics));
     const shown = watched.flatMap((name) =>
       name in record.metrics ? [[name, record.metrics[name]!] as const] : [],

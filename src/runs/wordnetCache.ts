@@ -1,8 +1,7 @@
 import { createHash } from 'node:crypto';
 import { access } from 'node:fs/promises';
-import { createRequire } from 'node:module';
 import { join } from 'node:path';
-import { buildWordnet, type WordnetOptions } from '../data/wordnet-build.js';
+import { buildWordnet, type WordnetOptions, wordnetFormat } from '../data/wordnet-build.js';
 import { defaultCacheDir } from '../tensor/provision/paths.js';
 import { writeDirectoryAtomic } from './atomic.js';
 
@@ -14,9 +13,8 @@ export async function wordnetDirectory(
   options: { train_rows: number; valid_rows: number; test_rows: number; seed: number },
   log: (line: string) => void,
 ): Promise<string> {
-  const { version } = createRequire(import.meta.url)('../../package.json') as { version: string };
   const name = createHash('sha256')
-    .update(JSON.stringify([version, options]))
+    .update(JSON.stringify([wordnetFormat, options]))
     .digest('hex')
     .slice(0, 16);
   const directory = join(defaultCacheDir(), `wordnet-${name}`);
