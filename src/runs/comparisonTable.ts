@@ -1,6 +1,6 @@
 import { readFile } from 'node:fs/promises';
 import { basename, join } from 'node:path';
-import type { Summary } from '../evaluation/metrics/statistics.js';
+import { pairedDifference, type Summary } from '../evaluation/metrics/statistics.js';
 
 /** Columns of the comparison, and how many decimals tell something. */
 const columns: readonly [metric: string, title: string, decimals: number][] = [
@@ -17,6 +17,7 @@ const columns: readonly [metric: string, title: string, decimals: number][] = [
 
 interface EvaluationFile {
   metrics: Record<string, Summary>;
+  per_prompt?: Record<string, number[]>;
   train_seconds?: number;
   steps?: number;
 }
@@ -36,16 +37,45 @@ export async function comparisonTable(runDirs: readonly string[]): Promise<strin
       file.train_seconds?.toFixed(0) ?? '-',
     ]);
   }
-  const widths = rows[0]!.map((_, column) => Math.max(...rows.map((row) => row[column]!.length)));
-  return rows
-    .map((row) =>
-      row.map((text, i) => (i === 0 ? text.padEnd(widths[i]!) : text.padStart(widths[i]!))).join('  '),
-    )
-    .join('\n');
+  return aligned(rows);
 }
 
 function cell(summary: Summary | undefined, scale: number, decimals: number): string {
   if (!summary) return '-';
   const mean = (summary.mean * scale).toFixed(decimals);
   return summary.stderr === null ? mean : `${mean} ±${(summary.stderr * scale).toFixed(decimals)}`;
+}
+
+/**
+ * One model minus each of the others on the same prompts: mean difference and its 95 % bootstrap interval over prompts
+ * (`pairedDifference`), which is far narrower than the separate errors suggest. One line a model, aligned.
+ */
+export async function pairedTable(runDir: string, others: readonly string[]): Promise<string> {
+  const read = async (directory: string): Promise<Record<string, number[]>> =>
+    (JSON.parse(await readFile(join(directory, 'evaluation.json'), 'utf8')) as EvaluationFile).per_prompt ??
+    {};
+  const own = await read(runDir);
+  const shown = columns.filter(([metric]) => pairedMetrics.includes(metric) && own[metric]);
+  const rows = [['difference', ...shown.map(([, title]) => title)]];
+  for (const directory of others) {
+    const theirs = await read(directory);
+    const cells = shown.map(([metric, , decimals]) => {
+      const [a, b] = [own[metric]!, theirs[metric]];
+      if (b?.length !== a.length) return '-';
+      const { mean, interval } = pairedDifference(a, b, { seed: 0, name: metric });
+      return `${mean.toFixed(decimals)} [${interval!.map((x) => x.toFixed(decimals)).join(', ')}]`;
+    });
+    rows.push([`${basename(runDir)} − ${basename(directory)}`, ...cells]);
+  }
+  return aligned(rows);
+}
+
+const pairedMetrics = ['rouge_l_sampled', 'rouge_l_greedy', 'reverse_kl_seq', 'reverse_kl_token', 'lm_loss'];
+
+/** Columns of equal width: the first to the left, numbers to the right. */
+function aligned(rows: readonly (readonly string[])[]): string {
+  const widths = rows[0]!.map((_, column) => Math.max(...rows.map((row) => row[column]!.length)));
+  const line = (row: readonly string[]): string =>
+    row.map((text, i) => (i === 0 ? text.padEnd(widths[i]!) : text.padStart(widths[i]!))).join('  ');
+  return rows.map(line).join('\n');
 }

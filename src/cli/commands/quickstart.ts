@@ -32,11 +32,13 @@ export function quickstartCommand(): Command {
       cores: Math.min(options.threads ?? availableParallelism(), 4),
       log,
     });
-    const { comparisonTable } = await import('../../runs/comparisonTable.js');
+    const { comparisonTable, pairedTable } = await import('../../runs/comparisonTable.js');
     const { writeReport } = await import('../../report/report.js');
     const report = join(out, 'report.html');
     writeReport(runs, report);
     print(await comparisonTable(runs));
+    const [student, ...others] = runs.slice(1).reverse();
+    print(`\nOn the same prompts, with 95 % intervals over prompts:\n${await pairedTable(student!, others)}`);
     print(
       `\n${((performance.now() - afterSetup) / 60_000).toFixed(1)} minutes after ${((afterSetup - started) / 1000).toFixed(0)} s of set-up`,
     );
