@@ -1,5 +1,5 @@
 import * as tf from '@tensorflow/tfjs-core';
-import { cutVocabulary, packSequences, responseLogits } from '../models/packed.js';
+import { packSequences } from '../models/packed.js';
 import { advantages, type TokenSignals } from '../objectives/advantages.js';
 import { batchTotals } from '../objectives/aggregate.js';
 import { minillmLoss } from '../objectives/minillmLoss.js';
@@ -13,7 +13,7 @@ import { distinctIndices } from './order.js';
 import { pretrainingBatches } from './pretraining.js';
 import { rolloutMetrics, signalMetrics } from './rolloutMetrics.js';
 import type { TrainingState } from './state.js';
-import { allTokens, microBatches, sharedVocabulary } from './supervised.js';
+import { allTokens, microBatches, sharedLogits } from './supervised.js';
 import { TeacherLogits } from './teacherLogits.js';
 
 /**
@@ -63,10 +63,7 @@ export function minillm(): Method {
               ),
             ],
             loss(params, [targets, teacher]) {
-              const logits = cutVocabulary(
-                responseLogits(params, context.student, batch),
-                sharedVocabulary(context),
-              );
+              const logits = sharedLogits(context, params, context.student, batch);
               const inputs = {
                 studentLogits: logits,
                 teacherLogits: teacher as tf.Tensor2D,

@@ -1,11 +1,11 @@
 import * as tf from '@tensorflow/tfjs-core';
-import { cutVocabulary, packSequences, responseLogits, textSequence } from '../models/packed.js';
+import { packSequences, textSequence } from '../models/packed.js';
 import { kdLoss } from '../objectives/kd.js';
 import type { ObjectiveConfig } from '../objectives/presets.js';
 import type { MicroBatch, TrainingContext } from './method.js';
 import { batchIndices } from './order.js';
 import type { TrainingState } from './state.js';
-import { microBatches, responseTokens, sharedVocabulary, teacherLogits } from './supervised.js';
+import { microBatches, responseTokens, sharedLogits, teacherLogits } from './supervised.js';
 
 /**
  * The pretraining loss of MiniLLM on pieces of plain text, token mean, temperature 1:
@@ -36,10 +36,7 @@ export function pretrainingBatches(
         ...(kd_ratio > 0 ? teacherLogits(context, batch) : []),
       ],
       loss(params, [targets, teacher]) {
-        const logits = cutVocabulary(
-          responseLogits(params, context.student, batch),
-          sharedVocabulary(context),
-        );
+        const logits = sharedLogits(context, params, context.student, batch);
         const { loss, ce, softCe } = kdLoss(
           logits,
           teacher as tf.Tensor2D | undefined,

@@ -1,6 +1,15 @@
 import * as tf from '@tensorflow/tfjs-core';
-import { chunks, cutVocabulary, packSequences, responseLogits, type Sequence } from '../models/packed.js';
+import type { Model } from '../models/model.js';
+import {
+  chunks,
+  cutVocabulary,
+  type PackedBatch,
+  packSequences,
+  responseLogits,
+  type Sequence,
+} from '../models/packed.js';
 import { type BatchTotals, batchTotals } from '../objectives/aggregate.js';
+import type { Params } from '../tensor/params.js';
 import type { Method, MicroBatch, StepPlan, TrainingContext } from './method.js';
 import { batchIndices } from './order.js';
 import type { TrainingState } from './state.js';
@@ -38,10 +47,7 @@ export function supervised(
             ...(options.teachers ? teacherLogits(context, batch) : []),
           ],
           loss(params, [targets, ...teachers]) {
-            const logits = cutVocabulary(
-              responseLogits(params, context.student, batch),
-              sharedVocabulary(context),
-            );
+            const logits = sharedLogits(context, params, context.student, batch);
             return lossOfBatch(logits, targets as tf.Tensor1D, teachers as tf.Tensor2D[], totals);
           },
         };
@@ -74,13 +80,20 @@ export function microBatches<T extends Sequence>(sequences: readonly T[], size =
   );
 }
 
-/** Logits [N, V] of every teacher at the response positions, cut to the vocabulary all models share. */
-export function teacherLogits(
+/** Logits [N, V] of one model at the response positions, cut to the vocabulary that student and teachers share. */
+export function sharedLogits(
   context: TrainingContext,
-  batch: Parameters<typeof responseLogits>[2],
-): tf.Tensor2D[] {
+  params: Params,
+  model: Model,
+  batch: PackedBatch,
+): tf.Tensor2D {
+  return cutVocabulary(responseLogits(params, model, batch), sharedVocabulary(context));
+}
+
+/** `sharedLogits` of every teacher, outside any tape. */
+export function teacherLogits(context: TrainingContext, batch: PackedBatch): tf.Tensor2D[] {
   return context.teachers.map((teacher) =>
-    tf.tidy(() => cutVocabulary(responseLogits(teacher.params, teacher, batch), sharedVocabulary(context))),
+    tf.tidy(() => sharedLogits(context, teacher.params, teacher, batch)),
   );
 }
 

@@ -1,8 +1,8 @@
 import * as tf from '@tensorflow/tfjs-core';
-import { cutVocabulary, packSequences, responseLogits } from '../models/packed.js';
+import { packSequences } from '../models/packed.js';
 import type { TrainingContext } from './method.js';
 import type { TrainingState } from './state.js';
-import { microBatches, sharedVocabulary } from './supervised.js';
+import { microBatches, sharedLogits, sharedVocabulary } from './supervised.js';
 
 /**
  * The teacher's logits at the response positions of a round's rollouts. The teacher does not change, so they are computed
@@ -58,10 +58,5 @@ export class TeacherLogits {
 
 function score(context: TrainingContext, rollouts: Parameters<typeof packSequences>[0]): tf.Tensor2D {
   const teacher = context.teachers[0]!;
-  return tf.tidy(() =>
-    cutVocabulary(
-      responseLogits(teacher.params, teacher, packSequences(rollouts)),
-      sharedVocabulary(context),
-    ),
-  );
+  return tf.tidy(() => sharedLogits(context, teacher.params, teacher, packSequences(rollouts)));
 }
