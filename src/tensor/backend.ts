@@ -39,6 +39,7 @@ const loaders: Record<BackendName, (threads: number | undefined) => Promise<Load
     threadsInUse ??= Number(process.env.TF_NUM_INTRAOP_THREADS) || availableParallelism();
     require(name);
     if (!(await tf.setBackend('tensorflow'))) throw new Error('the backend did not initialise');
+    kernelsThere = !addon.isUsingGpuDevice() && process.env.MINILLM_KERNELS !== 'off' && findKernels();
     return {
       engine: `TensorFlow ${addon.TF_Version} (${name})`,
       threads: threadsInUse,
@@ -158,6 +159,40 @@ function restoreRemovedUtilities(): void {
 
 function firstLine(error: unknown): string {
   return (error instanceof Error ? error.message : String(error)).split('\n')[0]!;
+}
+
+let kernelsThere = false;
+
+/** Whether the addon was compiled with our kernels (tensor/kernels). The official prebuilt one was not. */
+function findKernels(): boolean {
+  const probe = tf.tensor2d([1], [1, 1]);
+  try {
+    (tf.backend() as unknown as NativeBackend).executeSingleOutput('MinillmColumnSums', [], [probe]).dispose();
+    return true;
+  } catch {
+    return false;
+  } finally {
+    probe.dispose();
+  }
+}
+
+/**
+ * Whether our own fused kernels serve the active backend: the native one on a processor, with the addon that
+ * `minillm setup` compiles. MINILLM_KERNELS=off leaves them out, and so do the tests that compare both ways.
+ */
+export function fusedKernels(): boolean {
+  return kernelsThere && tf.getBackend() === 'tensorflow';
+}
+
+/** For tests: runs `f` without the fused kernels. */
+export function withoutKernels<T>(f: () => T): T {
+  const there = kernelsThere;
+  kernelsThere = false;
+  try {
+    return f();
+  } finally {
+    kernelsThere = there;
+  }
 }
 
 /** The part of the native backend that runs any TensorFlow op by name. */

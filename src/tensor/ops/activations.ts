@@ -1,5 +1,5 @@
 import * as tf from '@tensorflow/tfjs-core';
-import { native } from '../backend.js';
+import { fusedKernels, native } from '../backend.js';
 import { assertShape } from '../shape.js';
 import { differentiable } from './custom.js';
 import * as raw from './raw.js';
@@ -20,6 +20,7 @@ const B = A * 0.044715;
  * @param x [N, D] @returns [N, D], differentiable
  */
 export function gelu(x: tf.Tensor2D): tf.Tensor2D {
+  if (fusedKernels()) return fusedActivation('MinillmGelu', [x]);
   return differentiable<tf.Tensor2D>(
     [x],
     (save) => {
@@ -43,6 +44,7 @@ export function gelu(x: tf.Tensor2D): tf.Tensor2D {
  */
 export function swiglu(gate: tf.Tensor2D, up: tf.Tensor2D): tf.Tensor2D {
   assertShape(up, gate.shape, 'swiglu: up');
+  if (fusedKernels()) return fusedActivation('MinillmSwiglu', [gate, up]);
   return differentiable<tf.Tensor2D>(
     [gate, up],
     (save) => {
@@ -57,5 +59,17 @@ export function swiglu(gate: tf.Tensor2D, up: tf.Tensor2D): tf.Tensor2D {
       const slope = tf.mul(s, tf.add(tf.sub(gate, a), 1));
       return [tf.mul(tf.mul(dy, up), slope), tf.mul(dy, a)];
     },
+  );
+}
+
+/** One kernel each way; what the slope needs is made again from the inputs. */
+function fusedActivation(name: string, inputs: tf.Tensor2D[]): tf.Tensor2D {
+  return differentiable<tf.Tensor2D>(
+    inputs,
+    (save) => {
+      save(inputs);
+      return raw.run(name, [], inputs);
+    },
+    (dy, saved) => raw.runAll(`${name}Grad`, [], [dy, ...saved], inputs.length),
   );
 }

@@ -1,6 +1,6 @@
 import * as tf from '@tensorflow/tfjs-core';
 import { UsageError } from '../../errors.js';
-import { native } from '../backend.js';
+import { fusedKernels, native } from '../backend.js';
 import { assertShape } from '../shape.js';
 import { differentiable } from './custom.js';
 import { memoryOf } from './memory.js';
@@ -39,6 +39,7 @@ export function causalAttention(
   assertShape(q, [batch * length, heads * headDim], 'causalAttention: q');
   assertShape(k, [batch * length, kvHeads * headDim], 'causalAttention: k');
   assertShape(v, [batch * length, kvHeads * headDim], 'causalAttention: v');
+  if (fusedKernels()) return fusedAttention(q, k, v, dims);
   const group = heads / kvHeads;
   const scale = 1 / Math.sqrt(headDim);
   return differentiable<tf.Tensor2D>(
@@ -105,6 +106,25 @@ function checkGroups(heads: number, kvHeads: number, where: string): void {
   if (heads % kvHeads !== 0) {
     throw new UsageError(`${where}: ${heads} query heads cannot share ${kvHeads} key/value heads evenly`);
   }
+}
+
+/** By one kernel each way, which never makes the [T, T] matrices of all heads and skips what the mask hides. */
+function fusedAttention(q: tf.Tensor2D, k: tf.Tensor2D, v: tf.Tensor2D, dims: AttentionDims): tf.Tensor2D {
+  const attrs = [
+    raw.attr.int('heads', dims.heads),
+    raw.attr.int('kv_heads', dims.kvHeads),
+    raw.attr.int('length', dims.length),
+    raw.attr.int('window', 0),
+  ];
+  return differentiable<tf.Tensor2D>(
+    [q, k, v],
+    (save) => {
+      const [o, lse] = raw.runAll('MinillmAttention', attrs, [q, k, v], 2);
+      save([q, k, v, o!, lse!]);
+      return o as tf.Tensor2D;
+    },
+    (dy, saved) => raw.runAll('MinillmAttentionGrad', attrs, [dy, ...saved], 3),
+  );
 }
 
 /** The product of each pair of matrices of [P, ·, ·]. */

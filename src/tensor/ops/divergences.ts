@@ -1,5 +1,5 @@
 import * as tf from '@tensorflow/tfjs-core';
-import { native } from '../backend.js';
+import { fusedKernels, native } from '../backend.js';
 import { assertShape } from '../shape.js';
 import { differentiable } from './custom.js';
 import * as raw from './raw.js';
@@ -23,6 +23,7 @@ import { logSoftmax, softmax } from './softmax.js';
  */
 export function reverseKl(studentLogits: tf.Tensor2D, teacherLogits: tf.Tensor2D): tf.Tensor1D {
   check(studentLogits, teacherLogits, 'reverseKl');
+  if (fusedKernels()) return fusedDivergence(studentLogits, teacherLogits, 0);
   const rows = studentLogits.shape[0];
   return differentiable<tf.Tensor1D>(
     [studentLogits],
@@ -47,6 +48,7 @@ export function reverseKl(studentLogits: tf.Tensor2D, teacherLogits: tf.Tensor2D
  */
 export function forwardKl(studentLogits: tf.Tensor2D, teacherLogits: tf.Tensor2D): tf.Tensor1D {
   check(studentLogits, teacherLogits, 'forwardKl');
+  if (fusedKernels()) return fusedDivergence(studentLogits, teacherLogits, 1);
   return towardsTeacher(studentLogits, teacherLogits, (logq, p) =>
     tf.sub(logSoftmax(teacherLogits, p), logq),
   );
@@ -60,6 +62,7 @@ export function forwardKl(studentLogits: tf.Tensor2D, teacherLogits: tf.Tensor2D
  */
 export function crossEntropyToTeacher(studentLogits: tf.Tensor2D, teacherLogits: tf.Tensor2D): tf.Tensor1D {
   check(studentLogits, teacherLogits, 'crossEntropyToTeacher');
+  if (fusedKernels()) return fusedDivergence(studentLogits, teacherLogits, 2);
   return towardsTeacher(studentLogits, teacherLogits, (logq) => tf.neg(logq));
 }
 
@@ -79,6 +82,20 @@ function towardsTeacher(
       return tf.reshape(weightedSum(f(logSoftmax(studentLogits, q), p), p).total, [rows]);
     },
     (dy, [q, p]) => [tf.mul(tf.sub(q!, p!), tf.reshape(dy, [rows, 1]))],
+  );
+}
+
+/** By one kernel each way: no tensor of the vocabulary's width is made but the gradient. `kind` as in losses.cc. */
+function fusedDivergence(student: tf.Tensor2D, teacher: tf.Tensor2D, kind: 0 | 1 | 2): tf.Tensor1D {
+  const attrs = [raw.attr.int('kind', kind)];
+  return differentiable<tf.Tensor1D>(
+    [student],
+    (save) => {
+      const [y, norms] = raw.runAll('MinillmDivergence', attrs, [student, teacher], 2);
+      save([student, teacher, y!, norms!]);
+      return y as tf.Tensor1D;
+    },
+    (dy, saved) => [raw.run('MinillmDivergenceGrad', attrs, [dy, ...saved])],
   );
 }
 

@@ -1,5 +1,5 @@
 import * as tf from '@tensorflow/tfjs-core';
-import { native } from '../backend.js';
+import { fusedKernels, native } from '../backend.js';
 import { assertShape } from '../shape.js';
 import { differentiable } from './custom.js';
 import * as raw from './raw.js';
@@ -15,6 +15,23 @@ export function linear(x: tf.Tensor2D, w: tf.Tensor2D, b?: tf.Tensor1D): tf.Tens
   assertShape(x, [null, null], 'linear: x');
   assertShape(w, [x.shape[1], null], 'linear: w');
   if (b) assertShape(b, [w.shape[1]], 'linear: b');
+  if (fusedKernels()) {
+    return differentiable<tf.Tensor2D>(
+      b ? [x, w, b] : [x, w],
+      (save) => {
+        save([x, w]);
+        return fusedMatMul(x, w, { bias: b });
+      },
+      (dy, [x, w]) => {
+        const grads: tf.Tensor[] = [
+          fusedMatMul(dy, w!, { transposeB: true }),
+          fusedMatMul(x!, dy, { transposeA: true }),
+        ];
+        if (b) grads.push(columnSums(dy));
+        return grads;
+      },
+    );
+  }
   return differentiable<tf.Tensor2D>(
     b ? [x, w, b] : [x, w],
     (save): tf.Tensor2D => {
@@ -48,6 +65,16 @@ export function linear(x: tf.Tensor2D, w: tf.Tensor2D, b?: tf.Tensor1D): tf.Tens
 export function unembed(x: tf.Tensor2D, table: tf.Tensor2D): tf.Tensor2D {
   assertShape(x, [null, null], 'unembed: x');
   assertShape(table, [null, x.shape[1]], 'unembed: table');
+  if (fusedKernels()) {
+    return differentiable<tf.Tensor2D>(
+      [x, table],
+      (save) => {
+        save([x, table]);
+        return fusedMatMul(x, table, { transposeB: true });
+      },
+      (dy, [x, table]) => [fusedMatMul(dy, table!), fusedMatMul(dy, x!, { transposeA: true })],
+    );
+  }
   return differentiable<tf.Tensor2D>(
     [x, table],
     (save) => {
@@ -66,5 +93,22 @@ export function unembed(x: tf.Tensor2D, table: tf.Tensor2D): tf.Tensor2D {
 
 /** Σ_n x[n, :], shape [D]. As a product with ones it runs at matrix speed on every engine; a reduction over axis 0 does not. */
 export function columnSums(x: tf.Tensor2D): tf.Tensor1D {
+  if (fusedKernels()) return raw.run('MinillmColumnSums', [], [x]);
   return tf.reshape(tf.matMul(tf.ones([1, x.shape[0]]), x), [x.shape[1]]);
+}
+
+/** Our own matrix product, with the bias in the same pass over the result. */
+function fusedMatMul(
+  a: tf.Tensor,
+  b: tf.Tensor,
+  options: { transposeA?: boolean; transposeB?: boolean; bias?: tf.Tensor | undefined } = {},
+): tf.Tensor2D {
+  const attrs = [
+    raw.attr.int('transpose_a', options.transposeA ? 1 : 0),
+    raw.attr.int('transpose_b', options.transposeB ? 1 : 0),
+  ];
+  const none = tf.tensor1d([], 'float32');
+  const y = raw.run<tf.Tensor2D>('MinillmMatMul', attrs, [a, b, options.bias ?? none, none]);
+  none.dispose();
+  return y;
 }

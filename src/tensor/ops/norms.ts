@@ -1,5 +1,5 @@
 import * as tf from '@tensorflow/tfjs-core';
-import { native } from '../backend.js';
+import { fusedKernels, native } from '../backend.js';
 import { assertShape } from '../shape.js';
 import { differentiable } from './custom.js';
 import { columnSums } from './linear.js';
@@ -25,6 +25,7 @@ export function layerNorm(x: tf.Tensor2D, gain: tf.Tensor1D, bias: tf.Tensor1D, 
   assertShape(x, [null, null], 'layerNorm: x');
   assertShape(gain, [x.shape[1]], 'layerNorm: gain');
   assertShape(bias, [x.shape[1]], 'layerNorm: bias');
+  if (fusedKernels()) return fusedNorm('MinillmLayerNorm', x, [gain, bias], eps);
   return differentiable<tf.Tensor2D>(
     [x, gain, bias],
     (save) => {
@@ -54,6 +55,7 @@ export function layerNorm(x: tf.Tensor2D, gain: tf.Tensor1D, bias: tf.Tensor1D, 
 export function rmsNorm(x: tf.Tensor2D, gain: tf.Tensor1D, eps: number): tf.Tensor2D {
   assertShape(x, [null, null], 'rmsNorm: x');
   assertShape(gain, [x.shape[1]], 'rmsNorm: gain');
+  if (fusedKernels()) return fusedNorm('MinillmRmsNorm', x, [gain], eps);
   return differentiable<tf.Tensor2D>(
     [x, gain],
     (save) => {
@@ -68,5 +70,18 @@ export function rmsNorm(x: tf.Tensor2D, gain: tf.Tensor1D, eps: number): tf.Tens
       const dx = tf.mul(inverse, tf.sub(tf.mul(dy, gain), tf.mul(normal, meanWith(dGain, gain))));
       return [dx, columnSums(dGain)];
     },
+  );
+}
+
+/** Either norm by one kernel each way; kept for the backward pass are x and the statistics of its rows. */
+function fusedNorm(name: string, x: tf.Tensor2D, weights: tf.Tensor1D[], eps: number): tf.Tensor2D {
+  return differentiable<tf.Tensor2D>(
+    [x, ...weights],
+    (save) => {
+      const [y, stats] = raw.runAll(name, [raw.attr.float('eps', eps)], [x, ...weights], 2);
+      save([x, weights[0]!, stats!]);
+      return y as tf.Tensor2D;
+    },
+    (dy, saved) => raw.runAll(`${name}Grad`, [], [dy, ...saved], weights.length + 1),
   );
 }

@@ -14,17 +14,23 @@ const TYPE_NUMBER: Partial<Record<tf.DataType, number>> = { float32: 1, int32: 3
 export const attr = {
   string: (name: string, value: string) => ({ name, type: 0, value }),
   int: (name: string, value: number) => ({ name, type: 1, value }),
+  float: (name: string, value: number) => ({ name, type: 2, value }),
   bool: (name: string, value: boolean) => ({ name, type: 3, value }),
   type: (name: string, dtype: tf.DataType) => ({ name, type: 4, value: TYPE_NUMBER[dtype] }),
   shape: (name: string, value: number[]) => ({ name, type: 5, value }),
 };
-type Attr = ReturnType<(typeof attr)[keyof typeof attr]>;
+export type Attr = ReturnType<(typeof attr)[keyof typeof attr]>;
 
 const backend = () => tf.backend() as unknown as NativeBackend;
 
 /** Any operation with one result. */
 export function run<T extends tf.Tensor>(name: string, attrs: Attr[], inputs: tf.TensorInfo[]): T {
   return backend().executeSingleOutput(name, attrs, inputs) as T;
+}
+
+/** Any operation with several results. */
+export function runAll(name: string, attrs: Attr[], inputs: tf.TensorInfo[], results: number): tf.Tensor[] {
+  return backend().executeMultipleOutputs(name, attrs, inputs, results);
 }
 
 /** Any operation without a result: what it does is its effect on a resource. */

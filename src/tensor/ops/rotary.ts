@@ -1,7 +1,8 @@
 import * as tf from '@tensorflow/tfjs-core';
-import { native } from '../backend.js';
+import { fusedKernels, native } from '../backend.js';
 import { assertShape } from '../shape.js';
 import { differentiable } from './custom.js';
+import * as raw from './raw.js';
 
 /**
  * Rotary position embedding (Su et al., arXiv 2104.09864, eq. 34) in the half-split layout of Hugging Face's LLaMA:
@@ -17,6 +18,18 @@ export function rotary(x: tf.Tensor2D, cos: tf.Tensor2D, sin: tf.Tensor2D, heads
   const half = width / heads / 2;
   assertShape(cos, [rows, half], 'rotary: cos');
   assertShape(sin, [rows, half], 'rotary: sin');
+  if (fusedKernels()) {
+    const turned = (y: tf.Tensor, angles: tf.Tensor[], sign: 1 | -1): tf.Tensor2D =>
+      raw.run('MinillmRotary', [raw.attr.int('heads', heads), raw.attr.int('sign', sign)], [y, ...angles]);
+    return differentiable<tf.Tensor2D>(
+      [x],
+      (save) => {
+        save([cos, sin]);
+        return turned(x, [cos, sin], 1);
+      },
+      (dy, angles) => [turned(dy, angles, -1)],
+    );
+  }
   return differentiable<tf.Tensor2D>(
     [x],
     (save) => {

@@ -1,5 +1,5 @@
 import * as tf from '@tensorflow/tfjs-core';
-import { native } from '../backend.js';
+import { fusedKernels, native } from '../backend.js';
 import { assertIndices, assertShape } from '../shape.js';
 import { differentiable } from './custom.js';
 import { memoryOf } from './memory.js';
@@ -21,6 +21,17 @@ import { softmax } from './softmax.js';
 export function tokenLogprob(logits: tf.Tensor2D, ids: tf.Tensor1D): tf.Tensor1D {
   assertShape(logits, [null, null], 'tokenLogprob: logits');
   assertIndices(ids, logits.shape[0], 'tokenLogprob: ids');
+  if (fusedKernels()) {
+    return differentiable<tf.Tensor1D>(
+      [logits],
+      (save) => {
+        const [y, norms] = raw.runAll('MinillmTokenLogprob', [], [logits, ids], 2);
+        save([logits, ids, norms!]);
+        return y as tf.Tensor1D;
+      },
+      (dy, saved) => [raw.run('MinillmTokenLogprobGrad', [], [dy, ...saved])],
+    );
+  }
   const [rows, width] = logits.shape;
   return differentiable<tf.Tensor1D>(
     [logits],

@@ -9,18 +9,31 @@ import {
   rmSync,
   writeFileSync,
 } from 'node:fs';
+import { cpus } from 'node:os';
 import { basename, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
 import { RunError } from '../../errors.js';
 import { type EnginePackage, nodeApiHeaders } from './paths.js';
 import { run, which } from './process.js';
 import { type CacheEntry, LIBRARY_FOLDER, PREBUILT_ADDON, sha256OfFile, stagingFolder } from './store.js';
 
 /**
- * The addon (tfjs_binding.node) compiled from the package's two C++ sources against a cached library. It is kept
- * beside that library under a key of everything that went in, so that a second project only copies it.
+ * The addon (tfjs_binding.node) compiled from the package's two C++ sources and our own kernels (tensor/kernels) against
+ * a cached library. It is kept beside that library under a key of everything that went in, so that a second project only
+ * copies it.
  */
 const SOURCES = ['tfjs_backend.cc', 'tfjs_binding.cc'];
 const FLAGS = ['-O2', '-std=c++17', '-fPIC', '-DNAPI_VERSION=8', '-DNODE_GYP_MODULE_NAME=tfjs_binding'];
+const KERNELS = fileURLToPath(new URL('../kernels/', import.meta.url));
+// The kernels are compiled where they run, for the processor that is there; the key below names it.
+const KERNEL_FLAGS = [
+  '-O3',
+  process.arch === 'arm64' ? '-mcpu=native' : '-march=native',
+  '-fno-math-errno',
+  '-std=c++17',
+  '-fPIC',
+  '-pthread',
+];
 const LIBRARIES = ['libtensorflow_cc.so.2', 'libtensorflow_framework.so.2'];
 // -z now: a function that the library does not have is found by the trial load, not in the middle of a run.
 const LINK_FLAGS = ['-shared', '-Wl,-z,now', '-Wl,-rpath,$ORIGIN/../../deps/lib'];
@@ -81,7 +94,15 @@ export function addonKey(pkg: EnginePackage, entry: CacheEntry): string {
       say(readFileSync(join(binding, file)));
     }
   }
-  const settings = [...FLAGS, ...LINK_FLAGS, nodeApiHeaders()?.version ?? '', process.platform, process.arch];
+  for (const file of readdirSync(KERNELS).sort()) {
+    say(file);
+    say(readFileSync(join(KERNELS, file)));
+  }
+  const processor = cpus()[0]?.model ?? '';
+  const settings = [
+    ...[...FLAGS, ...KERNEL_FLAGS, ...LINK_FLAGS, nodeApiHeaders()?.version ?? ''],
+    ...[process.platform, process.arch, processor],
+  ];
   for (const part of settings) say(part);
   for (const [path, { sha256 }] of Object.entries(entry.manifest.files))
     if (path.includes('libtensorflow')) say(sha256);
@@ -105,7 +126,22 @@ async function compile(
     throw new RunError(`${basename(compiler)} could not compile the addon: ${why}`);
   };
   const includes = ['-I', nodeApiHeaders()!.include, '-I', join(entry.dir, LIBRARY_FOLDER, 'include')];
-  await Promise.all([
+  const kernels = readdirSync(KERNELS).filter((file) => file.endsWith('.cc'));
+  const compileKernels = async (): Promise<string[]> => {
+    try {
+      // One after another beside the two sources: each takes a second or two, and two cores are few.
+      for (const file of kernels)
+        await build(...KERNEL_FLAGS, ...includes, '-c', join(KERNELS, file), '-o', `${file}.o`);
+      return kernels.map((file) => `${file}.o`);
+    } catch (error) {
+      if (work.signal?.aborted) throw error;
+      // Everything works without them, out of TensorFlow's own operations.
+      work.say(`  going on without the fused kernels: ${(error as Error).message}`);
+      return [];
+    }
+  };
+  const [kernelObjects] = await Promise.all([
+    compileKernels(),
     ...SOURCES.map((source) =>
       build(...FLAGS, ...includes, '-c', join(pkg.dir, 'binding', source), '-o', `${source}.o`),
     ),
@@ -113,7 +149,7 @@ async function compile(
     // ones (788 MB of symbols) takes it 8 to 17 s.
     ...LIBRARIES.map((name) => build('-shared', `-Wl,-soname,${name}`, '-o', name, '-x', 'c++', '/dev/null')),
   ]);
-  const objects = SOURCES.map((source) => `${source}.o`);
+  const objects = [...SOURCES.map((source) => `${source}.o`), ...kernelObjects];
   await build(
     ...objects,
     '-o',

@@ -14,12 +14,14 @@ import {
 import { dirname, join } from 'node:path';
 import { z } from 'zod';
 import { RunError } from '../../errors.js';
+import { addonKey } from './addon.js';
 import { ADDON_PATH, type EnginePackage, LIBRARY_PATH, liesWithin, tensorflowLibraries } from './paths.js';
 import { run } from './process.js';
 import {
   type CacheEntry,
   LIBRARY_FOLDER,
   openEntry,
+  PREBUILT_ADDON,
   type Source,
   sha256OfFile,
   type Variant,
@@ -36,6 +38,8 @@ const noteSchema = z.object({
   variant: z.enum(['cpu', 'gpu']),
   source: z.enum(['official', 'wheel', 'path']),
   addon_sha256: z.string(),
+  /** What the addon was compiled from; absent for a prebuilt one. */
+  addon_key: z.string().optional(),
   gpu_visible: z.boolean(),
 });
 type Note = z.infer<typeof noteSchema>;
@@ -70,6 +74,7 @@ export async function placeEngine(
       variant: manifest.variant,
       source: manifest.source,
       addon_sha256: await sha256OfFile(addon),
+      ...(!manifest.files[PREBUILT_ADDON] && { addon_key: addonKey(pkg, entry) }),
       gpu_visible: trial.gpu,
     };
     replace(join(pkg.dir, NOTE), (path) => writeFileSync(path, `${JSON.stringify(note, null, 1)}\n`));
@@ -138,6 +143,8 @@ export async function inspectEngine(pkg: EnginePackage, cacheDir: string): Promi
     }
     if ((await sha256OfFile(addon)) !== note.addon_sha256)
       return { state: 'damaged', detail: `${ADDON_PATH} is not the one that was put there` };
+    if (!entry.manifest.files[PREBUILT_ADDON] && note.addon_key !== addonKey(pkg, entry))
+      return { state: 'damaged', detail: `${ADDON_PATH} was compiled from other sources than these` };
     const { version, variant, source } = note;
     return {
       state: 'ready',

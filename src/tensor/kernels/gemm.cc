@@ -1,0 +1,195 @@
+// Goto and van de Geijn's scheme (Anatomy of High-Performance Matrix Multiplication, 2008): panels of A and B are copied
+// into the order in which a small kernel reads them, blocked for the caches; the kernel keeps a tile of C in registers.
+#include "gemm.h"
+
+#include <algorithm>
+#include <cstdlib>
+#include <new>
+
+#include "pool.h"
+#include "vec.h"
+
+namespace minillm {
+namespace {
+
+constexpr int MR = 6, NV = 2, NR = NV * LANES;  // 12 accumulators of the 16 registers that AVX2 has
+constexpr int64_t KC = 256;                     // a panel of B, KC * NR floats, fits the first cache
+constexpr int64_t MC = 96;                      // a block of A, MC * KC floats, fits the second
+constexpr int64_t NC = 3072;                    // a block of B, KC * NC floats, fits the last
+
+int64_t up(int64_t x, int64_t to) { return (x + to - 1) / to * to; }
+
+// tile = panel of A (K x MR) times panel of B (K x NR).
+template <int ROWS>
+inline void tile(int64_t K, const float* a, const float* b, v8 (&acc)[MR][NV]) {
+  for (int i = 0; i < ROWS; i++)
+    for (int j = 0; j < NV; j++) acc[i][j] = all(0);
+  for (int64_t k = 0; k < K; k++, a += MR, b += NR) {
+    const v8 b0 = load(b), b1 = load(b + LANES);
+#pragma GCC unroll 6
+    for (int i = 0; i < ROWS; i++) {
+      const v8 x = all(a[i]);
+      acc[i][0] += x * b0;
+      acc[i][1] += x * b1;
+    }
+  }
+}
+
+struct Store {
+  float* c;  // first element of the tile
+  int64_t ldc, row, col;
+  bool add;  // a later part of the sum over K
+  const Epilogue* end;  // null until the sum is complete
+};
+
+void finish(const v8 (&acc)[MR][NV], int rows, int cols, const Store& s) {
+  for (int i = 0; i < rows; i++) {
+    float* c = s.c + i * s.ldc;
+    for (int j = 0; j * LANES < cols; j++) {
+      const int count = std::min<int>(LANES, cols - j * LANES);
+      v8 x = acc[i][j];
+      if (s.add) x += loadAt(c + j * LANES, count);
+      if (s.end && s.end->bias) x += loadAt(s.end->bias + s.col + j * LANES, count);
+      if (s.end && s.end->residual)
+        x += loadAt(s.end->residual + (s.row + i) * s.ldc + s.col + j * LANES, count);
+      storeAt(c + j * LANES, x, count);
+    }
+  }
+}
+
+void tileAndStore(int rows, int cols, int64_t K, const float* a, const float* b, const Store& s) {
+  v8 acc[MR][NV];
+  switch (rows) {
+    case 1: tile<1>(K, a, b, acc); break;
+    case 2: tile<2>(K, a, b, acc); break;
+    case 3: tile<3>(K, a, b, acc); break;
+    case 4: tile<4>(K, a, b, acc); break;
+    case 5: tile<5>(K, a, b, acc); break;
+    default: tile<6>(K, a, b, acc);
+  }
+  finish(acc, rows, cols, s);
+}
+
+// to[k * WIDTH + i] = element k of line i: lines of memory side by side, the missing ones 0. Element k of all lines is
+// written at once, so that the writes are sequential.
+template <int WIDTH>
+void interleave(const float* from, int64_t lineStride, int64_t stride, int count, int64_t K, float* to) {
+  if (count < WIDTH) {
+    std::fill(to, to + WIDTH * K, 0.f);
+    for (int i = 0; i < count; i++)
+      for (int64_t k = 0; k < K; k++) to[k * WIDTH + i] = from[i * lineStride + k * stride];
+    return;
+  }
+  if (lineStride == 1) {
+    for (int64_t k = 0; k < K; k++) std::memcpy(to + k * WIDTH, from + k * stride, WIDTH * sizeof(float));
+    return;
+  }
+  for (int64_t k = 0; k < K; k++, to += WIDTH, from++) {
+#pragma GCC unroll 16
+    for (int i = 0; i < WIDTH; i++) to[i] = from[i * lineStride];
+  }
+}
+
+// Rows of `a` in panels of MR, each panel K x MR; missing rows are 0.
+void packA(Matrix a, int64_t rows, int64_t K, float* to) {
+  for (int64_t i = 0; i < rows; i += MR, to += MR * K)
+    interleave<MR>(a.data + i * a.rowStride, a.rowStride, a.colStride, std::min<int64_t>(MR, rows - i), K, to);
+}
+
+// One panel of B, K x NR; missing columns are 0.
+void packPanel(Matrix b, int64_t K, int cols, float* to) {
+  interleave<NR>(b.data, b.colStride, b.rowStride, cols, K, to);
+}
+
+// A block of C from packed blocks of A and B.
+void block(int64_t rows, int64_t cols, int64_t K, const float* a, const float* b, Store s) {
+  const Store origin = s;
+  for (int64_t j = 0; j < cols; j += NR) {
+    for (int64_t i = 0; i < rows; i += MR) {
+      s.row = origin.row + i;
+      s.col = origin.col + j;
+      s.c = origin.c + i * s.ldc + j;
+      tileAndStore(std::min<int64_t>(MR, rows - i), std::min<int64_t>(NR, cols - j), K, a + i * K, b + j * K, s);
+    }
+  }
+}
+
+Matrix from(Matrix m, int64_t row, int64_t col) {
+  return {m.data + row * m.rowStride + col * m.colStride, m.rowStride, m.colStride};
+}
+
+// The blocking over K, and what remains to be done in each part.
+template <class Part>
+void overK(int64_t K, const Epilogue& end, Part part) {
+  const int64_t parts = std::max<int64_t>(1, (K + KC - 1) / KC);
+  const int64_t depth = up((K + parts - 1) / parts, LANES);
+  for (int64_t k = 0; k == 0 || k < K; k += depth) {
+    const bool last = k + depth >= K;
+    part(k, std::min(depth, K - k), k > 0 || end.accumulate, last ? &end : nullptr);
+  }
+}
+
+thread_local Scratch scratchA, scratchB;
+
+}  // namespace
+
+Scratch::~Scratch() { std::free(data); }
+
+float* Scratch::floats(int64_t count) {
+  if (count > size) {
+    std::free(data);
+    size = up(count, 1024);
+    data = static_cast<float*>(std::aligned_alloc(64, size * sizeof(float)));
+    if (!data) throw std::bad_alloc();
+  }
+  return data;
+}
+
+void multiply(int64_t M, int64_t N, int64_t K, Matrix a, Matrix b, float* c, int64_t ldc, const Epilogue& end) {
+  // Few rows: every block of A is the whole of A, and the threads share out the columns. Many: they share out the rows.
+  const int64_t mc = std::min(MC, up((M + 2 * threads() - 1) / (2 * threads()), MR));
+  for (int64_t j0 = 0; j0 < N; j0 += NC) {
+    const int64_t n = std::min(NC, N - j0);
+    overK(K, end, [&](int64_t k0, int64_t k, bool add, const Epilogue* finishing) {
+      float* packed = scratchB.floats(up(n, NR) * k);
+      if (M <= MC) {
+        float* left = scratchA.floats(up(M, MR) * k);
+        packA(from(a, 0, k0), M, k, left);
+        const int64_t panels = (n + NR - 1) / NR;
+        parallelRanges(panels, 4, [&](int64_t p0, int64_t p1) {
+          for (int64_t p = p0; p < p1; p++) {
+            const int64_t j = p * NR;
+            const int cols = static_cast<int>(std::min<int64_t>(NR, n - j));
+            packPanel(from(b, k0, j0 + j), k, cols, packed + j * k);
+            block(M, cols, k, left, packed + j * k, {c + j0 + j, ldc, 0, j0 + j, add, finishing});
+          }
+        });
+        return;
+      }
+      parallelRanges((n + NR - 1) / NR, 8, [&](int64_t p0, int64_t p1) {
+        for (int64_t j = p0 * NR; j < std::min(n, p1 * NR); j += NR)
+          packPanel(from(b, k0, j0 + j), k, static_cast<int>(std::min<int64_t>(NR, n - j)), packed + j * k);
+      });
+      parallel((M + mc - 1) / mc, [&](int64_t t) {
+        const int64_t i = t * mc, rows = std::min(mc, M - i);
+        float* left = scratchA.floats(up(rows, MR) * k);
+        packA(from(a, i, k0), rows, k, left);
+        block(rows, n, k, left, packed, {c + i * ldc + j0, ldc, i, j0, add, finishing});
+      });
+    });
+  }
+}
+
+void multiplySerial(int64_t M, int64_t N, int64_t K, Matrix a, Matrix b, float* c, int64_t ldc, Scratch& work,
+                    const Epilogue& end) {
+  overK(K, end, [&](int64_t k0, int64_t k, bool add, const Epilogue* finishing) {
+    float* right = work.floats((up(N, NR) + up(M, MR)) * k);
+    float* left = right + up(N, NR) * k;
+    for (int64_t j = 0; j < N; j += NR)
+      packPanel(from(b, k0, j), k, static_cast<int>(std::min<int64_t>(NR, N - j)), right + j * k);
+    packA(from(a, 0, k0), M, k, left);
+    block(M, N, k, left, right, {c, ldc, 0, 0, add, finishing});
+  });
+}
+
+}  // namespace minillm

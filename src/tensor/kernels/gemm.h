@@ -1,0 +1,40 @@
+// Matrix products in float32, row-major.
+#pragma once
+#include <cstdint>
+
+namespace minillm {
+
+// A matrix as it lies in memory: element (i, j) at data[i * rowStride + j * colStride]. One of the strides is 1.
+struct Matrix {
+  const float* data;
+  int64_t rowStride, colStride;
+  float at(int64_t i, int64_t j) const { return data[i * rowStride + j * colStride]; }
+};
+
+// What is done to a finished row segment c[0..count) of row i, columns j..j+count, before it is stored.
+struct Epilogue {
+  const float* bias = nullptr;      // [N], added to every row
+  const float* residual = nullptr;  // [M, N] with the row stride of C, added
+  bool accumulate = false;          // added to what C holds
+};
+
+// C[M, N] = A[M, K] B[K, N], C with rows of stride ldc; on all threads, the same bits for any number of them.
+void multiply(int64_t M, int64_t N, int64_t K, Matrix a, Matrix b, float* c, int64_t ldc, const Epilogue& end = {});
+
+// The same on the calling thread only, for products inside a parallel task. `work` grows as needed and is kept by the task.
+class Scratch;
+void multiplySerial(int64_t M, int64_t N, int64_t K, Matrix a, Matrix b, float* c, int64_t ldc, Scratch& work,
+                    const Epilogue& end = {});
+
+// Memory aligned to cache lines that only grows.
+class Scratch {
+ public:
+  ~Scratch();
+  float* floats(int64_t count);
+
+ private:
+  float* data = nullptr;
+  int64_t size = 0;
+};
+
+}  // namespace minillm

@@ -1,0 +1,151 @@
+// Log-probabilities and divergences over the vocabulary: a row at a time, while it is in the cache. Kept for the backward
+// pass are two numbers of each row: its largest logit and ln sum exp of what the others fall short of it. Added up they would
+// lose the digits that large logits have no room for.
+#include <cmath>
+
+#include "op.h"
+#include "pool.h"
+#include "vec.h"
+
+namespace minillm {
+namespace {
+
+// Numbers summed in float32 before they go into a float64 sum: a vocabulary of 150,000 loses no digits.
+constexpr int64_t CHUNK = 1024;
+
+template <class Term>
+double sumRow(int64_t size, Term term) {
+  double total = 0;
+  for (int64_t c = 0; c < size; c += CHUNK) {
+    v8 part = all(0);
+    lanes(std::min(CHUNK, size - c), [&](int64_t i, int n) { part += term(c + i, n); });
+    total += sum(part);
+  }
+  return total;
+}
+
+struct Normaliser {
+  float top, logMass;
+  v8 log(v8 x) const { return (x - top) - logMass; }
+};
+
+Normaliser normaliser(const float* x, int64_t size) {
+  v8 most = all(-INFINITY);
+  lanes(size, [&](int64_t i, int n) { most = vmax(most, loadAt(x + i, n, -INFINITY)); });
+  const float top = largest(most);
+  const double mass = sumRow(size, [&](int64_t i, int n) { return vexp(loadAt(x + i, n, -INFINITY) - top); });
+  return {top, static_cast<float>(std::log(mass))};
+}
+
+struct TokenLogprob {
+  static constexpr const char* name = "MinillmTokenLogprob";
+  static constexpr const char* inputs[] = {"logits: float", "ids: int32"};
+  static constexpr const char* outputs[] = {"y: float", "norms: float"};  // norms [N, 2]
+  static constexpr const char* attrs[] = {""};
+  static void run(Call& call) {
+    const Tensor logits = call.in(0), ids = call.in(1);
+    const int64_t rows = logits.rows(), width = logits.cols();
+    bool fit = ids.size() == rows;
+    for (int64_t r = 0; fit && r < rows; r++) fit = ids.ints()[r] >= 0 && ids.ints()[r] < width;
+    if (!call.expect(fit, "TokenLogprob: an id is outside the vocabulary")) return;
+    const Tensor y = call.out(0, {rows}), norms = call.out(1, {rows, 2});
+    parallelRanges(rows, 1, [&](int64_t from, int64_t to) {
+      for (int64_t r = from; r < to; r++) {
+        const float* x = logits.floats() + r * width;
+        const Normaliser norm = normaliser(x, width);
+        reinterpret_cast<Normaliser*>(norms.floats())[r] = norm;
+        y.floats()[r] = (x[ids.ints()[r]] - norm.top) - norm.logMass;
+      }
+    });
+  }
+};
+
+struct TokenLogprobGrad {
+  static constexpr const char* name = "MinillmTokenLogprobGrad";
+  static constexpr const char* inputs[] = {"dy: float", "logits: float", "ids: int32", "norms: float"};
+  static constexpr const char* outputs[] = {"dlogits: float"};
+  static constexpr const char* attrs[] = {""};
+  static void run(Call& call) {
+    const Tensor dy = call.in(0), logits = call.in(1), ids = call.in(2), norms = call.in(3);
+    const int64_t rows = logits.rows(), width = logits.cols();
+    bool fit = ids.size() == rows && dy.size() == rows && norms.size() == 2 * rows;
+    for (int64_t r = 0; fit && r < rows; r++) fit = ids.ints()[r] >= 0 && ids.ints()[r] < width;
+    if (!call.expect(fit, "TokenLogprobGrad: the shapes do not fit")) return;
+    const Tensor dlogits = call.out(0, {rows, width});
+    parallelRanges(rows, 1, [&](int64_t from, int64_t to) {
+      for (int64_t r = from; r < to; r++) {
+        const float *x = logits.floats() + r * width, d = dy.floats()[r];
+        const Normaliser norm = reinterpret_cast<Normaliser*>(norms.floats())[r];
+        float* out = dlogits.floats() + r * width;
+        lanes(width, [&](int64_t i, int n) { storeAt(out + i, vexp(norm.log(loadAt(x + i, n))) * -d, n); });
+        out[ids.ints()[r]] += d;
+      }
+    });
+  }
+};
+
+// Divergences of student q and teacher p: 0 reverse KL, 1 forward KL, 2 cross entropy to the teacher.
+enum Kind { REVERSE, FORWARD, SOFT_CROSS_ENTROPY };
+
+struct Divergence {
+  static constexpr const char* name = "MinillmDivergence";
+  static constexpr const char* inputs[] = {"student: float", "teacher: float"};
+  static constexpr const char* outputs[] = {"y: float", "norms: float"};  // norms [N, 4]: of student and teacher
+  static constexpr const char* attrs[] = {"kind: int"};
+  static void run(Call& call) {
+    const Tensor student = call.in(0), teacher = call.in(1);
+    const int64_t kind = call.attrs.ints[0], rows = student.rows(), width = student.cols();
+    if (!call.expect(teacher.size() == student.size(), "Divergence: the shapes differ")) return;
+    const Tensor y = call.out(0, {rows}), norms = call.out(1, {rows, 4});
+    parallelRanges(rows, 1, [&](int64_t from, int64_t to) {
+      for (int64_t r = from; r < to; r++) {
+        const float *s = student.floats() + r * width, *t = teacher.floats() + r * width;
+        const Normaliser ofS = normaliser(s, width), ofT = normaliser(t, width);
+        reinterpret_cast<Normaliser*>(norms.floats())[2 * r] = ofS;
+        reinterpret_cast<Normaliser*>(norms.floats())[2 * r + 1] = ofT;
+        y.floats()[r] = static_cast<float>(sumRow(width, [&](int64_t i, int n) {
+          const v8 logq = ofS.log(loadAt(s + i, n, -INFINITY)), logp = ofT.log(loadAt(t + i, n, -INFINITY));
+          const v8 weight = vexp(kind == REVERSE ? logq : logp);
+          const v8 term = kind == REVERSE ? logq - logp : kind == FORWARD ? logp - logq : -logq;
+          return choose(weight == all(0), all(0), weight * term);  // 0 times infinity is 0 here
+        }));
+      }
+    });
+  }
+};
+
+struct DivergenceGrad {
+  static constexpr const char* name = "MinillmDivergenceGrad";
+  static constexpr const char* inputs[] = {"dy: float", "student: float", "teacher: float", "y: float", "norms: float"};
+  static constexpr const char* outputs[] = {"dstudent: float"};
+  static constexpr const char* attrs[] = {"kind: int"};
+  static void run(Call& call) {
+    const Tensor dy = call.in(0), student = call.in(1), teacher = call.in(2), y = call.in(3), norms = call.in(4);
+    const int64_t kind = call.attrs.ints[0], rows = student.rows(), width = student.cols();
+    if (!call.expect(teacher.size() == student.size() && dy.size() == rows && y.size() == rows && norms.size() == 4 * rows,
+                     "DivergenceGrad: the shapes do not fit"))
+      return;
+    const Tensor out = call.out(0, {rows, width});
+    parallelRanges(rows, 1, [&](int64_t from, int64_t to) {
+      for (int64_t r = from; r < to; r++) {
+        const float *s = student.floats() + r * width, *t = teacher.floats() + r * width;
+        const Normaliser *of = reinterpret_cast<Normaliser*>(norms.floats()) + 2 * r;
+        const float d = dy.floats()[r], value = y.floats()[r];
+        float* to = out.floats() + r * width;
+        lanes(width, [&](int64_t i, int n) {
+          const v8 logq = of[0].log(loadAt(s + i, n)), logp = of[1].log(loadAt(t + i, n)), q = vexp(logq);
+          const v8 slope = kind == REVERSE ? choose(q == all(0), all(0), q * (logq - logp - value)) : q - vexp(logp);
+          storeAt(to + i, slope * d, n);
+        });
+      }
+    });
+  }
+};
+
+Register<TokenLogprob> tokenLogprob;
+Register<TokenLogprobGrad> tokenLogprobGrad;
+Register<Divergence> divergence;
+Register<DivergenceGrad> divergenceGrad;
+
+}  // namespace
+}  // namespace minillm

@@ -1,0 +1,184 @@
+// The next token of every row, from one pass over both distributions while a row is in the cache, with all that a policy
+// gradient wants to know about it.
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <numeric>
+
+#include "gemm.h"
+#include "op.h"
+#include "pool.h"
+#include "vec.h"
+
+namespace minillm {
+namespace {
+
+constexpr int64_t BLOCK = 64;  // of the two-level search
+thread_local Scratch scratchMixture;
+
+// Of one row: x - max, exponentiated; the sum in float64.
+struct Soft {
+  float top;
+  double mass;
+  float logMass() const { return static_cast<float>(std::log(mass)); }
+};
+
+Soft soften(const float* x, int64_t size, float coolness) {
+  v8 most = all(-INFINITY);
+  lanes(size, [&](int64_t i, int n) { most = vmax(most, loadAt(x + i, n, -INFINITY)); });
+  const float top = largest(most) * coolness;
+  double mass = 0;
+  for (int64_t c = 0; c < size; c += 1024) {
+    v8 part = all(0);
+    lanes(std::min<int64_t>(1024, size - c), [&](int64_t i, int n) {
+      part += vexp(loadAt(x + c + i, n, -INFINITY) * coolness - top);
+    });
+    mass += sum(part);
+  }
+  return {top, mass};
+}
+
+template <class Term>
+double total(int64_t size, Term term) {
+  double sumOfAll = 0;
+  for (int64_t c = 0; c < size; c += 1024) {
+    v8 part = all(0);
+    lanes(std::min<int64_t>(1024, size - c), [&](int64_t i, int n) { part += term(c + i, n); });
+    sumOfAll += sum(part);
+  }
+  return sumOfAll;
+}
+
+// Top-k, then the nucleus of what is left; ties go to the lower id. What is out becomes 0.
+void truncate(float* mix, int64_t size, int64_t topK, double topP) {
+  std::vector<int32_t> ids;
+  // Tokens below (1 - p) / V have together less than 1 - p of the mass, so the nucleus never reaches them.
+  const float floor = topK > 0 ? 0.f : static_cast<float>((1 - topP) / size * 0.5);
+  for (int64_t i = 0; i < size; i++)
+    if (mix[i] > floor) ids.push_back(static_cast<int32_t>(i));
+  const auto before = [&](int32_t a, int32_t b) { return mix[a] != mix[b] ? mix[a] > mix[b] : a < b; };
+  if (topK > 0 && topK < static_cast<int64_t>(ids.size())) {
+    std::nth_element(ids.begin(), ids.begin() + topK, ids.end(), before);
+    ids.resize(topK);
+  }
+  std::sort(ids.begin(), ids.end(), before);
+  if (topP < 1) {
+    double mass = 0, running = 0;
+    if (topK > 0)
+      for (int32_t id : ids) mass += mix[id];
+    else
+      for (int64_t i = 0; i < size; i++) mass += mix[i];
+    size_t kept = 0;
+    // The first token always stays; a token stays while the mass before it is short of p.
+    for (; kept < ids.size() && (kept == 0 || running < topP * mass); kept++) running += mix[ids[kept]];
+    ids.resize(kept);
+  }
+  std::vector<float> values;
+  for (int32_t id : ids) values.push_back(mix[id]);
+  std::fill_n(mix, size, 0.f);
+  for (size_t i = 0; i < ids.size(); i++) mix[ids[i]] = values[i];
+}
+
+// First index whose running sum exceeds u times the total; where rounding pushes past the end, the last of positive weight.
+int64_t invert(const float* mix, int64_t size, double u, double* mass) {
+  const int64_t blocks = (size + BLOCK - 1) / BLOCK;
+  std::vector<double> sums(blocks);
+  double whole = 0;
+  for (int64_t b = 0; b < blocks; b++) {
+    v8 part = all(0);
+    lanes(std::min(BLOCK, size - b * BLOCK), [&](int64_t i, int n) { part += loadAt(mix + b * BLOCK + i, n); });
+    whole += sums[b] = sum(part);
+  }
+  *mass = whole;
+  double before = 0;
+  int64_t last = -1;
+  for (int64_t b = 0; b < blocks; b++) {
+    if (!(sums[b] > 0)) continue;
+    if (before + sums[b] <= u * whole && b + 1 < blocks) {
+      before += sums[b];
+      for (int64_t i = std::min(size, (b + 1) * BLOCK) - 1; i >= b * BLOCK && last < b * BLOCK; i--)
+        if (mix[i] > 0) last = i;
+      continue;
+    }
+    double running = before;
+    for (int64_t i = b * BLOCK; i < std::min(size, (b + 1) * BLOCK); i++) {
+      if (!(mix[i] > 0)) continue;
+      running += mix[i];
+      last = i;
+      if (running > u * whole) return i;
+    }
+    before += sums[b];
+  }
+  return last;
+}
+
+// records [6, B]: token, ln q and entropy of q at the temperature, ln of the probability of what was drawn, ln p at
+// temperature 1, KL(q || p) with p at temperature 1. Without a teacher the last two are 0.
+struct Sample {
+  static constexpr const char* name = "MinillmSample";
+  // uniforms [B, 2]: high and low part of a float64. settings: temperature, alpha, top-p, greedy.
+  static constexpr const char* inputs[] = {"student: float", "teacher: float", "uniforms: float", "settings: float"};
+  static constexpr const char* outputs[] = {"records: float"};
+  static constexpr const char* attrs[] = {"vocab: int", "top_k: int"};
+  static void run(Call& call) {
+    const Tensor student = call.in(0), teacher = call.in(1), uniforms = call.in(2), settings = call.in(3);
+    const int64_t rows = student.rows(), vocab = call.attrs.ints[0], topK = call.attrs.ints[1];
+    const bool taught = teacher.size() > 0;
+    if (!call.expect(vocab > 0 && student.cols() >= vocab && (!taught || (teacher.rows() == rows && teacher.cols() >= vocab)) &&
+                         uniforms.size() == 2 * rows && settings.size() == 4,
+                     "Sample: the shapes do not fit"))
+      return;
+    const Tensor records = call.out(0, {6, rows});
+    const float coolness = 1 / settings.floats()[0], alpha = settings.floats()[1];
+    const double topP = settings.floats()[2];
+    const bool greedy = settings.floats()[3] != 0, mixed = taught && alpha > 0, cut = !greedy && (topK > 0 || topP < 1);
+    parallelRanges(rows, 1, [&](int64_t from, int64_t to) {
+      for (int64_t r = from; r < to; r++) {
+        const float *s = student.floats() + r * student.cols(), *t = taught ? teacher.floats() + r * teacher.cols() : nullptr;
+        float* mix = scratchMixture.floats(vocab);
+        const Soft q = soften(s, vocab, coolness);
+        const float logQ = q.logMass(), perMass = static_cast<float>(1 / q.mass);
+        const Soft p = taught ? soften(t, vocab, 1) : Soft{0, 1};
+        const Soft cool = mixed && coolness != 1 ? soften(t, vocab, coolness) : p;
+        const float logP = p.logMass(), perCool = static_cast<float>(1 / cool.mass);
+        double entropy = 0, kl = 0;
+        for (int64_t c = 0; c < vocab; c += 1024) {
+          v8 partEntropy = all(0), partKl = all(0);
+          lanes(std::min<int64_t>(1024, vocab - c), [&](int64_t i, int n) {
+            const v8 x = loadAt(s + c + i, n, -INFINITY) * coolness;
+            const v8 weight = vexp(x - q.top) * perMass, logq = (x - q.top) - logQ;
+            partEntropy += choose(weight == all(0), all(0), -weight * logq);
+            v8 share = weight;
+            if (taught) {
+              const v8 y = loadAt(t + c + i, n, -INFINITY);
+              partKl += choose(weight == all(0), all(0), weight * (logq - ((y - p.top) - logP)));
+              if (mixed) share = alpha * (vexp(y * coolness - cool.top) * perCool) + (1 - alpha) * weight;
+            }
+            storeAt(mix + c + i, share, n);
+          });
+          entropy += sum(partEntropy);
+          kl += sum(partKl);
+        }
+        if (cut) truncate(mix, vocab, topK, topP);
+        int64_t token;
+        double mass = 1;
+        if (greedy) token = std::max_element(mixed ? mix : s, (mixed ? mix : s) + vocab) - (mixed ? mix : s);
+        else token = invert(mix, vocab, static_cast<double>(uniforms.floats()[2 * r]) + uniforms.floats()[2 * r + 1], &mass);
+        float* out = records.floats() + r;
+        out[0] = static_cast<float>(token);
+        const float logq = token < 0 ? 0 : (s[token] * coolness - q.top) - logQ;
+        out[rows] = logq;
+        out[2 * rows] = static_cast<float>(entropy);
+        // Without mixture or cut what was drawn is q itself, and the weight q / p~ is 1 to the bit.
+        out[3 * rows] = greedy ? 0 : !mixed && !cut ? logq : token < 0 ? 0 : static_cast<float>(std::log(mix[token] / (cut ? mass : 1)));
+        out[4 * rows] = taught && token >= 0 ? (t[token] - p.top) - logP : 0;
+        out[5 * rows] = static_cast<float>(kl);
+      }
+    });
+  }
+};
+
+Register<Sample> sample;
+
+}  // namespace
+}  // namespace minillm
