@@ -1,8 +1,9 @@
-import { native } from '../tensor/backend.js';
-import { disposeParams, type Params } from '../tensor/params.js';
+import { fusedKernels, native } from '../tensor/backend.js';
+import type { Params } from '../tensor/params.js';
 import { type AdamState, biasCorrection, scaleByAdam } from './adam.js';
-import { type ClipState, clipByGlobalNorm, globalNorm } from './clip.js';
-import { fusedAdamW } from './fused.js';
+import { type ClipState, clipByGlobalNorm, clipScale, globalNorm } from './clip.js';
+import { type FusedNumbers, fusedAdamW } from './fused.js';
+import { inPlaceAdamW } from './inPlace.js';
 import {
   addDecayedWeights,
   type DecayMask,
@@ -43,12 +44,14 @@ export interface Optimizer extends GradientTransformation<OptimizerState> {
    * As `applyStep`: consumes the tensors of `params` and `state` and returns the new ones, with the gradient's norm
    * before clipping and the learning rate used. `grads` stays the caller's.
    *
+   * @param gradNorm the global norm of `grads` where the caller knows it already, else it is computed here
    * @throws UsageError if a gradient is missing; then nothing has been consumed
    */
   step(
     grads: Params,
     state: OptimizerState,
     params: Params,
+    gradNorm?: number,
   ): { params: Params; state: OptimizerState; gradNorm: number; learningRate: number };
 }
 
@@ -68,29 +71,30 @@ export function adamw(options: AdamWOptions): Optimizer {
     clip = Infinity,
   } = options;
   const schedule = typeof learningRate === 'number' ? () => learningRate : learningRate;
-  const clipping = clipByGlobalNorm(clip);
   const links = chain({
-    clip: clipping,
+    clip: clipByGlobalNorm(clip),
     adam: scaleByAdam({ beta1, beta2, eps }),
     decay: addDecayedWeights(weightDecay, mask),
     rate: scaleByLearningRate(schedule),
   });
-  const fusedStep: typeof chainStep = (grads, state, params) => {
+  const fusedStep = (grads: Params, state: OptimizerState, params: Params, norm: number) => {
     assertSameNames(grads, params);
-    const [clipped, clipState] = clipping.update(grads, state.clip, params);
     const rate = schedule(state.rate.count);
     const count = state.adam.count + 1;
     const { scale, root } = biasCorrection(beta1, beta2, count);
-    const next = fusedAdamW(clipped, state.adam, params, {
+    const numbers: FusedNumbers = {
       decay: (name, param) => (mask(name, param) ? rate * weightDecay : 0),
       stepSize: rate * scale,
       beta1,
       beta2,
       epsilon: eps * root,
-    });
-    if (clipped !== grads) disposeParams(clipped);
+    };
+    const shrink = clipScale(norm, clip);
+    const next = fusedKernels()
+      ? inPlaceAdamW(grads, state.adam, params, shrink, numbers)
+      : fusedAdamW(grads, state.adam, params, shrink, numbers);
     const adam = { count, first: next.first, second: next.second };
-    const nextState = { clip: clipState, adam, decay: {}, rate: { count: state.rate.count + 1, rate } };
+    const nextState = { clip: { norm }, adam, decay: {}, rate: { count: state.rate.count + 1, rate } };
     return { params: next.params, state: nextState };
   };
   const chainStep = (grads: Params, state: OptimizerState, params: Params) =>
@@ -98,8 +102,10 @@ export function adamw(options: AdamWOptions): Optimizer {
   return {
     ...links,
     globalNorm,
-    step(grads, state, params) {
-      const next = (native() ? fusedStep : chainStep)(grads, state, params);
+    step(grads, state, params, gradNorm) {
+      const next = native()
+        ? fusedStep(grads, state, params, gradNorm ?? globalNorm(grads))
+        : chainStep(grads, state, params);
       return { ...next, gradNorm: next.state.clip.norm, learningRate: next.state.rate.rate };
     },
   };

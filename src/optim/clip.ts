@@ -1,13 +1,16 @@
 import * as tf from '@tensorflow/tfjs-core';
-import { native } from '../tensor/backend.js';
+import { fusedKernels, native } from '../tensor/backend.js';
 import * as raw from '../tensor/ops/raw.js';
 import type { Params } from '../tensor/params.js';
 import { type GradientTransformation, mapParams } from './transform.js';
 
 /** sqrt(Σ g²) over all tensors together, read back as a number. */
 export function globalNorm(grads: Params): number {
+  const all = Object.values(grads);
   const total = tf.tidy(() => {
-    const squares = Object.values(grads).map(halfSquare);
+    if (fusedKernels() && all.length > 0)
+      return raw.run('MinillmSquaredNorm', [raw.attr.int('N', all.length)], all);
+    const squares = all.map(halfSquare);
     return squares.length === 0 ? tf.scalar(0) : tf.mul(2, tf.addN(squares));
   });
   const norm = Math.sqrt(total.dataSync()[0]!);
@@ -34,8 +37,14 @@ export function clipByGlobalNorm(max: number): GradientTransformation<ClipState>
     init: () => ({ norm: 0 }),
     update(updates) {
       const norm = globalNorm(updates);
-      const scale = max / (norm + 1e-6);
+      const scale = clipScale(norm, max);
       return [scale < 1 ? mapParams(updates, (g) => tf.mul(g, scale)) : updates, { norm }];
     },
   };
+}
+
+/** What a gradient of this norm is multiplied by: min(1, max / (norm + 1e-6)). */
+export function clipScale(norm: number, max: number): number {
+  const scale = max / (norm + 1e-6);
+  return scale < 1 ? scale : 1;
 }

@@ -16,7 +16,8 @@ export interface FusedNumbers {
 }
 
 /**
- * One AdamW update by TensorFlow's own kernel, in place: one pass over memory instead of a dozen. Native backend only.
+ * One AdamW update by TensorFlow's own kernel, in place: one pass over memory instead of a dozen. Native backend only;
+ * for where our own kernels (inPlace.ts) are not: GPUs and the prebuilt addon.
  * The rule is that of the chain in adamw.ts; the results are equal up to rounding.
  *
  * Consumes the tensors of `params` and of `moments`. Their memory is reused, unless somebody else holds an alias
@@ -26,6 +27,7 @@ export function fusedAdamW(
   grads: Params,
   moments: { first: Params; second: Params },
   params: Params,
+  gradScale: number,
   { decay, stepSize, beta1, beta2, epsilon }: FusedNumbers,
 ): { params: Params; first: Params; second: Params } {
   // The kernel would put epsilon before the bias correction and round 1 − βᵗ to float32. Told that βᵗ is 0, it
@@ -39,7 +41,9 @@ export function fusedAdamW(
     const [p, m, v] = [param, moments.first[name]!, moments.second[name]!].map(intoVariable) as Triple;
     if (shrink) raw.act('AssignSubVariableOp', [FLOAT], [p, shrink]);
     shrink?.dispose();
-    raw.act('ResourceApplyAdam', attrs, [p, m, v, ...scalars, grads[name]!]);
+    const grad = gradScale === 1 ? grads[name]! : tf.mul(grads[name]!, gradScale);
+    raw.act('ResourceApplyAdam', attrs, [p, m, v, ...scalars, grad]);
+    if (grad !== grads[name]) grad.dispose();
     next.params[name] = outOfVariable(p);
     next.first[name] = outOfVariable(m);
     next.second[name] = outOfVariable(v);

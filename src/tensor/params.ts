@@ -1,5 +1,6 @@
 import * as tf from '@tensorflow/tfjs-core';
 import { UsageError } from '../errors.js';
+import { reverse } from './tape.js';
 
 /** Tensors by name: the parameters of a model, their gradients, or one moment of an optimizer. */
 export type Params = Record<string, tf.Tensor>;
@@ -26,13 +27,12 @@ export function valueAndGrads(
     }
     return value;
   };
-  // tf.grads would throw for an unused input; the engine's own entry point allows it.
-  const { value, grads } = tf.engine().gradients(run, inputs, undefined, true);
+  const { value, grads } = reverse(run, inputs);
   const byName: Params = {};
   names.forEach((name, i) => {
-    byName[name] = (grads[i] as tf.Tensor | undefined) ?? tf.zerosLike(inputs[i]!);
+    byName[name] = grads[i] ?? tf.zerosLike(inputs[i]!);
   });
-  return { value: value as tf.Scalar, grads: byName };
+  return { value, grads: byName };
 }
 
 /** Disposes every tensor of the record. The caller must own them. */

@@ -132,7 +132,7 @@ function update(
     disposeParams(grads);
     throw diverged(`${bad[0]} is ${bad[1]} at step ${state.step + 1}`);
   }
-  const next = optimizer.step(grads, state.optimizer, state.params);
+  const next = optimizer.step(grads, state.optimizer, state.params, gradNorm);
   disposeParams(grads);
   state.params = next.params;
   state.optimizer = next.state;
