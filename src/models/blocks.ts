@@ -11,10 +11,16 @@ export function parameter<T extends tf.Tensor>(params: Params, name: string): T 
   return tensor as T;
 }
 
-/** The linear map `name`, with its bias if the model has one. [N, I] to [N, O]. */
-export function affine(params: Params, name: string, x: tf.Tensor2D, bias: boolean): tf.Tensor2D {
+/** The linear map `name`, with its bias if the model has one, added to `residual` if there is one. [N, I] to [N, O]. */
+export function affine(
+  params: Params,
+  name: string,
+  x: tf.Tensor2D,
+  bias: boolean,
+  residual?: tf.Tensor2D,
+): tf.Tensor2D {
   const b = bias ? parameter<tf.Tensor1D>(params, `${name}.bias`) : undefined;
-  return linear(x, parameter(params, `${name}.weight`), b);
+  return linear(x, parameter(params, `${name}.weight`), b, residual);
 }
 
 /** The parameters of a linear map. @param transposed true for nn.Linear, false for GPT-2's Conv1D */

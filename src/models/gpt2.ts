@@ -1,7 +1,7 @@
 import * as tf from '@tensorflow/tfjs-core';
 import { z } from 'zod';
 import { UsageError } from '../errors.js';
-import { embedding, gelu, layerNorm } from '../tensor/ops/index.js';
+import { embedding, geluMlp, layerNorm } from '../tensor/ops/index.js';
 import type { Params } from '../tensor/params.js';
 import { affine, affineSpec, parameter } from './blocks.js';
 import {
@@ -144,9 +144,14 @@ function block(
   const at = `transformer.h.${layer}`;
   const fused = affine(params, `${at}.attn.c_attn`, norm(params, config, `${at}.ln_1`, x), true); // [N, 3D]
   const [q, k, v] = tf.split(fused, 3, 1) as [tf.Tensor2D, tf.Tensor2D, tf.Tensor2D];
-  const y = tf.add<tf.Tensor2D>(x, affine(params, `${at}.attn.c_proj`, attend(layer, q, k, v), true));
-  const inner = gelu(affine(params, `${at}.mlp.c_fc`, norm(params, config, `${at}.ln_2`, y), true)); // [N, F]
-  return tf.add(y, affine(params, `${at}.mlp.c_proj`, inner, true));
+  const y = affine(params, `${at}.attn.c_proj`, attend(layer, q, k, v), true, x);
+  const mlp = {
+    inWeight: parameter<tf.Tensor2D>(params, `${at}.mlp.c_fc.weight`),
+    inBias: parameter<tf.Tensor1D>(params, `${at}.mlp.c_fc.bias`),
+    outWeight: parameter<tf.Tensor2D>(params, `${at}.mlp.c_proj.weight`),
+    outBias: parameter<tf.Tensor1D>(params, `${at}.mlp.c_proj.bias`),
+  };
+  return geluMlp(norm(params, config, `${at}.ln_2`, y), mlp, y);
 }
 
 function norm(params: Params, config: ModelConfig, name: string, x: tf.Tensor2D): tf.Tensor2D {

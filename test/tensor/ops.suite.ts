@@ -51,6 +51,17 @@ export function opsSuite(): void {
         op: (p) => ops.linear(p.x as T2, p.w as T2),
         reference: ({ x, w }) => reference.matMul(x!, w!, 3),
       }));
+    it('value and gradients with a residual', () =>
+      checkOp({
+        inputs: {
+          x: gaussian([7, 3], 'x'),
+          w: gaussian([3, 20], 'w'),
+          b: gaussian([20], 'b'),
+          r: gaussian([7, 20], 'r'),
+        },
+        op: (p) => ops.linear(p.x as T2, p.w as T2, p.b as T1, p.r as T2),
+        reference: ({ x, w, b, r }) => reference.linear(x!, w!, b!, 3).map((y, i) => y + r![i]!),
+      }));
     it('literal: [1 2] [[1 0 2] [0 1 3]] + [10 20 30] = [11 22 38]', () => {
       const y = tf.tidy(() =>
         ops.linear(
@@ -155,6 +166,45 @@ export function opsSuite(): void {
         op: (p) => ops.swiglu(p.gate as T2, p.up as T2),
         reference: ({ gate, up }) => reference.swiglu(gate!, up!),
       }));
+  });
+
+  describe('geluMlp', () => {
+    const inputs = {
+      x: gaussian([5, 4], 'x'),
+      w1: gaussian([4, 19], 'w1', 0.5),
+      b1: gaussian([19], 'b1', 0.5),
+      w2: gaussian([19, 4], 'w2', 0.5),
+      b2: gaussian([4], 'b2'),
+      r: gaussian([5, 4], 'r'),
+    };
+    const op = (p: Params): T2 => {
+      const weights = {
+        inWeight: p.w1 as T2,
+        inBias: p.b1 as T1,
+        outWeight: p.w2 as T2,
+        outBias: p.b2 as T1,
+      };
+      return ops.geluMlp(p.x as T2, weights, p.r as T2);
+    };
+    it('value and gradients', () =>
+      checkOp({
+        inputs,
+        op,
+        reference: ({ x, w1, b1, w2, b2, r }) => {
+          const h = reference.linear(x!, w1!, b1!, 4).map((u) => reference.gelu([u])[0]!);
+          return reference.linear(h, w2!, b2!, 19).map((y, i) => y + r![i]!);
+        },
+      }));
+    it('is the composition of its parts', () => {
+      tf.tidy(() => {
+        const p = Object.fromEntries(
+          Object.entries(inputs).map(([name, { shape, values }]) => [name, tf.tensor(values, shape)]),
+        );
+        const h = ops.gelu(ops.linear(p.x as T2, p.w1 as T2, p.b1 as T1));
+        const parts = tf.add(ops.linear(h, p.w2 as T2, p.b2 as T1), p.r!);
+        expectClose(op(p).dataSync(), parts.dataSync(), 1e-6, 'geluMlp');
+      });
+    });
   });
 
   describe('rotary', () => {

@@ -1,4 +1,5 @@
 // Activations and the rotary turn, forward and backward: one pass over memory each.
+#include "activations.h"
 #include "op.h"
 #include "pool.h"
 #include "vec.h"
@@ -7,7 +8,6 @@ namespace minillm {
 namespace {
 
 constexpr int64_t GRAIN = 8192;  // numbers
-constexpr float A = 1.5957691216057308f, B = A * 0.044715f;  // 2 sqrt(2/pi): 0.5 (1 + tanh(u)) = sigmoid(2u)
 
 struct Gelu {
   static constexpr const char* name = "MinillmGelu";
@@ -18,8 +18,7 @@ struct Gelu {
     const Tensor x = call.in(0), y = call.out(0, {x.rows(), x.cols()});
     parallelRanges(x.size(), GRAIN, [&](int64_t from, int64_t to) {
       lanes(to - from, [&](int64_t i, int n) {
-        const v8 v = loadAt(x.floats() + from + i, n);
-        storeAt(y.floats() + from + i, v * vsigmoid(v * (A + B * v * v)), n);
+        storeAt(y.floats() + from + i, minillm::gelu(loadAt(x.floats() + from + i, n)), n);
       });
     });
   }
@@ -36,8 +35,7 @@ struct GeluGrad {
     const Tensor dx = call.out(0, {x.rows(), x.cols()});
     parallelRanges(x.size(), GRAIN, [&](int64_t from, int64_t to) {
       lanes(to - from, [&](int64_t i, int n) {
-        const v8 v = loadAt(x.floats() + from + i, n), s = vsigmoid(v * (A + B * v * v));
-        const v8 slope = s + v * s * (1.0f - s) * (A + 3 * B * v * v);
+        const v8 slope = geluSlope(loadAt(x.floats() + from + i, n));
         storeAt(dx.floats() + from + i, loadAt(dy.floats() + from + i, n) * slope, n);
       });
     });
@@ -114,11 +112,11 @@ struct Rotary {
   }
 };
 
-Register<Gelu> gelu;
-Register<GeluGrad> geluGrad;
-Register<Swiglu> swiglu;
-Register<SwigluGrad> swigluGrad;
-Register<Rotary> rotary;
+Register<Gelu> geluOp;
+Register<GeluGrad> geluGradOp;
+Register<Swiglu> swigluOp;
+Register<SwigluGrad> swigluGradOp;
+Register<Rotary> rotaryOp;
 
 }  // namespace
 }  // namespace minillm

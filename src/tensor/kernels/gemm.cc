@@ -6,6 +6,7 @@
 #include <cstdlib>
 #include <new>
 
+#include "activations.h"
 #include "pool.h"
 #include "vec.h"
 
@@ -42,6 +43,18 @@ struct Store {
   const Epilogue* end;  // null until the sum is complete
 };
 
+// `at`: where the first of these numbers lies in a matrix like C.
+inline v8 complete(v8 x, const Epilogue& end, int64_t col, int64_t at, int count) {
+  if (end.bias) x += loadAt(end.bias + col, count);
+  if (end.residual) x += loadAt(end.residual + at, count);
+  if (end.beforeGelu) {
+    storeAt(end.beforeGelu + at, x, count);
+    x = gelu(x);
+  }
+  if (end.geluSlopeAt) x *= geluSlope(loadAt(end.geluSlopeAt + at, count));
+  return x;
+}
+
 void finish(const v8 (&acc)[MR][NV], int rows, int cols, const Store& s) {
   for (int i = 0; i < rows; i++) {
     float* c = s.c + i * s.ldc;
@@ -49,9 +62,7 @@ void finish(const v8 (&acc)[MR][NV], int rows, int cols, const Store& s) {
       const int count = std::min<int>(LANES, cols - j * LANES);
       v8 x = acc[i][j];
       if (s.add) x += loadAt(c + j * LANES, count);
-      if (s.end && s.end->bias) x += loadAt(s.end->bias + s.col + j * LANES, count);
-      if (s.end && s.end->residual)
-        x += loadAt(s.end->residual + (s.row + i) * s.ldc + s.col + j * LANES, count);
+      if (s.end) x = complete(x, *s.end, s.col + j * LANES, (s.row + i) * s.ldc + s.col + j * LANES, count);
       storeAt(c + j * LANES, x, count);
     }
   }
@@ -96,9 +107,16 @@ void packA(Matrix a, int64_t rows, int64_t K, float* to) {
     interleave<MR>(a.data + i * a.rowStride, a.rowStride, a.colStride, std::min<int64_t>(MR, rows - i), K, to);
 }
 
-// One panel of B, K x NR; missing columns are 0.
-void packPanel(Matrix b, int64_t K, int cols, float* to) {
+// One panel of B, K x NR; missing columns are 0. `sums`, if any: [cols], the columns are added to it.
+void packPanel(Matrix b, int64_t K, int cols, float* to, float* sums = nullptr) {
   interleave<NR>(b.data, b.colStride, b.rowStride, cols, K, to);
+  if (!sums) return;
+  v8 low = all(0), high = all(0);
+  for (int64_t k = 0; k < K; k++, to += NR) {
+    low += load(to);
+    high += load(to + LANES);
+  }
+  for (int i = 0; i < cols; i++) sums[i] += i < LANES ? low[i] : high[i - LANES];
 }
 
 // A block of C from packed blocks of A and B.
@@ -147,6 +165,8 @@ float* Scratch::floats(int64_t count) {
 
 void multiply(int64_t M, int64_t N, int64_t K, Matrix a, Matrix b, float* c, int64_t ldc, const Epilogue& end) {
   // Few rows: every block of A is the whole of A, and the threads share out the columns. Many: they share out the rows.
+  if (end.columnSums) std::fill_n(end.columnSums, N, 0.f);
+  const auto sumsAt = [&](int64_t column) { return end.columnSums ? end.columnSums + column : nullptr; };
   const int64_t mc = std::min(MC, up((M + 2 * threads() - 1) / (2 * threads()), MR));
   for (int64_t j0 = 0; j0 < N; j0 += NC) {
     const int64_t n = std::min(NC, N - j0);
@@ -160,7 +180,7 @@ void multiply(int64_t M, int64_t N, int64_t K, Matrix a, Matrix b, float* c, int
           for (int64_t p = p0; p < p1; p++) {
             const int64_t j = p * NR;
             const int cols = static_cast<int>(std::min<int64_t>(NR, n - j));
-            packPanel(from(b, k0, j0 + j), k, cols, packed + j * k);
+            packPanel(from(b, k0, j0 + j), k, cols, packed + j * k, sumsAt(j0 + j));
             block(M, cols, k, left, packed + j * k, {c + j0 + j, ldc, 0, j0 + j, add, finishing});
           }
         });
@@ -168,7 +188,8 @@ void multiply(int64_t M, int64_t N, int64_t K, Matrix a, Matrix b, float* c, int
       }
       parallelRanges((n + NR - 1) / NR, 8, [&](int64_t p0, int64_t p1) {
         for (int64_t j = p0 * NR; j < std::min(n, p1 * NR); j += NR)
-          packPanel(from(b, k0, j0 + j), k, static_cast<int>(std::min<int64_t>(NR, n - j)), packed + j * k);
+          packPanel(from(b, k0, j0 + j), k, static_cast<int>(std::min<int64_t>(NR, n - j)), packed + j * k,
+                    sumsAt(j0 + j));
       });
       parallel((M + mc - 1) / mc, [&](int64_t t) {
         const int64_t i = t * mc, rows = std::min(mc, M - i);

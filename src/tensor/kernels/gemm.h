@@ -11,11 +11,14 @@ struct Matrix {
   float at(int64_t i, int64_t j) const { return data[i * rowStride + j * colStride]; }
 };
 
-// What is done to a finished row segment c[0..count) of row i, columns j..j+count, before it is stored.
+// What happens beside the product. The matrices [M, N] have the row stride of C.
 struct Epilogue {
   const float* bias = nullptr;      // [N], added to every row
-  const float* residual = nullptr;  // [M, N] with the row stride of C, added
+  const float* residual = nullptr;  // [M, N], added
   bool accumulate = false;          // added to what C holds
+  float* beforeGelu = nullptr;      // [M, N]: receives the sum so far; C receives its GELU
+  const float* geluSlopeAt = nullptr;  // [M, N]: C receives the sum so far times the slope of the GELU there
+  float* columnSums = nullptr;      // [N]: receives the sums of the columns of B, which pass by anyway
 };
 
 // C[M, N] = A[M, K] B[K, N], C with rows of stride ldc; on all threads, the same bits for any number of them.

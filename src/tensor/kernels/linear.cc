@@ -7,6 +7,9 @@
 namespace minillm {
 namespace {
 
+Matrix plain(const Tensor& x) { return {x.floats(), x.cols(), 1}; }
+Matrix transposed(const Tensor& x) { return {x.floats(), 1, x.cols()}; }
+
 // y = a b, either of them transposed, plus a bias on every row and a matrix, where these are not empty.
 struct MatMul {
   static constexpr const char* name = "MinillmMatMul";
@@ -22,13 +25,64 @@ struct MatMul {
                      "MatMul: the shapes do not fit"))
       return;
     const Tensor y = call.out(0, {M, N});
-    const Matrix left = ta ? Matrix{a.floats(), 1, a.cols()} : Matrix{a.floats(), a.cols(), 1};
-    const Matrix right = tb ? Matrix{b.floats(), 1, b.cols()} : Matrix{b.floats(), b.cols(), 1};
     Epilogue end;
     if (bias.size() > 0) end.bias = bias.floats();
     if (residual.size() > 0) end.residual = residual.floats();
     if (K == 0) std::fill_n(y.floats(), M * N, 0.f);
-    multiply(M, N, K, left, right, y.floats(), N, end);
+    multiply(M, N, K, ta ? transposed(a) : plain(a), tb ? transposed(b) : plain(b), y.floats(), N, end);
+  }
+};
+
+// y = gelu(u), u = x w + bias.
+struct LinearGelu {
+  static constexpr const char* name = "MinillmLinearGelu";
+  static constexpr const char* inputs[] = {"x: float", "w: float", "bias: float"};
+  static constexpr const char* outputs[] = {"y: float", "u: float"};
+  static constexpr const char* attrs[] = {""};
+  static void run(Call& call) {
+    const Tensor x = call.in(0), w = call.in(1), bias = call.in(2);
+    const int64_t M = x.rows(), K = x.cols(), N = w.cols();
+    if (!call.expect(w.rows() == K && bias.size() == N && K > 0, "LinearGelu: the shapes do not fit")) return;
+    const Tensor y = call.out(0, {M, N}), u = call.out(1, {M, N});
+    Epilogue end;
+    end.bias = bias.floats();
+    end.beforeGelu = u.floats();
+    multiply(M, N, K, plain(x), plain(w), y.floats(), N, end);
+  }
+};
+
+// du = (dy wT) gelu'(u): the gradient of gelu(u) w for u.
+struct GeluLinearGrad {
+  static constexpr const char* name = "MinillmGeluLinearGrad";
+  static constexpr const char* inputs[] = {"dy: float", "w: float", "u: float"};
+  static constexpr const char* outputs[] = {"du: float"};
+  static constexpr const char* attrs[] = {""};
+  static void run(Call& call) {
+    const Tensor dy = call.in(0), w = call.in(1), u = call.in(2);
+    const int64_t M = dy.rows(), K = dy.cols(), N = w.rows();
+    if (!call.expect(w.cols() == K && u.size() == M * N && K > 0, "GeluLinearGrad: the shapes do not fit")) return;
+    const Tensor du = call.out(0, {M, N});
+    Epilogue end;
+    end.geluSlopeAt = u.floats();
+    multiply(M, N, K, plain(dy), transposed(w), du.floats(), N, end);
+  }
+};
+
+// The gradients of x w + bias for w and bias: dw = xT dy, and the sums of the columns of dy.
+struct WeightGrads {
+  static constexpr const char* name = "MinillmWeightGrads";
+  static constexpr const char* inputs[] = {"x: float", "dy: float"};
+  static constexpr const char* outputs[] = {"dw: float", "dbias: float"};
+  static constexpr const char* attrs[] = {""};
+  static void run(Call& call) {
+    const Tensor x = call.in(0), dy = call.in(1);
+    const int64_t M = x.cols(), K = x.rows(), N = dy.cols();
+    if (!call.expect(dy.rows() == K, "WeightGrads: the shapes do not fit")) return;
+    const Tensor dw = call.out(0, {M, N}), dbias = call.out(1, {N});
+    Epilogue end;
+    end.columnSums = dbias.floats();
+    if (K == 0) std::fill_n(dw.floats(), M * N, 0.f);
+    multiply(M, N, K, transposed(x), plain(dy), dw.floats(), N, end);
   }
 };
 
@@ -54,6 +108,9 @@ struct ColumnSums {
 };
 
 Register<MatMul> matMul;
+Register<LinearGelu> linearGelu;
+Register<GeluLinearGrad> geluLinearGrad;
+Register<WeightGrads> weightGrads;
 Register<ColumnSums> columnSums;
 
 }  // namespace

@@ -5,54 +5,53 @@ import { differentiable } from './custom.js';
 import * as raw from './raw.js';
 
 /**
- * Affine map: y = x w + b.
+ * Affine map: y = x w + b, plus `residual` where one is given (the residual stream that the map writes to).
  *
- * @param x [N, I] @param w [I, O] @param b [O], none if absent
+ * @param x [N, I] @param w [I, O] @param b [O], none if absent @param residual [N, O]
  * @returns [N, O], differentiable in all arguments
  * @throws UsageError if the shapes do not fit
  */
-export function linear(x: tf.Tensor2D, w: tf.Tensor2D, b?: tf.Tensor1D): tf.Tensor2D {
+export function linear(x: tf.Tensor2D, w: tf.Tensor2D, b?: tf.Tensor1D, residual?: tf.Tensor2D): tf.Tensor2D {
   assertShape(x, [null, null], 'linear: x');
   assertShape(w, [x.shape[1], null], 'linear: w');
   if (b) assertShape(b, [w.shape[1]], 'linear: b');
-  if (fusedKernels()) {
-    return differentiable<tf.Tensor2D>(
-      b ? [x, w, b] : [x, w],
-      (save) => {
-        save([x, w]);
-        return fusedMatMul(x, w, { bias: b });
-      },
-      (dy, [x, w]) => {
-        const grads: tf.Tensor[] = [
-          fusedMatMul(dy, w!, { transposeB: true }),
-          fusedMatMul(x!, dy, { transposeA: true }),
-        ];
-        if (b) grads.push(columnSums(dy));
-        return grads;
-      },
-    );
-  }
+  if (residual) assertShape(residual, [x.shape[0], w.shape[1]], 'linear: residual');
   return differentiable<tf.Tensor2D>(
-    b ? [x, w, b] : [x, w],
-    (save): tf.Tensor2D => {
+    [x, w, ...(b ? [b] : []), ...(residual ? [residual] : [])],
+    (save) => {
       save([x, w]);
-      if (!native()) {
-        const y: tf.Tensor2D = tf.matMul(x, w);
-        return b ? tf.add(y, b) : y;
-      }
-      const y = raw.matMul(x, w);
-      return b ? raw.plain<tf.Tensor2D>('BiasAdd', y, b) : y;
+      return product(x, w, b, residual);
     },
     (dy, saved) => {
       const [x, w] = saved as [tf.Tensor2D, tf.Tensor2D];
-      const grads: tf.Tensor[] = native()
-        ? [raw.batchMatMul(dy, w, false, true), raw.matMul(x, dy, true)]
-        : // The portable engines multiply fast only what is not transposed.
-          [tf.matMul(dy, tf.transpose(w)), tf.matMul(tf.transpose(x), dy)];
-      if (b) grads.push(columnSums(dy));
-      return grads;
+      return [inputGradient(dy, w), ...weightGradients(x, dy, b !== undefined), ...(residual ? [dy] : [])];
     },
   );
+}
+
+function product(x: tf.Tensor2D, w: tf.Tensor2D, b?: tf.Tensor1D, residual?: tf.Tensor2D): tf.Tensor2D {
+  if (fusedKernels()) return fusedMatMul(x, w, { bias: b, residual });
+  let y: tf.Tensor2D = native() ? raw.matMul(x, w) : tf.matMul(x, w);
+  if (b) y = native() ? raw.plain<tf.Tensor2D>('BiasAdd', y, b) : tf.add(y, b);
+  return residual ? tf.add(y, residual) : y;
+}
+
+/** The gradient of x w for x: dy wᵀ. */
+export function inputGradient(dy: tf.Tensor2D, w: tf.Tensor2D): tf.Tensor2D {
+  if (fusedKernels()) return fusedMatMul(dy, w, { transposeB: true });
+  if (native()) return raw.batchMatMul(dy, w, false, true);
+  // The portable engines multiply fast only what is not transposed.
+  return tf.matMul(dy, tf.transpose(w));
+}
+
+/** The gradients of x w + b for w, xᵀ dy, and with `bias` for b, the sums of the columns of dy. */
+export function weightGradients(x: tf.Tensor2D, dy: tf.Tensor2D, bias: boolean): tf.Tensor[] {
+  if (fusedKernels())
+    return bias
+      ? raw.runAll('MinillmWeightGrads', [], [x, dy], 2)
+      : [fusedMatMul(x, dy, { transposeA: true })];
+  const dw = native() ? raw.matMul(x, dy, true) : tf.matMul(tf.transpose(x), dy);
+  return bias ? [dw, columnSums(dy)] : [dw];
 }
 
 /**
@@ -101,14 +100,24 @@ export function columnSums(x: tf.Tensor2D): tf.Tensor1D {
 function fusedMatMul(
   a: tf.Tensor,
   b: tf.Tensor,
-  options: { transposeA?: boolean; transposeB?: boolean; bias?: tf.Tensor | undefined } = {},
+  options: {
+    transposeA?: boolean;
+    transposeB?: boolean;
+    bias?: tf.Tensor | undefined;
+    residual?: tf.Tensor | undefined;
+  } = {},
 ): tf.Tensor2D {
   const attrs = [
     raw.attr.int('transpose_a', options.transposeA ? 1 : 0),
     raw.attr.int('transpose_b', options.transposeB ? 1 : 0),
   ];
   const none = tf.tensor1d([], 'float32');
-  const y = raw.run<tf.Tensor2D>('MinillmMatMul', attrs, [a, b, options.bias ?? none, none]);
+  const y = raw.run<tf.Tensor2D>('MinillmMatMul', attrs, [
+    a,
+    b,
+    options.bias ?? none,
+    options.residual ?? none,
+  ]);
   none.dispose();
   return y;
 }
