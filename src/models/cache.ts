@@ -1,7 +1,7 @@
 import * as tf from '@tensorflow/tfjs-core';
 import { UsageError } from '../errors.js';
-import { cachedAttention, causalAttention, gatherRows, writeRows } from '../tensor/ops/index.js';
-import type { ModelConfig } from './config.js';
+import { causalAttention, decodeAttention, gatherRows, writeRows } from '../tensor/ops/index.js';
+import { type ModelConfig, windowOf } from './config.js';
 import { familyOf } from './families.js';
 import { checkTokens, type Model, slotPositions } from './model.js';
 
@@ -67,7 +67,14 @@ export function prefill(
     familyOf(config).hidden(params, config, tf.tensor1d(ids, 'int32'), positions, (layer, q, k, v) => {
       writeRows(cache.keys[layer]!, rows, tf.reshape(k, [rows.length, headDim]));
       writeRows(cache.values[layer]!, rows, tf.reshape(v, [rows.length, headDim]));
-      return causalAttention(q, k, v, { batch, length, heads, kvHeads, headDim });
+      return causalAttention(q, k, v, {
+        batch,
+        length,
+        heads,
+        kvHeads,
+        headDim,
+        window: windowOf(config, layer),
+      });
     }),
   );
 }
@@ -91,25 +98,16 @@ export function decodeStep(
   checkTokens(config, tokens, positions);
   if (tokens.length !== batch)
     throw new UsageError(`${tokens.length} tokens for a cache of ${batch} sequences`);
-  const bias = new Float32Array(batch * slots).fill(EMPTY);
-  const rows = new Int32Array(batch * kvHeads); // of [B·Hkv, Dh]
-  positions.forEach((position, b) => {
+  for (const position of positions)
     if (position >= slots) throw new UsageError(`position ${position} for a cache of ${slots} slots`);
-    bias.fill(0, b * slots, b * slots + position + 1);
-    for (let h = 0; h < kvHeads; h++) rows[b * kvHeads + h] = cacheRow(cache, kvHeads, b, h, position);
-  });
   return tf.tidy(() => {
-    const mask = tf.tensor2d(bias, [batch, slots]);
+    const attend = decodeAttention(positions, { batch, slots, heads, kvHeads, headDim });
     return familyOf(config).hidden(
       params,
       config,
       tf.tensor1d(tokens, 'int32'),
       positions,
-      (layer, q, k, v) => {
-        const keys = writeRows(cache.keys[layer]!, rows, tf.reshape(k, [rows.length, headDim]));
-        const values = writeRows(cache.values[layer]!, rows, tf.reshape(v, [rows.length, headDim]));
-        return cachedAttention(q, keys, values, mask, { batch, slots, heads, kvHeads, headDim });
-      },
+      (layer, q, k, v) => attend(q, k, v, cache.keys[layer]!, cache.values[layer]!, windowOf(config, layer)),
     );
   });
 }
@@ -140,9 +138,6 @@ export function selectRows(cache: KVCache, rows: Int32Array): KVCache {
     values: cache.values.map(select),
   };
 }
-
-/** Added to the score of a slot that holds nothing yet; its exponential is exactly 0. */
-const EMPTY = -1e9;
 
 function cacheRow(cache: KVCache, kvHeads: number, sequence: number, head: number, slot: number): number {
   return (sequence * kvHeads + head) * cache.slots + slot;

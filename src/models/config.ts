@@ -2,6 +2,7 @@ import type * as tf from '@tensorflow/tfjs-core';
 import { z } from 'zod';
 import { UsageError } from '../errors.js';
 import type { Params } from '../tensor/params.js';
+import type { RopeScaling } from './rope.js';
 
 /** The shape of a model: what its functions need to know besides the parameters. */
 export interface ModelConfig {
@@ -20,13 +21,28 @@ export interface ModelConfig {
   normEps: number;
   /** Base of the rotary frequencies; absent for learned positions. */
   ropeTheta?: number;
+  ropeScaling?: RopeScaling;
+  /** Biases of the query, key and value maps. */
   attentionBias: boolean;
+  /** Bias of the map after attention. */
+  outputBias: boolean;
   mlpBias: boolean;
+  /** RMSNorm of every head's query and key (Qwen3). */
+  qkNorm?: boolean;
+  /** For each layer how many tokens back it looks, itself included, 0 for all; absent if all layers look at all. */
+  windows?: number[];
+  /** OPT: whether the norms stand before the parts of a block, whether one follows the last block. */
+  normFirst?: boolean;
+  finalNorm?: boolean;
+  /** OPT: width of the word embeddings, which maps in and out lead to and from. */
+  embeddingSize?: number;
   /** The head is the embedding; there is no tensor of its own. */
   tiedHead: boolean;
   /** Standard deviation of freshly drawn weights. */
   initStd: number;
   bosId?: number;
+  /** The token whose embedding lookups do not train, in families whose `transformers` class says so (`padding_idx`). */
+  padId?: number;
   /** Tokens that end a response; empty if the checkpoint names none. */
   eosIds: number[];
   /** config.json as read, for saving. */
@@ -39,13 +55,13 @@ export interface NewModel {
   hiddenSize: number;
   layers: number;
   heads: number;
-  /** LLaMA only; default `heads`. */
+  /** Families with grouped queries only; default `heads`. */
   kvHeads?: number;
-  /** LLaMA only; default hiddenSize / heads. */
+  /** Rotary families only; default hiddenSize / heads. */
   headDim?: number;
-  /** LLaMA only; default 10000. */
+  /** Rotary families only; default 10000. */
   ropeTheta?: number;
-  /** Default 4 × hiddenSize for GPT-2; for LLaMA 8/3 of it, rounded up to a multiple of 32. */
+  /** Default 4 × hiddenSize for GPT-2 and OPT; for the others 8/3 of it, rounded up to a multiple of 32. */
   intermediateSize?: number;
   /** Longest sequence, in tokens. */
   maxPositions: number;
@@ -89,7 +105,7 @@ export interface Family {
    * Tokens to hidden states after the last norm, differentiable in the parameters.
    *
    * @param ids int32 [N] @param positions of the tokens in their sequences, [N]
-   * @returns [N, D]
+   * @returns [N, D], D the width that the head reads
    */
   hidden(
     params: Params,
@@ -100,6 +116,11 @@ export interface Family {
   ): tf.Tensor2D;
 }
 
+/** How many tokens back a layer looks, itself included; 0 for all. */
+export function windowOf(config: ModelConfig, layer: number): number {
+  return config.windows?.[layer] ?? 0;
+}
+
 /** A whole number from 1 up. The limit keeps a hostile file from asking for absurd amounts of memory. */
 export function size(limit = 1 << 24) {
   return z.number().int().min(1).max(limit);
@@ -108,6 +129,7 @@ export function size(limit = 1 << 24) {
 /** Fields that every family shares. A token id may lie beyond the vocabulary (small copies of big models): see `eosIds`. */
 export const commonFields = {
   bos_token_id: z.number().int().nullish(),
+  pad_token_id: z.number().int().nullish(),
   eos_token_id: z.union([z.number().int(), z.array(z.number().int())]).nullish(),
   initializer_range: z.number().positive().max(100).default(0.02),
   quantization_config: only(null),
@@ -145,6 +167,12 @@ export function only<T extends string | number | boolean | null>(value: T) {
       context.addIssue({ code: 'custom', message: `only ${JSON.stringify(value)} is supported` });
       return z.NEVER;
     });
+}
+
+/** `padding_idx` of the word embedding; a negative one counts from the end, as in PyTorch. */
+export function paddingToken(id: number | null | undefined, vocabSize: number): { padId?: number } {
+  if (id === null || id === undefined || id >= vocabSize || id < -vocabSize) return {};
+  return { padId: id < 0 ? vocabSize + id : id };
 }
 
 /** The end tokens that the vocabulary has: one beyond it can never be drawn. */

@@ -2,9 +2,13 @@ import { UsageError } from '../errors.js';
 import type { Family, ModelConfig, NewModel } from './config.js';
 import { gpt2 } from './gpt2.js';
 import { llama } from './llama.js';
+import { mistral } from './mistral.js';
+import { opt } from './opt.js';
+import { qwen2 } from './qwen2.js';
+import { qwen3 } from './qwen3.js';
 
 /** The architectures, by `model_type` of config.json. */
-export const families = { llama, gpt2 } satisfies Record<string, Family>;
+export const families = { llama, gpt2, opt, qwen2, qwen3, mistral } satisfies Record<string, Family>;
 
 export type FamilyName = keyof typeof families;
 export const familyNames = Object.keys(families) as FamilyName[];

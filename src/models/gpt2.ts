@@ -61,6 +61,7 @@ export const gpt2: Family = {
       maxPositions: c.n_positions,
       normEps: c.layer_norm_epsilon,
       attentionBias: true,
+      outputBias: true,
       mlpBias: true,
       tiedHead: c.tie_word_embeddings,
       initStd: c.initializer_range,

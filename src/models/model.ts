@@ -4,7 +4,7 @@ import { type Rng, stream } from '../random/streams.js';
 import { causalAttention, linear, unembed } from '../tensor/ops/index.js';
 import type { Params } from '../tensor/params.js';
 import { parameter } from './blocks.js';
-import type { ModelConfig } from './config.js';
+import { type ModelConfig, windowOf } from './config.js';
 import { familyOf } from './families.js';
 
 /** A language model is a record of parameters and the shape that says how to read them. */
@@ -35,8 +35,8 @@ export function forwardHidden(
     const dims = { batch, length, heads: config.heads, kvHeads: config.kvHeads, headDim: config.headDim };
     const positions = slotPositions(batch, length);
     checkTokens(config, ids, positions);
-    return familyOf(config).hidden(params, config, tf.tensor1d(ids, 'int32'), positions, (_layer, q, k, v) =>
-      causalAttention(q, k, v, dims),
+    return familyOf(config).hidden(params, config, tf.tensor1d(ids, 'int32'), positions, (layer, q, k, v) =>
+      causalAttention(q, k, v, { ...dims, window: windowOf(config, layer) }),
     );
   });
 }
@@ -55,7 +55,7 @@ export function parameterCount(config: ModelConfig): number {
 
 /**
  * A new model: weights normal with standard deviation `initializer_range`, biases 0, norm gains 1, as
- * `transformers` begins both families (for GPT-2 the maps into the residual stream are scaled by 1/sqrt(2 layers)).
+ * `transformers` begins them (for GPT-2 the maps into the residual stream are scaled by 1/sqrt(2 layers)).
  *
  * Each parameter has its own stream, addressed by its name, filled in the order of its [in, out] layout: the same
  * seed gives the same bytes everywhere, and one more layer changes no other parameter. The caller owns the tensors.

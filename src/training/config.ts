@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { familyNames } from '../models/families.js';
 import { objectiveOverrides, presetNames } from '../objectives/presets.js';
 import { backendNames } from '../tensor/backend.js';
 import { templateNames } from '../text/template.js';
@@ -13,7 +14,7 @@ const model = z.union(
   [
     path,
     z.strictObject({
-      family: z.enum(['llama', 'gpt2']).default('llama'),
+      family: z.enum(familyNames).default('llama'),
       hidden_size: count,
       layers: count,
       heads: count,

@@ -117,7 +117,7 @@ function withCache(
   const hidden = prefill(model, cache, ids, rows.length, length);
   expect(tf.memory().numTensors).toBe(before + owned + 1);
   const data = hidden.dataSync<'float32'>();
-  const width = model.config.hiddenSize;
+  const width = widthOf(model);
   const last = prompts.map((p, b) => data.slice((b * length + p - 1) * width, (b * length + p) * width));
   hidden.dispose();
   test(cache, prompts, last);
@@ -131,11 +131,11 @@ function checkStep(model: Model, cache: KVCache, rows: readonly number[][], posi
   const tokens = Int32Array.from(positions, (position, b) => rows[b]![position]!);
   const hidden = decodeStep(model, cache, tokens, Int32Array.from(positions));
   expect(tf.memory().numTensors).toBe(before + 1);
-  expect(hidden.shape).toEqual([rows.length, model.config.hiddenSize]);
+  expect(hidden.shape).toEqual([rows.length, widthOf(model)]);
   const data = hidden.dataSync<'float32'>();
   hidden.dispose();
   positions.forEach((position, b) => {
-    const row = data.subarray(b * model.config.hiddenSize, (b + 1) * model.config.hiddenSize);
+    const row = data.subarray(b * widthOf(model), (b + 1) * widthOf(model));
     expect(maxDifference(row, fullPass(model, rows[b]!, position))).toBeLessThan(1e-5);
   });
 }
@@ -144,7 +144,10 @@ function checkStep(model: Model, cache: KVCache, rows: readonly number[][], posi
 function fullPass({ params, config }: Model, row: readonly number[], position: number): Float32Array {
   const ids = Int32Array.from(row.slice(0, position + 1));
   const hidden = forwardHidden(params, config, ids, 1, ids.length);
-  const data = hidden.dataSync<'float32'>().slice(position * config.hiddenSize);
+  const data = hidden.dataSync<'float32'>().slice(position * widthOf({ config }));
   hidden.dispose();
   return data;
 }
+
+/** What the head reads: narrower than the blocks where word embeddings are. */
+const widthOf = ({ config }: Pick<Model, 'config'>): number => config.embeddingSize ?? config.hiddenSize;

@@ -34,6 +34,7 @@ describe('config.json', () => {
       normEps: 1e-5,
       ropeTheta: 5e5,
       attentionBias: false,
+      outputBias: false,
       mlpBias: false,
       tiedHead: true,
       initStd: 0.02,
@@ -77,6 +78,35 @@ describe('config.json', () => {
     });
   });
 
+  it('reads how rotary positions are scaled', () => {
+    const llama3 = {
+      rope_type: 'llama3',
+      factor: 8,
+      low_freq_factor: 1,
+      high_freq_factor: 4,
+      original_max_position_embeddings: 8192,
+    };
+    const scaling = { type: 'llama3', factor: 8, lowFactor: 1, highFactor: 4, originalPositions: 8192 };
+    expect(parse({ ...llama, rope_scaling: llama3 }).ropeScaling).toEqual(scaling);
+    expect(parse({ ...llama, rope_parameters: llama3 }).ropeScaling).toEqual(scaling);
+    expect(parse({ ...llama, rope_scaling: { type: 'linear', factor: 2 } }).ropeScaling).toEqual({
+      type: 'linear',
+      factor: 2,
+    });
+  });
+
+  it('knows how far each layer looks back', () => {
+    const shape = { hidden_size: 32, num_hidden_layers: 3, num_attention_heads: 4, num_key_value_heads: 4 };
+    const qwen = { model_type: 'qwen2', ...shape, sliding_window: 9, max_window_layers: 1 };
+    expect(parse(qwen).windows).toBeUndefined();
+    expect(parse({ ...qwen, use_sliding_window: true }).windows).toEqual([0, 9, 9]);
+    const layer_types = ['sliding_attention', 'full_attention', 'full_attention'];
+    expect(parse({ ...qwen, use_sliding_window: true, layer_types }).windows).toEqual([9, 0, 0]);
+    expect(() => parse({ ...qwen, layer_types })).toThrow('layer_types[0] is "sliding_attention", but');
+    expect(parse({ model_type: 'mistral', ...shape }).windows).toEqual([4096, 4096, 4096]);
+    expect(parse({ model_type: 'mistral', ...shape, sliding_window: null }).windows).toBeUndefined();
+  });
+
   it('keeps the end tokens that the vocabulary has', () => {
     expect(parse({ ...llama, eos_token_id: [2, 7, 2, 100] }).eosIds).toEqual([2, 7]);
     expect(parse({ ...gpt2, eos_token_id: 50256 }).eosIds).toEqual([]);
@@ -91,8 +121,12 @@ describe('config.json', () => {
   });
 
   const refused: [string, Record<string, unknown>, string][] = [
-    ['no model_type', {}, 'model_type is missing; supported: llama, gpt2'],
-    ['another architecture', { model_type: 'mamba' }, 'model_type is "mamba"; supported: llama, gpt2'],
+    ['no model_type', {}, 'model_type is missing; supported: llama, gpt2, opt, qwen2, qwen3, mistral'],
+    [
+      'another architecture',
+      { model_type: 'mamba' },
+      'model_type is "mamba"; supported: llama, gpt2, opt, qwen2, qwen3, mistral',
+    ],
     ['a name from the prototype', { model_type: 'toString' }, 'model_type is "toString"'],
     [
       'another head',
@@ -100,14 +134,14 @@ describe('config.json', () => {
       'only LlamaForCausalLM is supported',
     ],
     [
-      'scaled rotary positions',
-      { ...llama, rope_scaling: { rope_type: 'llama3', factor: 8 } },
-      'rope_scaling.rope_type is "llama3"; only "default" is supported',
+      'scaled rotary positions that lack a number',
+      { ...llama, rope_scaling: { rope_type: 'llama3', factor: 8, low_freq_factor: 1, high_freq_factor: 4 } },
+      'rope_scaling.original_max_position_embeddings is missing; llama3 scaling needs it',
     ],
     [
       'scaled rotary positions, old name',
-      { ...llama, rope_scaling: { type: 'linear', factor: 2 } },
-      'rope_scaling.type is "linear"; only "default"',
+      { ...llama, rope_scaling: { type: 'dynamic', factor: 2 } },
+      'rope_scaling.rope_type is "dynamic"; only "default", "linear" and "llama3" are supported',
     ],
     [
       'scaled rotary positions, new place',
@@ -169,5 +203,6 @@ describe('config.json', () => {
     expect(() => parse(hf)).toThrow(message);
   });
 
-  it('names the families', () => expect(familyNames).toEqual(['llama', 'gpt2']));
+  it('names the families', () =>
+    expect(familyNames).toEqual(['llama', 'gpt2', 'opt', 'qwen2', 'qwen3', 'mistral']));
 });

@@ -6,7 +6,18 @@ import { forwardHidden, headLogits, type Model } from '../../src/models/model.js
 export const fixtureDir = fileURLToPath(new URL('../fixtures/models/', import.meta.url));
 
 /** Small checkpoints made by `transformers`, with what it computes for them (test/fixtures/models/make.py). */
-export const fixtureNames = ['llama-untied', 'llama-tied', 'gpt2'] as const;
+export const fixtureNames = [
+  'llama-untied',
+  'llama-tied',
+  'gpt2',
+  'opt',
+  'opt-post-norm',
+  'llama-linear',
+  'llama3',
+  'mistral',
+  'qwen2',
+  'qwen3',
+] as const;
 
 export interface Expected {
   sequences: number[][];
@@ -36,7 +47,7 @@ export function slowGreedy({ params, config }: Model, prompt: readonly number[],
   while (ids.length < prompt.length + count) {
     const best = tf.tidy(() => {
       const hidden = forwardHidden(params, config, Int32Array.from(ids), 1, ids.length);
-      const last = tf.slice2d(hidden, [ids.length - 1, 0], [1, config.hiddenSize]);
+      const last = tf.slice2d(hidden, [ids.length - 1, 0], [1, hidden.shape[1]]);
       return tf.argMax(headLogits(params, config, last), 1);
     });
     ids.push(best.dataSync()[0]!);

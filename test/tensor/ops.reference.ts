@@ -78,9 +78,9 @@ export function causalAttention(
   q: Numbers,
   k: Numbers,
   v: Numbers,
-  dims: { batch: number; length: number; heads: number; kvHeads: number; headDim: number },
+  dims: { batch: number; length: number; heads: number; kvHeads: number; headDim: number; window?: number },
 ): number[] {
-  const { batch, length, heads, kvHeads, headDim } = dims;
+  const { batch, length, heads, kvHeads, headDim, window = Infinity } = dims;
   const head = (x: Numbers, count: number, b: number, t: number, h: number) => {
     const start = ((b * length + t) * count + h) * headDim;
     return x.slice(start, start + headDim);
@@ -89,7 +89,7 @@ export function causalAttention(
     range(length).flatMap((t) =>
       range(heads).flatMap((h) => {
         const g = Math.floor((h * kvHeads) / heads);
-        const past = range(t + 1);
+        const past = range(t + 1).filter((u) => t - u < window);
         return attend(
           head(q, heads, b, t, h),
           past.map((u) => head(k, kvHeads, b, u, g)),

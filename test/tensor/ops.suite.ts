@@ -246,6 +246,14 @@ export function opsSuite(): void {
         });
       });
     }
+    it('value and gradients with a window of 2', () => {
+      const dims = { batch: 2, length: 5, heads: 2, kvHeads: 1, headDim: 2, window: 2 };
+      checkOp({
+        inputs: { q: gaussian([10, 4], 'q', 2), k: gaussian([10, 2], 'k', 2), v: gaussian([10, 2], 'v') },
+        op: (p) => ops.causalAttention(p.q as T2, p.k as T2, p.v as T2, dims),
+        reference: ({ q, k, v }) => reference.causalAttention(q!, k!, v!, dims),
+      });
+    });
     it('what comes later has no influence', () => {
       const dims = { batch: 1, length: 3, heads: 1, kvHeads: 1, headDim: 2 };
       const first = (last: number) =>
@@ -264,6 +272,39 @@ export function opsSuite(): void {
         expect(() => ops.causalAttention(x, x, x, dims)).toThrow('3 query heads cannot share 2');
       });
     });
+  });
+
+  describe('decodeAttention', () => {
+    it.each([0, 2])(
+      'writes the new token and equals the last row of causalAttention, window %i',
+      (window) => {
+        const dims = { batch: 2, length: 4, heads: 4, kvHeads: 2, headDim: 3, window };
+        const [q, k, v] = [gaussian([8, 12], 'q'), gaussian([8, 6], 'k'), gaussian([8, 6], 'v')];
+        tf.tidy(() => {
+          const full = tf.reshape(
+            ops.causalAttention(
+              tf.tensor2d(q.values, [8, 12]),
+              tf.tensor2d(k.values, [8, 6]),
+              tf.tensor2d(v.values, [8, 6]),
+              dims,
+            ),
+            [2, 4, 12],
+          );
+          const keys = tf.zeros<tf.Rank.R2>([2 * 2 * 6, 3]);
+          const values = tf.zeros<tf.Rank.R2>([2 * 2 * 6, 3]);
+          const at = (x: { values: number[] }, t: number, width: number): T2 =>
+            tf.tensor2d(
+              [0, 1].flatMap((b) => x.values.slice((b * 4 + t) * width, (b * 4 + t + 1) * width)),
+              [2, width],
+            );
+          for (let t = 0; t < 4; t++) {
+            const attend = ops.decodeAttention(Int32Array.of(t, t), { ...dims, slots: 6 });
+            const o = attend(at(q, t, 12), at(k, t, 6), at(v, t, 6), keys, values, window);
+            expectClose(o.dataSync(), tf.slice(full, [0, t, 0], [2, 1, 12]).dataSync(), 1e-5, `token ${t}`);
+          }
+        });
+      },
+    );
   });
 
   describe('cachedAttention and writeRows', () => {

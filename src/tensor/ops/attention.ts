@@ -15,11 +15,14 @@ export interface AttentionDims {
   /** Key/value heads, Hkv; query head h reads key/value head floor(h · Hkv / H). */
   kvHeads: number;
   headDim: number;
+  /** How many slots back a query looks, its own included (Mistral, arXiv 2310.06825, section 2); 0 or absent: all. */
+  window?: number;
 }
 
 /**
  * Causal scaled dot-product attention (Vaswani et al., arXiv 1706.03762, eq. 1) with grouped queries
- * (Ainslie et al., arXiv 2305.13245): o[t] = Σ_{u≤t} softmax_u(q[t]·k[u] / sqrt(Dh)) v[u].
+ * (Ainslie et al., arXiv 2305.13245): o[t] = Σ_{u≤t} softmax_u(q[t]·k[u] / sqrt(Dh)) v[u], with a window only over
+ * t − window < u ≤ t.
  *
  * The query heads that share a key/value head are stacked along the rows of one product, so nothing is repeated
  * in memory and the gradients of k and v are summed over the group by the product itself.
@@ -49,7 +52,11 @@ export function causalAttention(
       const kh = splitHeads(k, dims, 1); // [B·Hkv, T, Dh]
       const vh = splitHeads(v, dims, 1);
       const scores = tf.reshape(product(qh, kh, false, true), [batch * heads, length, length]);
-      const p = tf.reshape(tf.softmax(tf.add(scores, causalMask(length))), [-1, group * length, length]);
+      const p = tf.reshape(tf.softmax(tf.add(scores, causalMask(length, dims.window ?? 0))), [
+        -1,
+        group * length,
+        length,
+      ]);
       const o = product(p as tf.Tensor3D, vh);
       save([qh, kh, vh, p, o]);
       return joinHeads(o, dims, group);
@@ -114,7 +121,7 @@ function fusedAttention(q: tf.Tensor2D, k: tf.Tensor2D, v: tf.Tensor2D, dims: At
     raw.attr.int('heads', dims.heads),
     raw.attr.int('kv_heads', dims.kvHeads),
     raw.attr.int('length', dims.length),
-    raw.attr.int('window', 0),
+    raw.attr.int('window', dims.window ?? 0),
   ];
   return differentiable<tf.Tensor2D>(
     [q, k, v],
@@ -162,17 +169,19 @@ function joinHeads(x: tf.Tensor3D, dims: AttentionDims, group: number): tf.Tenso
 }
 
 // Plain numbers, not tensors, are cached: nothing to dispose, and good for every backend.
-const masks = new Map<number, Float32Array>();
+const masks = new Map<string, Float32Array>();
 
-/** [T, T]: 0 where slot t may read slot u ≤ t, else -1e9, whose exponential is exactly 0. */
-function causalMask(length: number): tf.Tensor2D {
-  let mask = masks.get(length);
+/** [T, T]: 0 where slot t may read slot u, else -1e9, whose exponential is exactly 0. */
+function causalMask(length: number, window: number): tf.Tensor2D {
+  const key = `${length}/${window}`;
+  let mask = masks.get(key);
   if (!mask) {
-    mask = Float32Array.from({ length: length * length }, (_, i) =>
-      i % length <= Math.floor(i / length) ? 0 : -1e9,
-    );
+    mask = Float32Array.from({ length: length * length }, (_, i) => {
+      const back = Math.floor(i / length) - (i % length);
+      return back >= 0 && (window === 0 || back < window) ? 0 : -1e9;
+    });
     if (masks.size >= 8) masks.clear();
-    masks.set(length, mask);
+    masks.set(key, mask);
   }
   return tf.tensor2d(mask, [length, length]);
 }

@@ -35,11 +35,21 @@ export function gatherRows(x: tf.Tensor2D, rows: tf.Tensor1D): tf.Tensor2D {
  * Embedding lookup: y[n] = table[ids[n]].
  *
  * @param table [V, D] @param ids int32 [N], each in [0, V)
+ * @param padId a row that lookups do not train, as `padding_idx` of torch.nn.Embedding: no gradient flows into it
  * @returns [N, D], differentiable in the table
  * @throws UsageError if the shapes or the index type do not fit
  */
-export function embedding(table: tf.Tensor2D, ids: tf.Tensor1D): tf.Tensor2D {
-  return gatherRows(table, ids);
+export function embedding(table: tf.Tensor2D, ids: tf.Tensor1D, padId?: number): tf.Tensor2D {
+  const y = gatherRows(table, ids);
+  if (padId === undefined) return y;
+  return differentiable<tf.Tensor2D>(
+    [y],
+    (save) => {
+      save([ids]);
+      return tf.reshape(y, y.shape);
+    },
+    (dy, [ids]) => [tf.mul(dy, tf.expandDims(tf.cast(tf.notEqual(ids!, padId), 'float32'), 1))],
+  );
 }
 
 /** Copies whole rows: on wasm ten times as fast as its own gather, which also reads out of bounds without a word. */
