@@ -34,3 +34,5 @@ export { encodeExample } from './text/encode.js';
 export { formatPrompt, type TemplateName, templates } from './text/template.js';
 export { loadTokenizer, type Tokenizer } from './text/tokenizer.js';
 export type { TrainConfig } from './training/config.js';
+export { type Inspection, inspectStep } from './training/inspect.js';
+export { type Rescored, rescore, type SampledResponse } from './training/rescore.js';

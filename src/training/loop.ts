@@ -118,13 +118,7 @@ function update(
   state: TrainingState,
   context: TrainingContext,
 ): Record<string, number> {
-  let grads: Params | undefined;
-  const sums: Record<string, number> = {};
-  for (const micro of plan.micro) {
-    const result = lossAndGrads(micro, state.params);
-    for (const [name, value] of Object.entries(result.values)) sums[name] = (sums[name] ?? 0) + value;
-    grads = grads ? addGradients(grads, result.grads) : result.grads;
-  }
+  const { values: sums, grads } = batchGradients(plan.micro, state.params);
   if (!grads) throw new RunError(`step ${state.step + 1} has an empty batch`);
   const gradNorm = optimizer.globalNorm(grads);
   const bad = Object.entries({ ...sums, grad_norm: gradNorm }).find(([, value]) => !Number.isFinite(value));
@@ -138,6 +132,21 @@ function update(
   state.optimizer = next.state;
   context.student.params = next.params;
   return { ...sums, grad_norm: gradNorm, lr: next.learningRate };
+}
+
+/** Losses and gradients of the micro-batches of one optimizer step, added up; the caller owns the gradients. */
+export function batchGradients(
+  micro: readonly MicroBatch[],
+  params: Params,
+): { values: Record<string, number>; grads: Params | undefined } {
+  let grads: Params | undefined;
+  const sums: Record<string, number> = {};
+  for (const part of micro) {
+    const result = lossAndGrads(part, params);
+    for (const [name, value] of Object.entries(result.values)) sums[name] = (sums[name] ?? 0) + value;
+    grads = grads ? addGradients(grads, result.grads) : result.grads;
+  }
+  return { values: sums, grads };
 }
 
 function lossAndGrads(micro: MicroBatch, params: Params): { values: Record<string, number>; grads: Params } {

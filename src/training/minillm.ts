@@ -1,19 +1,14 @@
-import * as tf from '@tensorflow/tfjs-core';
-import { packSequences } from '../models/packed.js';
-import { advantages, type TokenSignals } from '../objectives/advantages.js';
-import { batchTotals } from '../objectives/aggregate.js';
-import { minillmLoss } from '../objectives/minillmLoss.js';
 import { type ObjectiveConfig, resolveObjective } from '../objectives/presets.js';
-import { flatten } from '../objectives/ragged.js';
 import { permutation, stream } from '../random/streams.js';
 import { rollout } from '../rollout/engine.js';
 import type { Trajectory } from '../rollout/trajectory.js';
-import type { Method, MicroBatch, StepPlan, TrainingContext } from './method.js';
+import type { Method, StepPlan, TrainingContext } from './method.js';
 import { distinctIndices } from './order.js';
+import { policyBatches } from './policyBatches.js';
 import { pretrainingBatches } from './pretraining.js';
 import { rolloutMetrics, signalMetrics } from './rolloutMetrics.js';
 import type { TrainingState } from './state.js';
-import { allTokens, microBatches, sharedLogits } from './supervised.js';
+import { allTokens } from './supervised.js';
 import { TeacherLogits } from './teacherLogits.js';
 
 /**
@@ -42,49 +37,15 @@ export function minillm(): Method {
     step(context, state): StepPlan {
       const objective = objectiveOf(context);
       const { rows, trajectories } = minibatch(context, state);
-      const signals = advantages(asBatch(trajectories), objective);
-      const byRow = new Map(trajectories.map((t, i) => [t, i]));
-      const totals = batchTotals(trajectories.map((t) => t.responseIds.length));
-      const micro = microBatches(trajectories, context.config.train.micro_batch_size).map(
-        (part): MicroBatch => {
-          const batch = packSequences(part);
-          const constants = pick(
-            signals,
-            trajectories,
-            part.map((t) => byRow.get(t)!),
-          );
-          return {
-            constants: () => [
-              tf.tensor1d(batch.targets, 'int32'),
-              teacherOfRound.rows(
-                context,
-                state,
-                part.map((t) => rows.get(t)!),
-              ),
-            ],
-            loss(params, [targets, teacher]) {
-              const logits = sharedLogits(context, params, context.student, batch);
-              const inputs = {
-                studentLogits: logits,
-                teacherLogits: teacher as tf.Tensor2D,
-                tokenIds: targets as tf.Tensor1D,
-                ...constants,
-              };
-              const { loss, parts, perToken } = minillmLoss(inputs, objective, totals);
-              const share = (x: tf.Tensor1D): tf.Scalar => tf.div(tf.sum(x), totals.tokens);
-              return {
-                loss,
-                parts: {
-                  ...parts,
-                  clipped_fraction: share(perToken.clipped),
-                  ratio: share(perToken.ratio),
-                  kl_new: share(perToken.kl),
-                },
-              };
-            },
-          };
-        },
-      );
+      const { signals, micro } = policyBatches(context, trajectories, objective, {
+        microBatchSize: context.config.train.micro_batch_size,
+        teacherLogits: (part) =>
+          teacherOfRound.rows(
+            context,
+            state,
+            part.map((t) => rows.get(t)!),
+          ),
+      });
       return {
         micro: [...micro, ...pretrainingBatches(context, state, objective)],
         metrics: signalMetrics(trajectories, signals),
@@ -145,25 +106,4 @@ export function objectiveOf({ config }: Pick<TrainingContext, 'config'>): Object
   const { preset, ...overrides } = config.objective;
   // Padded whitening counts the slots of the generation buffer, as the official code does.
   return resolveObjective(preset, { max_response: config.rollout.max_new_tokens, ...overrides });
-}
-
-function asBatch(trajectories: readonly Trajectory[]): Parameters<typeof advantages>[0] {
-  return {
-    studentLogprobs: trajectories.map((t) => t.studentLogprobs),
-    teacherLogprobs: trajectories.map((t) => t.teacherLogprobs!),
-    behaviorLogprobs: trajectories.map((t) => t.behaviorLogprobs),
-    kl: trajectories.map((t) => t.kl!),
-    groups: trajectories.map((t) => t.promptIndex),
-  };
-}
-
-/** The constants of some responses, token after token, as the loss takes them. */
-function pick(signals: TokenSignals, trajectories: readonly Trajectory[], at: readonly number[]) {
-  const select = (x: readonly ArrayLike<number>[]): Float32Array => flatten(at.map((i) => x[i]!));
-  return {
-    advantages: select(signals.advantages),
-    pgWeights: select(signals.pgWeights),
-    klWeights: select(signals.klWeights),
-    oldLogprobs: select(trajectories.map((t) => t.studentLogprobs)),
-  };
 }

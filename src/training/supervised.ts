@@ -80,24 +80,22 @@ export function microBatches<T extends Sequence>(sequences: readonly T[], size =
   );
 }
 
+/** The models of a run: all that a loss needs of the context. */
+export type Models = Pick<TrainingContext, 'student' | 'teachers'>;
+
 /** Logits [N, V] of one model at the response positions, cut to the vocabulary that student and teachers share. */
-export function sharedLogits(
-  context: TrainingContext,
-  params: Params,
-  model: Model,
-  batch: PackedBatch,
-): tf.Tensor2D {
-  return cutVocabulary(responseLogits(params, model, batch), sharedVocabulary(context));
+export function sharedLogits(models: Models, params: Params, model: Model, batch: PackedBatch): tf.Tensor2D {
+  return cutVocabulary(responseLogits(params, model, batch), sharedVocabulary(models));
 }
 
 /** `sharedLogits` of every teacher, outside any tape. */
-export function teacherLogits(context: TrainingContext, batch: PackedBatch): tf.Tensor2D[] {
-  return context.teachers.map((teacher) =>
-    tf.tidy(() => sharedLogits(context, teacher.params, teacher, batch)),
+export function teacherLogits(models: Models, batch: PackedBatch): tf.Tensor2D[] {
+  return models.teachers.map((teacher) =>
+    tf.tidy(() => sharedLogits(models, teacher.params, teacher, batch)),
   );
 }
 
-export function sharedVocabulary({ student, teachers }: TrainingContext): number {
+export function sharedVocabulary({ student, teachers }: Models): number {
   return Math.min(student.config.vocabSize, ...teachers.map((t) => t.config.vocabSize));
 }
 

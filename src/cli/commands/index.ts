@@ -4,6 +4,7 @@ import { doctorCommand } from './doctor.js';
 import { evalCommand } from './eval.js';
 import { exportCommand } from './export.js';
 import { generateCommand } from './generate.js';
+import { inspectCommand } from './inspect.js';
 import { oracleCommand } from './oracle.js';
 import { quickstartCommand } from './quickstart.js';
 import { reportCommand } from './report.js';
@@ -24,6 +25,7 @@ export const commands: (() => Command)[] = [
   generateCommand,
   scoreCommand,
   exportCommand,
+  inspectCommand,
   oracleCommand,
   reportCommand,
 ];

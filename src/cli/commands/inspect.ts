@@ -1,0 +1,219 @@
+import { Command, Option } from 'commander';
+import { UsageError } from '../../errors.js';
+import type { Model } from '../../models/model.js';
+import { type ObjectiveConfig, presetNames } from '../../objectives/presets.js';
+import type { Tokenizer } from '../../text/tokenizer.js';
+import type { Inspection } from '../../training/inspect.js';
+import type { Rescored, SampledResponse } from '../../training/rescore.js';
+import type { Models } from '../../training/supervised.js';
+import {
+  type CommonOptions,
+  logger,
+  nonNegativeInteger,
+  positiveInteger,
+  print,
+  startBackend,
+  withCommonOptions,
+} from '../common.js';
+import { inspectionTable } from '../inspectionTable.js';
+
+interface InspectOptions extends CommonOptions {
+  student: string;
+  teacher: string;
+  rollouts?: string;
+  prompts?: string;
+  samples: number;
+  maxNewTokens: number;
+  seed: number;
+  preset: string;
+  set: string[];
+  pretrain?: string;
+  batchSize?: number;
+  json?: boolean;
+}
+
+/** `minillm inspect`: one MiniLLM step taken apart. */
+export function inspectCommand(): Command {
+  const command = new Command('inspect')
+    .description('every intermediate of the MiniLLM loss on given or sampled responses, and its gradient')
+    .requiredOption('--student <dir>', 'Hugging Face model directory')
+    .requiredOption('--teacher <dir>', 'Hugging Face model directory')
+    .option('--rollouts <file>', 'JSONL rows {"prompt_ids":[…],"response_ids":[…]}, see below')
+    .option('--prompts <file>', 'sample the responses: JSONL rows {"prompt":"…"} or {"ids":[…]}')
+    .option('--samples <k>', 'with --prompts: responses per prompt', positiveInteger, 1)
+    .option('--max-new-tokens <n>', 'with --prompts: longest response', positiveInteger, 64)
+    .option('--seed <s>', 'with --prompts: seed of the random streams', nonNegativeInteger, 1)
+    .addOption(
+      new Option('--preset <name>', 'switches of the objective').choices(presetNames).default('minillm'),
+    )
+    .option(
+      '--set <switch=value>',
+      'change a switch of the preset (docs/minillm.md); repeatable',
+      (v: string, all: string[]) => [...all, v],
+      [],
+    )
+    .option('--pretrain <file>', 'JSONL rows {"ids":[…]}: plain text for the pretraining loss')
+    .option(
+      '--batch-size <b>',
+      'responses in one forward and backward pass; no result depends on it',
+      positiveInteger,
+    )
+    .option('--json', 'one JSON object on standard output')
+    .addHelpText(
+      'after',
+      `
+A row of --rollouts may carry what is known of the response, one number a token: "old_logprobs" (of the student that
+sampled, at the temperature), "teacher_logprobs" (temperature 1), "teacher_logprobs_t" (at the temperature). What is
+absent is computed from the models. Nothing is trained.
+
+Example:
+  echo '{"prompt_ids":[5,9,2],"response_ids":[7,3,1]}' > rollouts.jsonl
+  minillm inspect --student runs/sft/final --teacher models/teacher --rollouts rollouts.jsonl --preset lmops`,
+    );
+  return withCommonOptions(command).action(async (options: InspectOptions) => {
+    const log = logger(options);
+    if ((options.rollouts === undefined) === (options.prompts === undefined))
+      throw new UsageError('inspect: give either --rollouts FILE, or --prompts FILE to sample responses');
+    const objective = await objectiveFrom(options.preset, options.set);
+    const { readRollouts, readTexts } = await import('../../data/rollouts.js');
+    const { readPrompts } = await import('../../data/prompts.js');
+    const given = options.rollouts ? await readRollouts(options.rollouts) : undefined;
+    const prompts = options.prompts ? await readPrompts(options.prompts) : undefined;
+    const texts = options.pretrain ? await readTexts(options.pretrain) : [];
+    await startBackend(options, log);
+    const { loadModel } = await import('../../models/checkpoint.js');
+    const { disposeParams } = await import('../../tensor/params.js');
+    const { inspectStep } = await import('../../training/inspect.js');
+    const { rescore } = await import('../../training/rescore.js');
+    const tokenizer = await commonTokenizer(options.student, options.teacher);
+    const models = {
+      student: await loadModel(options.student),
+      teachers: [await loadModel(options.teacher)],
+    };
+    for (const { where, promptIds, responseIds } of given ?? [])
+      checkIds(models, [...promptIds, ...responseIds], where);
+    for (const { where, ids } of texts) checkIds(models, ids, where);
+    const responses = given ?? (await sample(models, prompts!, tokenizer, objective, options, log));
+    const records = rescore(models, responses, objective, options.batchSize);
+    const result = inspectStep(
+      models,
+      records.map((r) => r.trajectory),
+      texts.map(({ ids }) => ids),
+      objective,
+      options.batchSize,
+    );
+    for (const { params } of [models.student, ...models.teachers]) disposeParams(params);
+    if (options.json) print(JSON.stringify(asJson(result, records, options.preset, objective)));
+    else print(inspectionTable(result, records, tokenizer));
+  });
+}
+
+/** The preset with the `--set` switches, whose values are YAML. */
+async function objectiveFrom(preset: string, sets: readonly string[]): Promise<ObjectiveConfig> {
+  const { objectiveSchema, resolveObjective } = await import('../../objectives/presets.js');
+  const { parse } = await import('yaml');
+  const overrides = sets.map((set): [string, unknown] => {
+    const at = set.indexOf('=');
+    if (at < 1) throw new UsageError(`--set ${set}: expected switch=value, for example --set alpha=0`);
+    // As in a configuration file, where the switches stand under `objective`.
+    const name = set.slice(0, at).replace(/^objective\./, '');
+    if (!Object.hasOwn(objectiveSchema.shape, name)) {
+      throw new UsageError(
+        `--set ${set}: no such switch; expected one of ${Object.keys(objectiveSchema.shape).join(', ')}`,
+      );
+    }
+    try {
+      return [name, parse(set.slice(at + 1), { logLevel: 'error' })];
+    } catch (error) {
+      throw new UsageError(`--set ${set}: not a YAML value (${(error as Error).message.split('\n')[0]})`);
+    }
+  });
+  return resolveObjective(preset, Object.fromEntries(overrides));
+}
+
+/** For the texts of the table; ids need none. @throws UsageError when the two models have different ones */
+async function commonTokenizer(student: string, teacher: string): Promise<Tokenizer | undefined> {
+  const { tokenizerIfPresent } = await import('../../text/tokenizer.js');
+  const { assertSameTokenizer } = await import('../../runs/materials.js');
+  const own = await tokenizerIfPresent(student);
+  const other = await tokenizerIfPresent(teacher);
+  if (own && other) assertSameTokenizer([student, own], [teacher, other]);
+  return own ?? other;
+}
+
+/** Ids that either model lacks have no log-ratio, and positions that it lacks no logits. */
+function checkIds({ student, teachers }: Models, ids: ArrayLike<number>, where: string): void {
+  const of = (f: (m: Model) => number): number => Math.min(...[student, ...teachers].map(f));
+  const vocabulary = of((m) => m.config.vocabSize);
+  const foreign = Array.from(ids).find((id) => id >= vocabulary);
+  if (foreign !== undefined) {
+    throw new UsageError(
+      `${where}: the token id ${foreign} is outside the vocabulary of ${vocabulary} that student and teacher share`,
+    );
+  }
+  const context = of((m) => m.config.maxPositions);
+  // The last token is only predicted.
+  if (ids.length - 1 > context) {
+    throw new UsageError(
+      `${where}: ${ids.length} tokens, more than the context of ${context} that both models have; shorten it`,
+    );
+  }
+}
+
+async function sample(
+  models: Models,
+  prompts: readonly { prompt?: string | undefined; ids?: number[] | undefined }[],
+  tokenizer: Tokenizer | undefined,
+  objective: ObjectiveConfig,
+  options: InspectOptions,
+  log: (line: string) => void,
+): Promise<SampledResponse[]> {
+  const { rollout } = await import('../../rollout/engine.js');
+  if (!tokenizer && prompts.some((p) => p.prompt !== undefined)) {
+    throw new UsageError(
+      `${options.prompts}: rows of text need a tokenizer.json in ${options.student}; give rows {"ids":[…]}`,
+    );
+  }
+  const ends = models.student.config.eosIds;
+  return rollout(
+    models.student,
+    prompts.map((p, index) => ({ index, ids: p.ids ?? tokenizer!.encode(p.prompt!) })),
+    {
+      temperature: objective.temperature,
+      topK: 0,
+      topP: 1,
+      greedy: false,
+      samples: options.samples,
+      maxNewTokens: options.maxNewTokens,
+      eosIds: ends.length > 0 || !tokenizer ? ends : [tokenizer.eosId],
+      seed: options.seed,
+      round: 0,
+      batchSize: options.batchSize ?? 32,
+      policyVersion: 0,
+      teacher: { model: models.teachers[0]!, alpha: objective.alpha },
+      onProgress: (done, total) => log(`${done}/${total} responses`),
+    },
+  ).map(({ promptIds, responseIds, studentLogprobs, teacherLogprobs }) => ({
+    promptIds,
+    responseIds,
+    oldLogprobs: studentLogprobs,
+    teacherLogprobs: teacherLogprobs!,
+  }));
+}
+
+/** The numbers, and all that is needed to compute them again: the switches and the rollouts as they entered. */
+function asJson(
+  result: Inspection,
+  records: readonly Rescored[],
+  preset: string,
+  objective: ObjectiveConfig,
+): Record<string, unknown> {
+  const rollouts = records.map(({ trajectory, teacherLogprobsT }) => ({
+    prompt_ids: Array.from(trajectory.promptIds),
+    response_ids: Array.from(trajectory.responseIds),
+    old_logprobs: Array.from(trajectory.studentLogprobs),
+    teacher_logprobs: Array.from(trajectory.teacherLogprobs!),
+    teacher_logprobs_t: Array.from(teacherLogprobsT),
+  }));
+  return { preset, objective, ...result, rollouts };
+}

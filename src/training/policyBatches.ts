@@ -1,0 +1,87 @@
+import * as tf from '@tensorflow/tfjs-core';
+import { packSequences } from '../models/packed.js';
+import { advantages, type TokenSignals } from '../objectives/advantages.js';
+import { batchTotals } from '../objectives/aggregate.js';
+import { type MinillmLoss, minillmLoss } from '../objectives/minillmLoss.js';
+import type { ObjectiveConfig } from '../objectives/presets.js';
+import { flatten } from '../objectives/ragged.js';
+import type { Trajectory } from '../rollout/trajectory.js';
+import type { MicroBatch } from './method.js';
+import { type Models, microBatches, sharedLogits } from './supervised.js';
+
+export interface PolicyBatchOptions {
+  microBatchSize: number | undefined;
+  /** The teacher's logits [N, V] at the response positions of some of the trajectories, in that order; owned by the loop. */
+  teacherLogits(part: readonly Trajectory[]): tf.Tensor2D;
+  /** Sees the per-token values of a micro-batch, in its order; they live only during the call. */
+  observe?(part: readonly Trajectory[], perToken: MinillmLoss['perToken']): void;
+}
+
+/**
+ * The rollout part of a MiniLLM optimizer step: advantages over the whole batch (constants), and the micro-batches whose
+ * losses (policy gradient + single-step KL) add up to the batch's. Training differentiates exactly this, and
+ * `minillm inspect` prints it.
+ */
+export function policyBatches(
+  models: Models,
+  trajectories: readonly Trajectory[],
+  objective: ObjectiveConfig,
+  options: PolicyBatchOptions,
+): { signals: TokenSignals; micro: MicroBatch[] } {
+  const signals = advantages(asBatch(trajectories), objective);
+  const byRow = new Map(trajectories.map((t, i) => [t, i]));
+  const totals = batchTotals(trajectories.map((t) => t.responseIds.length));
+  const micro = microBatches(trajectories, options.microBatchSize).map((part): MicroBatch => {
+    const batch = packSequences(part);
+    const constants = pick(
+      signals,
+      trajectories,
+      part.map((t) => byRow.get(t)!),
+    );
+    return {
+      constants: () => [tf.tensor1d(batch.targets, 'int32'), options.teacherLogits(part)],
+      loss(params, [targets, teacher]) {
+        const inputs = {
+          studentLogits: sharedLogits(models, params, models.student, batch),
+          teacherLogits: teacher as tf.Tensor2D,
+          tokenIds: targets as tf.Tensor1D,
+          ...constants,
+        };
+        const { loss, parts, perToken } = minillmLoss(inputs, objective, totals);
+        options.observe?.(part, perToken);
+        const share = (x: tf.Tensor1D): tf.Scalar => tf.div(tf.sum(x), totals.tokens);
+        return {
+          loss,
+          parts: {
+            ...parts,
+            clipped_fraction: share(perToken.clipped),
+            ratio: share(perToken.ratio),
+            kl_new: share(perToken.kl),
+          },
+        };
+      },
+    };
+  });
+  return { signals, micro };
+}
+
+function asBatch(trajectories: readonly Trajectory[]): Parameters<typeof advantages>[0] {
+  return {
+    studentLogprobs: trajectories.map((t) => t.studentLogprobs),
+    teacherLogprobs: trajectories.map((t) => t.teacherLogprobs!),
+    behaviorLogprobs: trajectories.map((t) => t.behaviorLogprobs),
+    kl: trajectories.map((t) => t.kl!),
+    groups: trajectories.map((t) => t.promptIndex),
+  };
+}
+
+/** The constants of some responses, token after token, as the loss takes them. */
+function pick(signals: TokenSignals, trajectories: readonly Trajectory[], at: readonly number[]) {
+  const select = (x: readonly ArrayLike<number>[]): Float32Array => flatten(at.map((i) => x[i]!));
+  return {
+    advantages: select(signals.advantages),
+    pgWeights: select(signals.pgWeights),
+    klWeights: select(signals.klWeights),
+    oldLogprobs: select(trajectories.map((t) => t.studentLogprobs)),
+  };
+}
