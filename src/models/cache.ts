@@ -139,6 +139,36 @@ export function selectRows(cache: KVCache, rows: Int32Array): KVCache {
   };
 }
 
+/**
+ * Copies the first `length` slots of sequences of one cache to sequences of another: a prompt that was read by itself
+ * joins a batch. Several sequences may be filled from one.
+ */
+export function copyPrefixes(
+  source: KVCache,
+  target: KVCache,
+  copies: readonly { from: number; to: number; length: number }[],
+): void {
+  const pairs = source.keys[0]!.shape[0] / source.slots / source.batch; // key/value heads
+  const count = copies.reduce((sum, { length }) => sum + length * pairs, 0);
+  const [read, written] = [new Int32Array(count), new Int32Array(count)];
+  let i = 0;
+  for (const { from, to, length } of copies) {
+    for (let h = 0; h < pairs; h++) {
+      for (let slot = 0; slot < length; slot++, i++) {
+        read[i] = cacheRow(source, pairs, from, h, slot);
+        written[i] = cacheRow(target, pairs, to, h, slot);
+      }
+    }
+  }
+  tf.tidy(() => {
+    const rows = tf.tensor1d(read, 'int32');
+    source.keys.forEach((keys, layer) => {
+      writeRows(target.keys[layer]!, written, gatherRows(keys, rows));
+      writeRows(target.values[layer]!, written, gatherRows(source.values[layer]!, rows));
+    });
+  });
+}
+
 function cacheRow(cache: KVCache, kvHeads: number, sequence: number, head: number, slot: number): number {
   return (sequence * kvHeads + head) * cache.slots + slot;
 }

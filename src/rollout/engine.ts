@@ -1,10 +1,7 @@
-import * as tf from '@tensorflow/tfjs-core';
 import { UsageError } from '../errors.js';
-import { createCache, decodeStep, disposeCache, type KVCache, prefill, selectRows } from '../models/cache.js';
-import { headLogits, type Model } from '../models/model.js';
+import type { Model } from '../models/model.js';
 import type { Rng } from '../random/streams.js';
-import { gatherRows } from '../tensor/ops/index.js';
-import { type Drawn, nextTokens } from './nextToken.js';
+import { decodeAll } from './decodeLoop.js';
 import { responseStream, type SamplingOptions } from './sampling.js';
 import type { Trajectory } from './trajectory.js';
 
@@ -31,12 +28,12 @@ export interface RolloutOptions extends SamplingOptions {
   teacher?: { model: Model; alpha: number };
   /** Ids from here on are never drawn; default: every id that all models here have. */
   vocabSize?: number;
-  /** Called after every batch with the number of responses finished so far. */
+  /** Called with the number of responses finished so far, whenever it has grown. */
   onProgress?: (done: number, total: number) => void;
 }
 
 /** A response being written. Once done it may stay in the batch for a while: it is decoded on and nothing is recorded. */
-interface Slot {
+export interface Slot {
   prompt: Prompt;
   sample: number;
   order: number;
@@ -54,7 +51,8 @@ interface Slot {
 
 /**
  * Samples K responses to every prompt from the student, or from the mixture of student and teacher
- * (`nextTokens`), with one KV cache per model. Finished responses leave the batch. Log-probabilities of both
+ * (`nextTokens`), with one KV cache per model. Finished responses leave the batch and waiting prompts take their place
+ * (continuous batching, as in Orca, Yu et al., OSDI 2022). Log-probabilities of both
  * models, the probability of what was drawn and the full-vocabulary KL at every state are recorded on the way, so
  * no scoring pass follows. Trajectories come back in the order prompt-major, sample-minor, whatever the batching.
  *
@@ -68,130 +66,10 @@ export function rollout(student: Model, prompts: readonly Prompt[], options: Rol
       openSlot(prompt, sample, i * options.samples + sample, models, options),
     ),
   );
-  // Prompts of similar length share a batch: less padding in the prefill. The sort is stable and touches no stream.
+  // Prompts of similar length are read together: less padding in the prefill. The sort is stable and touches no stream.
   const queue = [...slots].sort((a, b) => a.prompt.ids.length - b.prompt.ids.length || a.order - b.order);
-  for (let start = 0; start < queue.length; start += options.batchSize) {
-    decodeBatch(models, queue.slice(start, start + options.batchSize), options);
-    options.onProgress?.(Math.min(start + options.batchSize, queue.length), queue.length);
-  }
+  decodeAll(models, queue, options);
   return slots.map((slot) => closeSlot(slot, options));
-}
-
-function decodeBatch(models: readonly Model[], batch: readonly Slot[], options: RolloutOptions): void {
-  let active = [...batch];
-  let streams = models.map((model) => openStream(model, active, options));
-  try {
-    for (;;) {
-      const uniforms = active.map((slot) => slot.rng());
-      const [studentLogits, teacherLogits] = sharedVocabulary(
-        streams.map((s) => s.logits),
-        options.vocabSize,
-      );
-      const teacher =
-        teacherLogits && options.teacher
-          ? { logits: teacherLogits, alpha: options.teacher.alpha }
-          : undefined;
-      const drawn = nextTokens(studentLogits!, teacher, uniforms, options);
-      tf.dispose([studentLogits!, ...(teacherLogits ? [teacherLogits] : [])]);
-      active.forEach((slot, b) => {
-        if (!isDone(slot)) record(slot, drawn, b, options.eosIds);
-      });
-      const going = active.flatMap((slot, b) => (isDone(slot) ? [] : [b]));
-      if (going.length === 0) return;
-      if (going.length <= KEEP_BATCH * active.length) {
-        streams = streams.map((s) => dropRows(s, going));
-        active = going.map((b) => active[b]!);
-      }
-      const tokens = Int32Array.from(active, (slot) => slot.tokens.at(-1)!);
-      const positions = Int32Array.from(active, (slot) => slot.prompt.ids.length + slot.tokens.length - 1);
-      streams = streams.map((s) => advance(s, tokens, positions));
-    }
-  } finally {
-    for (const s of streams) closeStream(s);
-  }
-}
-
-/** A batch is cut down to its unfinished rows when these are at most this share of it: each cut copies the caches. */
-const KEEP_BATCH = 0.75;
-
-function isDone(slot: Slot): boolean {
-  return slot.finished || slot.tokens.length >= slot.limit;
-}
-
-function record(slot: Slot, drawn: Drawn, row: number, eosIds: readonly number[]): void {
-  const token = drawn.tokens[row]!;
-  slot.tokens.push(token);
-  slot.studentLogprobs.push(drawn.studentLogprobs[row]!);
-  slot.behaviorLogprobs.push(drawn.behaviorLogprobs[row]!);
-  slot.entropy.push(drawn.entropy[row]!);
-  if (drawn.teacherLogprobs && drawn.kl) {
-    slot.teacherLogprobs.push(drawn.teacherLogprobs[row]!);
-    slot.kl.push(drawn.kl[row]!);
-  }
-  slot.finished = eosIds.includes(token);
-}
-
-/** One model's side of a batch: its cache and the logits of the next token. */
-interface Stream {
-  model: Model;
-  cache: KVCache;
-  logits: tf.Tensor2D;
-}
-
-/** Prefills each distinct prompt once and hands its cache rows to all of its samples. */
-function openStream(model: Model, batch: readonly Slot[], options: RolloutOptions): Stream {
-  const distinct = [...new Set(batch.map((slot) => slot.prompt))];
-  const length = Math.max(...distinct.map((p) => p.ids.length));
-  const slots = Math.max(...batch.map((slot) => slot.prompt.ids.length + slot.limit));
-  const ids = new Int32Array(distinct.length * length);
-  for (const [b, p] of distinct.entries()) ids.set(p.ids, b * length);
-  const cache = createCache(model.config, distinct.length, Math.min(slots, length + options.maxNewTokens));
-  const logits = tf.tidy(() => {
-    const hidden = prefill(model, cache, ids, distinct.length, length);
-    const last = tf.tensor1d(
-      Int32Array.from(distinct, (p, b) => b * length + p.ids.length - 1),
-      'int32',
-    );
-    return headLogits(model.params, model.config, gatherRows(hidden, last));
-  });
-  const stream = { model, cache, logits };
-  if (distinct.length === batch.length) return stream;
-  const rowOf = new Map(distinct.map((p, b) => [p, b]));
-  return dropRows(
-    stream,
-    batch.map((slot) => rowOf.get(slot.prompt)!),
-  );
-}
-
-function advance(stream: Stream, tokens: Int32Array, positions: Int32Array): Stream {
-  stream.logits.dispose();
-  const logits = tf.tidy(() =>
-    headLogits(
-      stream.model.params,
-      stream.model.config,
-      decodeStep(stream.model, stream.cache, tokens, positions),
-    ),
-  );
-  return { ...stream, logits };
-}
-
-function dropRows(stream: Stream, rows: readonly number[]): Stream {
-  const index = Int32Array.from(rows);
-  const cache = selectRows(stream.cache, index);
-  const logits = tf.tidy(() => tf.gather(stream.logits, tf.tensor1d(index, 'int32')));
-  closeStream(stream);
-  return { model: stream.model, cache, logits };
-}
-
-function closeStream(stream: Stream): void {
-  disposeCache(stream.cache);
-  stream.logits.dispose();
-}
-
-/** Logits cut to the vocabulary both models have: checkpoints of one tokenizer family may be padded differently. */
-function sharedVocabulary(logits: readonly tf.Tensor2D[], most = Number.POSITIVE_INFINITY): tf.Tensor2D[] {
-  const vocab = Math.min(most, ...logits.map((x) => x.shape[1]));
-  return logits.map((x) => (x.shape[1] === vocab ? x.clone() : tf.slice(x, [0, 0], [x.shape[0], vocab])));
 }
 
 function openSlot(

@@ -1,4 +1,6 @@
 import * as tf from '@tensorflow/tfjs-core';
+import { fusedKernels } from '../tensor/backend.js';
+import * as raw from '../tensor/ops/raw.js';
 import { drawTokens, type SamplingOptions, truncate } from './sampling.js';
 
 /** What one decoding step knows about the tokens it drew; one entry a row. */
@@ -22,16 +24,87 @@ export interface Drawn {
  * −E[r | s] that the Rao-Blackwellised return needs. Top-k and top-p cut the mixture, not its parts: q and p stay
  * whole, so that q/p̃ remains the true importance weight wherever p̃ > 0.
  *
+ * With our kernels all of it is one pass over both rows of logits; `composedTokens` is its reference.
+ *
  * @param studentLogits [B, V]
- * @param teacher logits [B, V] of the teacher and its share α (0: the teacher only scores)
+ * @param teacher logits [B, V'] of the teacher and its share α (0: the teacher only scores)
  * @param uniforms one number in [0, 1) a row; unused when greedy
+ * @param vocab ids from here on are left out of both; default: the ids that both have. Checkpoints of one tokenizer
+ *   family may be padded differently
  */
 export function nextTokens(
   studentLogits: tf.Tensor2D,
-  teacher: { logits: tf.Tensor2D; alpha: number } | undefined,
+  teacher: MixedTeacher | undefined,
   uniforms: ArrayLike<number>,
   options: SamplingOptions,
+  vocab = Number.POSITIVE_INFINITY,
 ): Drawn {
+  const shared = Math.min(vocab, studentLogits.shape[1], teacher?.logits.shape[1] ?? vocab);
+  return fusedKernels()
+    ? fusedTokens(studentLogits, teacher, uniforms, options, shared)
+    : composedTokens(studentLogits, teacher, uniforms, options, shared);
+}
+
+interface MixedTeacher {
+  logits: tf.Tensor2D;
+  alpha: number;
+}
+
+/** By one kernel (tensor/kernels/sampling.cc). */
+function fusedTokens(
+  studentLogits: tf.Tensor2D,
+  teacher: MixedTeacher | undefined,
+  uniforms: ArrayLike<number>,
+  options: SamplingOptions,
+  vocab: number,
+): Drawn {
+  const batch = studentLogits.shape[0];
+  const { temperature, topK, topP, greedy } = options;
+  // A float64 as the sum of two float32: the kernel inverts as finely as `drawTokens`.
+  const parts = new Float32Array(2 * batch);
+  for (let b = 0; b < batch; b++) {
+    parts[2 * b] = uniforms[b] ?? 0;
+    parts[2 * b + 1] = (uniforms[b] ?? 0) - parts[2 * b]!;
+  }
+  const records = tf.tidy(() =>
+    raw.run(
+      'MinillmSample',
+      [raw.attr.int('vocab', vocab), raw.attr.int('top_k', topK)],
+      [
+        studentLogits,
+        teacher?.logits ?? tf.tensor2d([], [0, vocab]),
+        tf.tensor2d(parts, [batch, 2]),
+        tf.tensor1d([greedy ? 1 : temperature, teacher?.alpha ?? 0, topP, greedy ? 1 : 0]),
+      ],
+    ),
+  );
+  const data = records.dataSync<'float32'>();
+  records.dispose();
+  const row = (i: number): Float32Array => data.slice(i * batch, (i + 1) * batch);
+  const tokens = Int32Array.from(row(0));
+  if (tokens.includes(-1)) throw new RangeError('a distribution without mass cannot be sampled');
+  return {
+    tokens,
+    studentLogprobs: row(1),
+    entropy: row(2),
+    behaviorLogprobs: row(3),
+    ...(teacher && { teacherLogprobs: row(4), kl: row(5) }),
+  };
+}
+
+/** Out of TensorFlow.js's own operations, for the other engines. */
+function composedTokens(
+  wholeStudent: tf.Tensor2D,
+  wholeTeacher: MixedTeacher | undefined,
+  uniforms: ArrayLike<number>,
+  options: SamplingOptions,
+  vocab: number,
+): Drawn {
+  const studentLogits = firstColumns(wholeStudent, vocab);
+  const teacher = wholeTeacher && {
+    ...wholeTeacher,
+    logits: firstColumns(wholeTeacher.logits, vocab),
+  };
   const temperature = options.greedy ? 1 : options.temperature;
   const distributions = tf.tidy(() => {
     const logq = tf.logSoftmax(scaled(studentLogits, temperature));
@@ -74,6 +147,8 @@ export function nextTokens(
   });
   const data = record.dataSync<'float32'>();
   tf.dispose([record, behavior, ...Object.values(distributions)]);
+  if (studentLogits !== wholeStudent) studentLogits.dispose();
+  if (teacher && teacher.logits !== wholeTeacher?.logits) teacher.logits.dispose();
   const row = (i: number): Float32Array => data.slice(i * tokens.length, (i + 1) * tokens.length);
   const drawn: Drawn = {
     tokens,
@@ -89,6 +164,10 @@ export function nextTokens(
     drawn.kl = row(4);
   }
   return drawn;
+}
+
+function firstColumns(x: tf.Tensor2D, count: number): tf.Tensor2D {
+  return x.shape[1] === count ? x : tf.slice(x, [0, 0], [x.shape[0], count]);
 }
 
 function scaled(logits: tf.Tensor2D, temperature: number): tf.Tensor2D {

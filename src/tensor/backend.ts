@@ -167,7 +167,9 @@ let kernelsThere = false;
 function findKernels(): boolean {
   const probe = tf.tensor2d([1], [1, 1]);
   try {
-    (tf.backend() as unknown as NativeBackend).executeSingleOutput('MinillmColumnSums', [], [probe]).dispose();
+    (tf.backend() as unknown as NativeBackend)
+      .executeSingleOutput('MinillmColumnSums', [], [probe])
+      .dispose();
     return true;
   } catch {
     return false;

@@ -61,13 +61,26 @@ describe('the work of a rollout', () => {
     expect(steps.mock.calls).toHaveLength(Math.max(...found.map((t) => t.responseIds.length)) - 1);
   });
 
-  it('reports progress after every batch', () => {
+  it('waiting prompts take the rows of finished responses: fewer steps than batch after batch', () => {
+    const whole = rollout(student, prompts, options);
+    prefills.mockClear();
+    steps.mockClear();
+    const found = rollout(student, prompts, { ...options, batchSize: 4 });
+    expect(found).toEqual(whole);
+    const lengths = found.map((t) => t.responseIds.length);
+    const byPrompt = [0, 4, 8].map((i) => Math.max(...lengths.slice(i, i + 4)));
+    expect(steps.mock.calls.length).toBeLessThan(byPrompt.reduce((sum, n) => sum + n - 1, 0));
+    for (const [, , tokens] of steps.mock.calls) expect(tokens.length).toBeLessThanOrEqual(4);
+    // Every prompt is read once, but for the one whose samples do not fit together.
+    expect(prefills.mock.calls.reduce((sum, [, , , rows]) => sum + rows, 0)).toBeLessThanOrEqual(12);
+  });
+
+  it('reports progress whenever responses end', () => {
     const seen: [number, number][] = [];
     rollout(student, prompts, { ...options, batchSize: 5, onProgress: (...args) => seen.push(args) });
-    expect(seen).toEqual([
-      [5, 12],
-      [10, 12],
-      [12, 12],
-    ]);
+    expect(seen.at(-1)).toEqual([12, 12]);
+    seen.slice(1).forEach(([done], i) => {
+      expect(done).toBeGreaterThan(seen[i]![0]);
+    });
   });
 });

@@ -1,0 +1,19 @@
+import { describe, it } from 'vitest';
+import { initBackend } from '../../src/tensor/backend.js';
+import { chiSquareSuite } from './chiSquare.suite.js';
+
+process.env.MINILLM_KERNELS = 'off';
+const absent = await initBackend({ backend: 'tensorflow' }).then(
+  () => undefined,
+  (error: Error) => error.message,
+);
+
+describe('draws on the native engine, without our kernels', () => {
+  if (absent) it.skip(`skipped, the native engine is absent: ${absent}`);
+  else
+    chiSquareSuite([
+      [5, 20_000],
+      [4096, 5_000],
+      [50_257, 500],
+    ]);
+});
