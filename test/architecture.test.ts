@@ -18,6 +18,7 @@ const floors: Record<string, number> = {
   oracle: 4,
   runs: 5,
   report: 5,
+  bench: 5,
   cli: 6,
 };
 /** Folders of one floor that may use another of the same floor, and why. */

@@ -47,7 +47,7 @@ export async function trainingLoop(
     const started = method.collect && roundIsOver(state, method.stepsPerRound!(context));
     const collected = started ? await beginRound(context, method, state) : {};
     const plan = method.step(context, state);
-    const measured = update(optimizer, plan, state, context);
+    const measured = optimizerStep(optimizer, plan, state, context);
     state.step++;
     state.stepInRound++;
     hooks.onStep({
@@ -112,7 +112,7 @@ export function optimizerOf(config: TrainConfig): Optimizer {
 }
 
 /** One optimizer step: the micro-batches' gradients added up, clipped, through AdamW, into the parameters. */
-function update(
+export function optimizerStep(
   optimizer: Optimizer,
   plan: StepPlan,
   state: TrainingState,

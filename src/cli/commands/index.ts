@@ -1,4 +1,5 @@
 import type { Command } from 'commander';
+import { benchCommand } from './bench.js';
 import { dataCommand } from './data.js';
 import { doctorCommand } from './doctor.js';
 import { evalCommand } from './eval.js';
@@ -28,4 +29,5 @@ export const commands: (() => Command)[] = [
   inspectCommand,
   oracleCommand,
   reportCommand,
+  benchCommand,
 ];

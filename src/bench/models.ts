@@ -1,0 +1,45 @@
+import { UsageError } from '../errors.js';
+import { loadModel } from '../models/checkpoint.js';
+import { newModelConfig } from '../models/families.js';
+import { initModel, type Model } from '../models/model.js';
+
+/** L,D,H,V of a GPT-2 with random weights: the time of a step does not depend on what the weights are. */
+export interface Shape {
+  layers: number;
+  hiddenSize: number;
+  heads: number;
+  vocabSize: number;
+}
+
+export interface BenchModels {
+  student: Model;
+  teacher?: Model;
+}
+
+/** Where the models of a benchmark come from: directories, or shapes. */
+export interface BenchSource {
+  model?: string;
+  teacher?: string;
+  shape?: Shape;
+  teacherShape?: Omit<Shape, 'vocabSize'>;
+  /** Tokens that must fit into the context of a model of random weights. */
+  positions: number;
+}
+
+/** @throws UsageError when directory and shape are mixed up, or the two models have different vocabularies */
+export async function benchModels(source: BenchSource): Promise<BenchModels> {
+  const { model, teacher, shape, teacherShape, positions } = source;
+  if ((model === undefined) === (shape === undefined))
+    throw new UsageError('bench needs one of --model DIR and --shape L,D,H,V');
+  if (teacher !== undefined && teacherShape)
+    throw new UsageError('bench takes one of --teacher DIR and --teacher-shape L,D,H');
+  const student = model !== undefined ? await loadModel(model) : randomModel(shape!, positions, 1);
+  if (teacher !== undefined) return { student, teacher: await loadModel(teacher) };
+  if (!teacherShape) return { student };
+  const vocabSize = student.config.vocabSize;
+  return { student, teacher: randomModel({ ...teacherShape, vocabSize }, positions, 2) };
+}
+
+function randomModel(shape: Shape, positions: number, seed: number): Model {
+  return initModel(newModelConfig('gpt2', { ...shape, maxPositions: Math.max(1024, positions) }), seed);
+}

@@ -1,0 +1,89 @@
+import { disposeState } from '../optim/state.js';
+import { integer, stream } from '../random/streams.js';
+import { disposeParams } from '../tensor/params.js';
+import { type TrainConfig, trainConfigSchema } from '../training/config.js';
+import { optimizerOf, optimizerStep } from '../training/loop.js';
+import type { Method, MicroBatch, TrainingContext } from '../training/method.js';
+import type { TrainingState } from '../training/state.js';
+import type { BenchModels } from './models.js';
+
+/** `count` rows of random token ids. */
+export function randomRows(vocab: number, count: number, length: number, purpose: string): Int32Array[] {
+  const rng = stream(1, 'bench', purpose);
+  return Array.from({ length: count }, () => Int32Array.from({ length }, () => integer(rng, vocab)));
+}
+
+type Settings = Pick<TrainConfig, 'method'> & {
+  train: { batch_size: number };
+  objective?: object;
+  rollout?: object;
+};
+
+/** The inside of a training run without its files: one state, its rounds of rollouts and its optimizer steps. */
+export function trainingBench(
+  { student, teacher }: BenchModels,
+  method: Method,
+  { train, ...settings }: Settings,
+  examples: readonly Pick<TrainingContext['train'][number], 'promptIds' | 'responseIds'>[],
+  corpus: Int32Array[] = [],
+) {
+  const config = trainConfigSchema.parse({
+    ...settings,
+    student: 'student',
+    data: {},
+    train: { ...train, micro_batch_size: train.batch_size, steps: 1, lr: 1e-5, schedule: 'constant' },
+  });
+  const optimizer = optimizerOf(config);
+  const initial = student.params;
+  const state: TrainingState = {
+    step: 0,
+    round: 0,
+    stepInRound: 0,
+    params: initial,
+    optimizer: optimizer.init(initial),
+    rollouts: [],
+    best: null,
+  };
+  const context: TrainingContext = {
+    config,
+    student: { ...student },
+    teachers: teacher ? [teacher] : [],
+    train: examples.map((ids) => ({ ...ids, instruction: '', input: '', outputs: [], prompt: '' })),
+    corpus,
+    eosIds: [],
+    scratch: { read: async () => undefined, write: async () => {} },
+    log: () => {},
+  };
+  return {
+    async collect(): Promise<void> {
+      state.round++;
+      state.stepInRound = 0;
+      await method.collect!(context, state);
+    },
+    /** One optimizer step. Returns the seconds that targets and the teacher's distributions took of it. */
+    step(): number {
+      let constants_s = 0;
+      const plan = method.step(context, state);
+      const micro = plan.micro.map(
+        (part): MicroBatch => ({
+          ...part,
+          constants() {
+            const from = performance.now();
+            const constants = part.constants();
+            constants_s += (performance.now() - from) / 1000;
+            return constants;
+          },
+        }),
+      );
+      optimizerStep(optimizer, { ...plan, micro }, state, context);
+      state.step++;
+      state.stepInRound++;
+      return constants_s;
+    },
+    dispose(): void {
+      method.dispose?.();
+      disposeState(state.optimizer);
+      disposeParams(state.params);
+    },
+  };
+}
