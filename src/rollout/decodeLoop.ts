@@ -10,7 +10,7 @@ import {
 } from '../models/cache.js';
 import { headLogits, type Model } from '../models/model.js';
 import { gatherRows, writeRows } from '../tensor/ops/index.js';
-import type { RolloutOptions, Slot } from './engine.js';
+import type { NextToken, RolloutOptions, Slot } from './engine.js';
 import { type Drawn, nextTokens } from './nextToken.js';
 
 /** Waiting prompts are read as soon as this share of the rows is free: a prefill of one prompt alone is dear. */
@@ -25,11 +25,24 @@ interface Stream {
   logits: tf.Tensor2D;
 }
 
+/** Gives every unfinished row of the batch its next token; returns how many responses that ended. */
+export type Choose = (
+  streams: readonly { logits: tf.Tensor2D }[],
+  rows: readonly (Slot | undefined)[],
+  options: RolloutOptions,
+) => number;
+
 /**
  * Decodes all slots of the queue, `batchSize` at a time, in its order. A row whose response is finished is decoded on,
- * unrecorded, until another prompt takes it over or the batch is cut.
+ * unrecorded, until another prompt takes it over or the batch is cut. Which rows are computed together follows from the
+ * lengths alone, so that the same responses are decoded by the same arithmetic again.
  */
-export function decodeAll(models: readonly Model[], queue: readonly Slot[], options: RolloutOptions): void {
+export function decodeAll(
+  models: readonly Model[],
+  queue: readonly Slot[],
+  options: RolloutOptions,
+  choose: Choose = drawAndRecord,
+): void {
   let waiting = [...queue];
   let done = 0;
   const width = Math.min(options.batchSize, queue.length);
@@ -46,7 +59,7 @@ export function decodeAll(models: readonly Model[], queue: readonly Slot[], opti
         for (const stream of streams) admit(stream, admitted, free);
         for (const [i, slot] of admitted.entries()) rows[free[i]!] = slot;
       }
-      const ended = drawAndRecord(streams, rows, options);
+      const ended = choose(streams, rows, options);
       done += ended;
       if (ended > 0) options.onProgress?.(done, queue.length);
       const going = rows.flatMap((slot, b) => (slot && !isDone(slot) ? [b] : []));
@@ -61,7 +74,7 @@ export function decodeAll(models: readonly Model[], queue: readonly Slot[], opti
   }
 }
 
-function isDone(slot: Slot): boolean {
+export function isDone(slot: Slot): boolean {
   return slot.finished || slot.tokens.length >= slot.limit;
 }
 
@@ -112,12 +125,9 @@ function admit(stream: Stream, slots: readonly Slot[], rows: readonly number[]):
 }
 
 /** Draws a token for every row and records it for the unfinished ones. Returns how many responses it ended. */
-function drawAndRecord(
-  streams: readonly Stream[],
-  rows: readonly (Slot | undefined)[],
-  options: RolloutOptions,
-): number {
-  const [student, teacher] = streams as [Stream, Stream?];
+const drawAndRecord: Choose = (streams, rows, options) => {
+  const [student, teacher] = streams as [Pick<Stream, 'logits'>, Pick<Stream, 'logits'>?];
+  if (teacher) options.onTeacherLogits?.(teacher.logits, nextTokensOf(rows));
   const going = rows.map((slot) => slot !== undefined && !isDone(slot));
   const drawn = nextTokens(
     student.logits,
@@ -133,6 +143,13 @@ function drawAndRecord(
     if (isDone(slot)) ended++;
   });
   return ended;
+};
+
+/** Which response and which of its tokens every row of the batch is about to be given; undefined where none. */
+export function nextTokensOf(rows: readonly (Slot | undefined)[]): (NextToken | undefined)[] {
+  return rows.map((slot) =>
+    slot && !isDone(slot) ? { response: slot.order, token: slot.tokens.length } : undefined,
+  );
 }
 
 function record(slot: Slot, drawn: Drawn, row: number, eosIds: readonly number[]): void {

@@ -1,7 +1,8 @@
+import type * as tf from '@tensorflow/tfjs-core';
 import { UsageError } from '../errors.js';
 import type { Model } from '../models/model.js';
 import type { Rng } from '../random/streams.js';
-import { decodeAll } from './decodeLoop.js';
+import { decodeAll, isDone, nextTokensOf } from './decodeLoop.js';
 import { responseStream, type SamplingOptions } from './sampling.js';
 import type { Trajectory } from './trajectory.js';
 
@@ -28,8 +29,19 @@ export interface RolloutOptions extends SamplingOptions {
   teacher?: { model: Model; alpha: number };
   /** Ids from here on are never drawn; default: every id that all models here have. */
   vocabSize?: number;
+  /**
+   * Sees the teacher's logits [B, V] at every decoding step, and the token that each row is about to be given
+   * (undefined: none). The tensor lives only during the call.
+   */
+  onTeacherLogits?: (logits: tf.Tensor2D, next: readonly (NextToken | undefined)[]) => void;
   /** Called with the number of responses finished so far, whenever it has grown. */
   onProgress?: (done: number, total: number) => void;
+}
+
+/** Token number `token` of response number `response`, in the order in which `rollout` returns them. */
+export interface NextToken {
+  response: number;
+  token: number;
 }
 
 /** A response being written. Once done it may stay in the batch for a while: it is decoded on and nothing is recorded. */
@@ -60,16 +72,54 @@ export interface Slot {
  *   model's context
  */
 export function rollout(student: Model, prompts: readonly Prompt[], options: RolloutOptions): Trajectory[] {
-  const models = options.teacher ? [student, options.teacher.model] : [student];
-  const slots = prompts.flatMap((prompt, i) =>
+  const models = modelsOf(student, options);
+  const slots = openSlots(models, prompts, options);
+  decodeAll(models, queueOf(slots), options);
+  return slots.map((slot) => closeSlot(slot, options));
+}
+
+/**
+ * Shows `onTeacherLogits` what it saw when these trajectories were sampled, to the bit: the teacher alone decodes the
+ * same tokens in the same batches. For a resume in the middle of a round, whose student is no longer the one that sampled.
+ *
+ * @param trajectories all that `rollout` returned for these options, in its order
+ */
+export function replayTeacher(
+  student: Model,
+  trajectories: readonly Trajectory[],
+  options: RolloutOptions,
+): void {
+  const prompts = trajectories
+    .filter((_, i) => i % options.samples === 0)
+    .map((t) => ({ index: t.promptIndex, ids: t.promptIds }));
+  const slots = openSlots(modelsOf(student, options), prompts, options);
+  decodeAll([options.teacher!.model], queueOf(slots), options, ([teacher], rows) => {
+    options.onTeacherLogits?.(teacher!.logits, nextTokensOf(rows));
+    const going = rows.filter((slot) => slot !== undefined && !isDone(slot)) as Slot[];
+    for (const slot of going) {
+      const token = trajectories[slot.order]!.responseIds[slot.tokens.length]!;
+      slot.tokens.push(token);
+      slot.finished = options.eosIds.includes(token);
+    }
+    return going.filter(isDone).length;
+  });
+}
+
+function modelsOf(student: Model, { teacher }: RolloutOptions): Model[] {
+  return teacher ? [student, teacher.model] : [student];
+}
+
+function openSlots(models: readonly Model[], prompts: readonly Prompt[], options: RolloutOptions): Slot[] {
+  return prompts.flatMap((prompt, i) =>
     Array.from({ length: options.samples }, (_, sample) =>
       openSlot(prompt, sample, i * options.samples + sample, models, options),
     ),
   );
-  // Prompts of similar length are read together: less padding in the prefill. The sort is stable and touches no stream.
-  const queue = [...slots].sort((a, b) => a.prompt.ids.length - b.prompt.ids.length || a.order - b.order);
-  decodeAll(models, queue, options);
-  return slots.map((slot) => closeSlot(slot, options));
+}
+
+/** Prompts of similar length are read together: less padding in the prefill. The sort is stable and touches no stream. */
+function queueOf(slots: readonly Slot[]): Slot[] {
+  return [...slots].sort((a, b) => a.prompt.ids.length - b.prompt.ids.length || a.order - b.order);
 }
 
 function openSlot(

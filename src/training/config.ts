@@ -113,6 +113,12 @@ export const trainConfigSchema = z.strictObject({
     .strictObject({
       length: z.number().int().min(2).default(64).describe('tokens in a piece of plain text'),
       batch_size: count.optional().describe('pieces in an optimizer step; default: train.batch_size'),
+      rows: z
+        .enum(['round', 'step'])
+        .default('round')
+        .describe(
+          'round: every pass over a round meets the same pieces, scored once; step: always fresh ones',
+        ),
     })
     .prefault({}),
   eval: z

@@ -78,7 +78,9 @@ export function inspectStep(
       }
     },
   });
-  const pretraining = textBatches(models, texts.map(textSequence), objective, microBatchSize, true);
+  const pretraining = textBatches(models, texts.map(textSequence), objective, microBatchSize, {
+    withTeacher: true,
+  });
   const { values, grads } = batchGradients([...micro, ...pretraining], models.student.params);
   const norms = normsOf(grads!);
   const perToken = (name: keyof MinillmLoss['perToken']): number[][] =>

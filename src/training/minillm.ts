@@ -1,11 +1,11 @@
 import { type ObjectiveConfig, resolveObjective } from '../objectives/presets.js';
 import { permutation, stream } from '../random/streams.js';
-import { rollout } from '../rollout/engine.js';
+import { type RolloutOptions, rollout } from '../rollout/engine.js';
 import type { Trajectory } from '../rollout/trajectory.js';
 import type { Method, StepPlan, TrainingContext } from './method.js';
 import { distinctIndices } from './order.js';
 import { policyBatches } from './policyBatches.js';
-import { pretrainingBatches } from './pretraining.js';
+import { pretrainingBatches, TextTeacher } from './pretraining.js';
 import { rolloutMetrics, signalMetrics } from './rolloutMetrics.js';
 import type { TrainingState } from './state.js';
 import { allTokens } from './supervised.js';
@@ -25,12 +25,19 @@ import { TeacherLogits } from './teacherLogits.js';
  */
 export function minillm(): Method {
   const teacherOfRound = new TeacherLogits();
+  const teacherOfText = new TextTeacher();
   return {
     stepsPerRound: ({ config }) =>
       (config.rollout.inner_epochs * config.rollout.rollouts) / config.train.batch_size,
 
     async collect(context, state) {
-      state.rollouts = collectRound(context, state);
+      const observer = teacherOfRound.capture(
+        context,
+        state.round,
+        context.config.rollout.rollouts,
+        context.config.rollout.max_new_tokens,
+      );
+      state.rollouts = collectRound(context, state, observer);
       return rolloutMetrics(state.rollouts);
     },
 
@@ -42,46 +49,61 @@ export function minillm(): Method {
         teacherLogits: (part) =>
           teacherOfRound.rows(
             context,
-            state,
+            state.round,
+            state.rollouts,
             part.map((t) => rows.get(t)!),
+            rolloutOptions(context, state),
           ),
       });
       return {
-        micro: [...micro, ...pretrainingBatches(context, state, objective)],
+        micro: [...micro, ...pretrainingBatches(context, state, objective, teacherOfText)],
         metrics: signalMetrics(trajectories, signals),
         tokens: allTokens(trajectories),
       };
     },
 
-    dispose: () => teacherOfRound.dispose(),
+    dispose() {
+      teacherOfRound.dispose();
+      teacherOfText.dispose();
+    },
   };
 }
 
 /** Prompts follow one another through seeded epochs, round after round; each is answered `samples` times. */
-function collectRound(context: TrainingContext, state: TrainingState): Trajectory[] {
-  const { config, student, teachers, train, eosIds } = context;
-  const { rollouts, samples, max_new_tokens, top_k, top_p, batch_size } = config.rollout;
-  const objective = objectiveOf(context);
+function collectRound(
+  context: TrainingContext,
+  state: TrainingState,
+  onTeacherLogits: RolloutOptions['onTeacherLogits'],
+): Trajectory[] {
+  const { config, student, train } = context;
+  const { rollouts, samples } = config.rollout;
   const prompts = rollouts / samples;
   const picked = distinctIndices(config.seed, 'prompts', state.round - 1, train.length, prompts);
   return rollout(
     student,
     picked.map((index) => ({ index, ids: train[index]!.promptIds })),
-    {
-      temperature: objective.temperature,
-      topK: top_k,
-      topP: top_p,
-      greedy: false,
-      samples,
-      maxNewTokens: max_new_tokens,
-      eosIds,
-      seed: config.seed,
-      round: state.round,
-      batchSize: batch_size,
-      policyVersion: state.step,
-      teacher: { model: teachers[0]!, alpha: objective.alpha },
-    },
+    { ...rolloutOptions(context, state), ...(onTeacherLogits && { onTeacherLogits }) },
   );
+}
+
+function rolloutOptions(context: TrainingContext, state: TrainingState): RolloutOptions {
+  const { config, teachers, eosIds } = context;
+  const { samples, max_new_tokens, top_k, top_p, batch_size } = config.rollout;
+  const { temperature, alpha } = objectiveOf(context);
+  return {
+    temperature,
+    topK: top_k,
+    topP: top_p,
+    greedy: false,
+    samples,
+    maxNewTokens: max_new_tokens,
+    eosIds,
+    seed: config.seed,
+    round: state.round,
+    batchSize: batch_size,
+    policyVersion: state.step,
+    teacher: { model: teachers[0]!, alpha },
+  };
 }
 
 /** The responses of this step: every pass shuffles the prompts of the round anew, samples of one prompt stay together. */

@@ -1,5 +1,5 @@
 import * as tf from '@tensorflow/tfjs-core';
-import { packSequences, type Sequence, textSequence } from '../models/packed.js';
+import { type PackedBatch, packSequences, type Sequence, textSequence } from '../models/packed.js';
 import { kdLoss } from '../objectives/kd.js';
 import type { ObjectiveConfig } from '../objectives/presets.js';
 import { crossEntropyToTeacher } from '../tensor/ops/index.js';
@@ -15,40 +15,85 @@ import { type Models, microBatches, responseTokens, sharedLogits, teacherLogits 
  *
  * The paper (Algorithm 1) has CE alone (k = 0); the official code mixes in the teacher at k = 0.5 (LMOps losses.py,
  * pt_loss). Returns no micro-batch without a corpus or with lm_coef 0. The teacher runs only where k > 0.
+ *
+ * `pretrain.rows: step` takes fresh rows at every optimizer step, as both do. `round` gives a round as many rows as one
+ * pass needs and meets them again in every pass over its rollouts, so that `teacher` runs on each once.
  */
 export function pretrainingBatches(
   context: TrainingContext,
   state: TrainingState,
   objective: ObjectiveConfig,
+  teacher: TextTeacher,
 ): MicroBatch[] {
   const { corpus, config } = context;
   if (objective.lm_coef === 0 || corpus.length === 0) return [];
   const size = config.pretrain.batch_size ?? config.train.batch_size;
-  const pieces = batchIndices(config.seed, 'pretrain', state.step, corpus.length, size).map((i) =>
+  const perPass = config.rollout.rollouts / config.train.batch_size;
+  const number =
+    config.pretrain.rows === 'step'
+      ? state.step
+      : (state.round - 1) * perPass + (state.stepInRound % perPass);
+  const pieces = batchIndices(config.seed, 'pretrain', number, corpus.length, size).map((i) =>
     textSequence(corpus[i]!),
   );
-  return textBatches(context, pieces, objective, config.train.micro_batch_size);
+  const logitsOf =
+    config.pretrain.rows === 'step' || config.rollout.inner_epochs === 1
+      ? undefined
+      : (batch: PackedBatch, part: number) =>
+          teacher.logits(context, state.round, `${number}/${part}`, batch);
+  return textBatches(context, pieces, objective, config.train.micro_batch_size, { logitsOf });
+}
+
+/** The teacher's logits on the pretraining rows of a round, as far as they fit; the rest is computed at every pass. */
+export class TextTeacher {
+  /** @param limit bytes kept */
+  constructor(private readonly limit = 1 << 28) {}
+
+  private round = -1;
+  private readonly kept = new Map<string, tf.Tensor2D>();
+
+  /** The logits [N, V] of a batch, named by `key` within its round; the caller disposes. */
+  logits(models: Models, round: number, key: string, batch: PackedBatch): tf.Tensor2D {
+    if (round !== this.round) this.dispose();
+    this.round = round;
+    const known = this.kept.get(key);
+    if (known) return known.clone();
+    const logits = teacherLogits(models, batch)[0]!;
+    const bytes = [...this.kept.values(), logits].reduce((sum, { size }) => sum + 4 * size, 0);
+    if (bytes <= this.limit) this.kept.set(key, logits.clone());
+    return logits;
+  }
+
+  dispose(): void {
+    tf.dispose([...this.kept.values()]);
+    this.kept.clear();
+  }
 }
 
 /**
  * The pretraining loss of given texts, divided by all tokens they predict.
  *
- * @param withTeacher run the teacher: for the loss itself only needed where k > 0; else it is only reported (`ds_loss`)
+ * @param options.withTeacher run the teacher: for the loss itself only needed where k > 0; else it is only reported
+ *   (`ds_loss`) @param options.logitsOf its logits on a micro-batch, where they are kept
  */
 export function textBatches(
   models: Models,
   texts: readonly Sequence[],
   { lm_coef, kd_ratio }: Pick<ObjectiveConfig, 'lm_coef' | 'kd_ratio'>,
   microBatchSize: number | undefined,
-  withTeacher = kd_ratio > 0,
+  options: {
+    withTeacher?: boolean;
+    logitsOf?: ((batch: PackedBatch, part: number) => tf.Tensor2D) | undefined;
+  } = {},
 ): MicroBatch[] {
+  const { withTeacher = kd_ratio > 0, logitsOf } = options;
   const tokens = responseTokens(texts);
-  return microBatches(texts, microBatchSize).map((part): MicroBatch => {
+  return microBatches(texts, microBatchSize).map((part, index): MicroBatch => {
     const batch = packSequences(part);
     return {
       constants: () => [
         tf.tensor1d(batch.targets, 'int32'),
-        ...(withTeacher ? teacherLogits(models, batch) : []),
+        ...(withTeacher ? [logitsOf?.(batch, index) ?? teacherLogits(models, batch)[0]!] : []),
       ],
       loss(params, [targets, teacher]) {
         const logits = sharedLogits(models, params, models.student, batch);

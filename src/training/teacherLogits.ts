@@ -1,62 +1,91 @@
 import * as tf from '@tensorflow/tfjs-core';
-import { packSequences } from '../models/packed.js';
-import type { TrainingContext } from './method.js';
-import type { TrainingState } from './state.js';
-import { microBatches, sharedLogits, sharedVocabulary } from './supervised.js';
+import { cutVocabulary, packSequences } from '../models/packed.js';
+import { type RolloutOptions, replayTeacher } from '../rollout/engine.js';
+import type { Trajectory } from '../rollout/trajectory.js';
+import { gatherRows, writeRows } from '../tensor/ops/index.js';
+import { type Models, sharedLogits, sharedVocabulary } from './supervised.js';
 
 /**
- * The teacher's logits at the response positions of a round's rollouts. The teacher does not change, so they are computed
- * once and serve every inner epoch (the official code runs the teacher again at each update). Above the bound they are
- * recomputed per minibatch; the numbers agree up to rounding. Not part of the TrainingState: a resume computes them anew.
+ * The teacher's logits at the response positions of a round's rollouts. They are kept as the rollout engine meets
+ * them, so that no scoring pass follows and every inner epoch is served (the official code runs the teacher again at
+ * each update). Above the bound they are recomputed per minibatch; the numbers agree up to rounding. Not part of the
+ * TrainingState: after a resume in the middle of a round the teacher decodes the recorded responses again, which
+ * gives the same bits.
  */
 export class TeacherLogits {
   /** @param limit bytes of teacher logits kept for a round; a larger round is scored again at every step */
   constructor(private readonly limit = 1 << 30) {}
 
   private round = -1;
-  private kept: tf.Tensor2D[] = [];
+  private kept: tf.Tensor2D | undefined;
 
-  /** Logits [N, V] of the given rollouts of the round (indices into state.rollouts), in that order; the caller disposes. */
-  rows(context: TrainingContext, state: TrainingState, rollouts: readonly number[]): tf.Tensor2D {
-    const tokens = state.rollouts.reduce((sum, t) => sum + t.responseIds.length, 0);
-    if (tokens * sharedVocabulary(context) * 4 > this.limit) {
-      return score(
-        context,
-        rollouts.map((i) => state.rollouts[i]!),
-      );
+  /**
+   * Makes room for a round of `responses` and returns the observer that `rollout` fills it by; undefined when the
+   * round is over the bound.
+   */
+  capture(
+    models: Models,
+    round: number,
+    responses: number,
+    maxNewTokens: number,
+  ): NonNullable<RolloutOptions['onTeacherLogits']> | undefined {
+    this.dispose();
+    const vocab = sharedVocabulary(models);
+    if (responses * maxNewTokens * vocab * 4 > this.limit) return undefined;
+    const kept = tf.keep(tf.zeros<tf.Rank.R2>([responses * maxNewTokens, vocab]));
+    this.kept = kept;
+    this.round = round;
+    return (logits, next) => {
+      const going = next.flatMap((token, row) => (token ? [{ ...token, row }] : []));
+      if (going.length === 0) return;
+      tf.tidy(() => {
+        const rows = tf.tensor1d(
+          going.map(({ row }) => row),
+          'int32',
+        );
+        const slots = Int32Array.from(going, ({ response, token }) => response * maxNewTokens + token);
+        writeRows(kept, slots, gatherRows(cutVocabulary(logits, vocab), rows));
+      });
+    };
+  }
+
+  /**
+   * Logits [N, V] of some rollouts of the round, in the order given; the caller disposes.
+   *
+   * @param rollouts indices into `trajectories`, the whole round @param options those the round was sampled with
+   */
+  rows(
+    models: Models,
+    round: number,
+    trajectories: readonly Trajectory[],
+    rollouts: readonly number[],
+    options: RolloutOptions,
+  ): tf.Tensor2D {
+    const { maxNewTokens } = options;
+    if (this.round !== round) {
+      const observer = this.capture(models, round, trajectories.length, maxNewTokens);
+      if (observer) replayTeacher(models.student, trajectories, { ...options, onTeacherLogits: observer });
     }
-    if (this.round !== state.round) this.fill(context, state);
-    return tf.concat(
-      rollouts.map((i) => this.kept[i]!),
-      0,
+    if (!this.kept)
+      return score(
+        models,
+        rollouts.map((i) => trajectories[i]!),
+      );
+    const kept = this.kept;
+    const slots = rollouts.flatMap((i) =>
+      Array.from(trajectories[i]!.responseIds, (_, token) => i * maxNewTokens + token),
     );
+    return tf.tidy(() => gatherRows(kept, tf.tensor1d(slots, 'int32')));
   }
 
   dispose(): void {
-    tf.dispose(this.kept);
-    this.kept = [];
+    this.kept?.dispose();
+    this.kept = undefined;
     this.round = -1;
-  }
-
-  private fill(context: TrainingContext, state: TrainingState): void {
-    this.dispose();
-    const kept = new Map<unknown, tf.Tensor2D>();
-    for (const part of microBatches(state.rollouts)) {
-      const logits = score(context, part);
-      const pieces = tf.split<tf.Tensor2D>(
-        logits,
-        part.map((t) => t.responseIds.length),
-        0,
-      );
-      logits.dispose();
-      for (const [i, t] of part.entries()) kept.set(t, pieces[i]!);
-    }
-    this.kept = state.rollouts.map((t) => kept.get(t)!);
-    this.round = state.round;
   }
 }
 
-function score(context: TrainingContext, rollouts: Parameters<typeof packSequences>[0]): tf.Tensor2D {
-  const teacher = context.teachers[0]!;
-  return tf.tidy(() => sharedLogits(context, teacher.params, teacher, packSequences(rollouts)));
+function score(models: Models, rollouts: readonly Trajectory[]): tf.Tensor2D {
+  const teacher = models.teachers[0]!;
+  return tf.tidy(() => sharedLogits(models, teacher.params, teacher, packSequences(rollouts)));
 }

@@ -140,8 +140,9 @@ describe('200 steps leave no tensor behind', () => {
     const counts: number[] = [];
     await world.run({ onStep: () => counts.push(tf.memory().numTensors) });
     expect(counts).toHaveLength(200);
-    // A round's rollouts differ in number of tensors only while their teacher logits are kept: one each.
-    expect(new Set(counts.slice(10)).size).toBe(1);
+    // What a round keeps (the teacher's logits on its pretraining rows) comes and goes with the round.
+    expect(new Set(counts.slice(10)).size).toBeLessThanOrEqual(2);
+    expect(Math.max(...counts.slice(100))).toBe(Math.max(...counts.slice(10, 100)));
     world.dispose();
     expect(tf.memory().numTensors).toBe(before);
   });

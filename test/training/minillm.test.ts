@@ -1,9 +1,12 @@
 import * as tf from '@tensorflow/tfjs-core';
 import { describe, expect, it } from 'vitest';
+import { resolveObjective } from '../../src/objectives/presets.js';
+import { type RolloutOptions, rollout } from '../../src/rollout/engine.js';
 import { initBackend } from '../../src/tensor/backend.js';
 import { minillm } from '../../src/training/minillm.js';
+import { pretrainingBatches, TextTeacher } from '../../src/training/pretraining.js';
 import { TeacherLogits } from '../../src/training/teacherLogits.js';
-import { tinyWorld, VOCAB } from '../helpers/training.js';
+import { tinyWorld, VOCAB, type World } from '../helpers/training.js';
 
 await initBackend({ backend: 'cpu' });
 
@@ -166,29 +169,96 @@ describe('a round', () => {
   });
 });
 
-describe('the teacher logits of a round', () => {
-  it('kept for the round or computed again for a minibatch, the same numbers', async () => {
-    const world = tinyWorld({ config: { method: 'minillm', train: { steps: 1 } } });
-    await world.run();
+describe('the pretraining rows of a round', () => {
+  const fields = {
+    method: 'minillm',
+    train: { steps: 4, batch_size: 4 },
+    rollout: { rollouts: 8, inner_epochs: 2, max_new_tokens: 4 },
+    eval: { every: 0 },
+  };
+
+  it('are met again in every pass, with the teacher run once, or drawn afresh at every step', () => {
+    const world = tinyWorld({ config: { ...fields, pretrain: { rows: 'round' } }, corpus: 40 });
     const { context, state } = world;
+    const objective = resolveObjective('minillm');
+    const teacher = new TextTeacher();
+    const at = (stepInRound: number, rows: 'round' | 'step') => {
+      context.config.pretrain.rows = rows;
+      Object.assign(state, { round: 2, stepInRound, step: 4 + stepInRound });
+      const [part] = pretrainingBatches(context, state, objective, teacher);
+      const [targets, logits] = part!.constants();
+      const values = { targets: targets!.dataSync().join(), logits: logits!.dataSync().join() };
+      tf.dispose([targets!, logits!]);
+      return values;
+    };
     const before = tf.memory().numTensors;
-    const kept = new TeacherLogits();
-    const again = new TeacherLogits(0);
+    const [first, second, again, fresh] = [at(0, 'round'), at(1, 'round'), at(2, 'round'), at(2, 'step')];
+    expect(again).toEqual(first);
+    expect(second.targets).not.toBe(first.targets);
+    expect(fresh.targets).not.toBe(first.targets);
+    expect(tf.memory().numTensors).toBe(before + 2); // the logits of two steps are kept
+    teacher.dispose();
+    expect(tf.memory().numTensors).toBe(before);
+    world.dispose();
+  });
+});
+
+describe('the teacher logits of a round', () => {
+  const options = (world: World): RolloutOptions => {
+    const { rollout, seed } = world.context.config;
+    return {
+      temperature: 1,
+      topK: 0,
+      topP: 1,
+      greedy: false,
+      samples: rollout.samples,
+      maxNewTokens: rollout.max_new_tokens,
+      eosIds: world.context.eosIds,
+      seed,
+      round: 1,
+      batchSize: 3, // several admissions, and rows that fall out at different times
+      policyVersion: 0,
+      teacher: { model: world.context.teachers[0]!, alpha: 0.2 },
+    };
+  };
+
+  it('kept while sampling, replayed after a resume, or computed again for a minibatch: the same numbers', async () => {
+    const world = tinyWorld({ config: { method: 'minillm', train: { steps: 1 } } });
+    const { context } = world;
+    const prompts = context.train.slice(0, 7).map(({ promptIds }, index) => ({ index, ids: promptIds }));
+    const before = tf.memory().numTensors;
+    const [sampled, replayed, scored] = [new TeacherLogits(), new TeacherLogits(), new TeacherLogits(0)];
+    const rolloutOptions = options(world);
+    const observer = sampled.capture(
+      context,
+      1,
+      prompts.length * rolloutOptions.samples,
+      rolloutOptions.maxNewTokens,
+    )!;
+    const trajectories = rollout(context.student, prompts, { ...rolloutOptions, onTeacherLogits: observer });
     const picks = [5, 0, 6];
-    const tokens = picks.reduce((sum, i) => sum + state.rollouts[i]!.responseIds.length, 0);
-    const [a, b] = [kept, again].map((logits) => logits.rows(context, state, picks));
-    expect(a!.shape).toEqual([tokens, VOCAB]);
-    expect(Array.from(a!.dataSync())).toEqual(Array.from(b!.dataSync()));
-    // They score what was sampled.
-    const first = tf.tidy(() => tf.logSoftmax(a!)).arraySync() as number[][];
-    const t = state.rollouts[5]!;
-    t.responseIds.forEach((id, k) => {
-      expect(first[k]![id]).toBeCloseTo(t.teacherLogprobs![k]!, 5);
+    const tokens = picks.reduce((sum, i) => sum + trajectories[i]!.responseIds.length, 0);
+    const [a, b, c] = [sampled, replayed, scored].map((logits) => {
+      const rows = logits.rows(context, 1, trajectories, picks, rolloutOptions);
+      const values = rows.dataSync<'float32'>().slice();
+      expect(rows.shape).toEqual([tokens, VOCAB]);
+      rows.dispose();
+      return values;
     });
-    tf.dispose([a!, b!]);
-    expect(tf.memory().numTensors).toBe(before + state.rollouts.length + 1);
-    kept.dispose();
-    again.dispose();
+    expect(b).toEqual(a); // to the bit
+    a!.forEach((x, i) => {
+      expect(x).toBeCloseTo(c![i]!, 4);
+    });
+    // They score what was sampled.
+    const t = trajectories[5]!;
+    t.responseIds.forEach((id, k) => {
+      const row = a!.subarray(k * VOCAB, (k + 1) * VOCAB);
+      const logSum = Math.log(row.reduce((sum, x) => sum + Math.exp(x), 0));
+      expect(row[id]! - logSum).toBeCloseTo(t.teacherLogprobs![k]!, 4);
+    });
+    expect(tf.memory().numTensors).toBe(before + 2);
+    for (const logits of [sampled, replayed, scored]) logits.dispose();
+    expect(tf.memory().numTensors).toBe(before);
     world.dispose();
   });
 });
