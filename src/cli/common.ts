@@ -17,6 +17,7 @@ export function withCommonOptions(command: Command): Command {
       ),
     )
     .option('--threads <n>', 'threads for tensor operations', positiveInteger)
+    .option('--download', 'fetch a model that is named by its Hugging Face id and not in the cache')
     .option('--quiet', 'no progress and no log lines')
     .option('--debug', 'show stack traces');
 }

@@ -1,3 +1,4 @@
+import { existsSync } from 'node:fs';
 import { Command, CommanderError } from 'commander';
 import { RunError, UsageError } from '../errors.js';
 import { commands } from './commands/index.js';
@@ -35,10 +36,24 @@ export function createProgram(): Command {
     )
     .addHelpText('after', '\nExample:\n  minillm train experiments/smoke/minillm.yaml --out runs/smoke\n');
   for (const command of commands) program.addCommand(command());
+  program.hook('preAction', (_, command) => resolveModelOptions(command));
   for (const command of everyCommand(program)) {
     command.exitOverride().configureOutput({ outputError: () => {} });
   }
   return program;
+}
+
+/** Options that name a model; what is no directory may be an id of the Hugging Face Hub. */
+const modelOptions = ['model', 'teacher', 'student', 'mixWith'] as const;
+
+async function resolveModelOptions(command: Command): Promise<void> {
+  for (const name of modelOptions) {
+    const value: unknown = command.getOptionValue(name);
+    if (typeof value !== 'string' || existsSync(value) || /^https?:/.test(value)) continue;
+    const { resolveModel } = await import('../models/hub.js');
+    const download = command.getOptionValue('download') === true;
+    command.setOptionValue(name, await resolveModel(value, { localFilesOnly: !download }));
+  }
 }
 
 /** A command and all below it. */

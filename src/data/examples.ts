@@ -1,9 +1,9 @@
 import { open, readFile } from 'node:fs/promises';
 import { UsageError } from '../errors.js';
 import { encodeExample } from '../text/encode.js';
-import { formatPrompt, type TemplateName } from '../text/template.js';
+import { formatPrompt, type PromptFormat } from '../text/template.js';
 import type { Tokenizer } from '../text/tokenizer.js';
-import { rowItems } from './fields.js';
+import { type Item, rowItems } from './fields.js';
 import { asObject, cannotRead, decodeUtf8, type JsonRow, readJsonl } from './jsonl.js';
 
 /** One instruction example, in words and in token ids. */
@@ -20,7 +20,7 @@ export interface Example {
 }
 
 export interface ExampleLimits {
-  template?: TemplateName;
+  template?: PromptFormat;
   /** Rows with a longer prompt are dropped (MiniLLM: 256). */
   maxPromptTokens: number;
   /** Rows with a longer prompt + response, EOS included, are dropped. */
@@ -43,16 +43,18 @@ export async function loadExamples(
   const examples: Example[] = [];
   let dropped = 0;
   for await (const { where, value } of readRows(file)) {
-    for (const { instruction, input, outputs, prompt: given } of rowItems(value, where)) {
+    for (const item of rowItems(value, where)) {
+      const { instruction, input, outputs } = item;
       if (outputs.length === 0 && limits.outputs !== 'optional')
         throw new UsageError(
           `${where}: has no "output"; expected the reference answer as a string or a list of strings`,
         );
-      const prompt = given ?? formatPrompt({ instruction, input }, limits.template);
+      const prompt = item.prompt ?? promptOf(item, tokenizer, limits.template, where);
+      const asChat = { addSpecial: item.prompt !== undefined || limits.template !== 'chat' };
       const { promptIds, responseIds } =
         outputs[0] === undefined
-          ? { promptIds: tokenizer.encode(prompt), responseIds: [] }
-          : encodeExample(tokenizer, prompt, outputs[0]);
+          ? { promptIds: tokenizer.encode(prompt, asChat), responseIds: [] }
+          : encodeExample(tokenizer, prompt, outputs[0], asChat);
       if (promptIds.length === 0)
         throw new UsageError(
           `${where}: the tokenizer joins the whole prompt with the answer; end the prompt with a line break`,
@@ -80,6 +82,18 @@ export async function loadExamples(
       `${file}: all ${dropped} rows are over the limits of ${limits.maxPromptTokens} prompt tokens or ${limits.maxTokens} tokens; raise the limits`,
     );
   return { examples, dropped };
+}
+
+function promptOf(item: Item, tokenizer: Tokenizer, format: PromptFormat | undefined, where: string): string {
+  if (format === 'chat') {
+    if (!tokenizer.chat)
+      throw new UsageError(`${where}: template chat, but the tokenizer has no chat template; choose another`);
+    const content = formatPrompt(item, 'none');
+    return tokenizer.chat(item.messages ?? [{ role: 'user', content }]);
+  }
+  if (item.messages)
+    throw new UsageError(`${where}: has "messages", which only the template chat makes a prompt of`);
+  return formatPrompt(item, format);
 }
 
 /** The rows of a JSONL file, or of a JSON file that is one array; which of them, the first character tells. */

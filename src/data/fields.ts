@@ -1,4 +1,5 @@
 import { UsageError } from '../errors.js';
+import type { ChatMessage } from '../text/chat.js';
 
 /** What a row of instruction data says, whatever its fields are called. */
 export interface Item {
@@ -8,6 +9,8 @@ export interface Item {
   outputs: string[];
   /** A finished prompt, for rows that carry one in place of an instruction. */
   prompt?: string;
+  /** A conversation up to the turn that is asked for; only a chat template can make a prompt of it. */
+  messages?: ChatMessage[];
 }
 
 type Row = Record<string, unknown>;
@@ -19,7 +22,8 @@ type Row = Record<string, unknown>;
  * - `instruction`, `context`, `response` (Dolly);
  * - `prompt` without an instruction, used as it is, with `output`, `response` or `completion`;
  * - `instruction`, `instances: [{input, output}, …]` (Self-Instruct): one item each;
- * - `turns: [question, …]` (Vicuna): the first question, without a reference.
+ * - `turns: [question, …]` (Vicuna): the first question, without a reference;
+ * - `messages: [{role, content}, …]` (Hugging Face chat data): where the last turn is the assistant's, it is the reference.
  *
  * @throws UsageError naming the place, the field, what was found and what was expected
  */
@@ -47,6 +51,7 @@ export function rowItems(row: Row, where: string): Item[] {
         outputs: references(row, where),
       },
     ];
+  if (row.messages !== undefined) return [conversation(row, where)];
   if (row.prompt !== undefined) {
     const prompt = text(row, 'prompt', where);
     return [{ instruction: prompt, input: '', prompt, outputs: references(row, where) }];
@@ -59,8 +64,32 @@ export function rowItems(row: Row, where: string): Item[] {
   }
   const found = Object.keys(row).slice(0, 8).join(', ') || 'none';
   throw new UsageError(
-    `${where}: expected a field "instruction" (or "prompt", or "turns"); its fields are: ${found}`,
+    `${where}: expected a field "instruction" (or "prompt", "messages", or "turns"); its fields are: ${found}`,
   );
+}
+
+function conversation(row: Row, where: string): Item {
+  const messages = chatMessages(row.messages, where);
+  const last = messages.at(-1)!;
+  const asked = last.role === 'assistant' ? messages.slice(0, -1) : messages;
+  if (asked.length === 0) throw new UsageError(`${where}: "messages" holds nothing that asks for an answer`);
+  return {
+    instruction: asked.at(-1)!.content,
+    input: '',
+    outputs: last.role === 'assistant' ? [last.content] : references(row, where),
+    messages: asked,
+  };
+}
+
+/** A JSON value as a conversation. @throws UsageError */
+export function chatMessages(value: unknown, where: string): ChatMessage[] {
+  const turns = list(value, `${where}: "messages"`, 'objects with role and content');
+  return turns.map((turn, i) => {
+    const { role, content } = (turn ?? {}) as Row;
+    if (typeof role !== 'string' || typeof content !== 'string')
+      throw new UsageError(`${where}: messages[${i}]: expected {"role":"…","content":"…"}`);
+    return { role, content };
+  });
 }
 
 /** The references of a row, under whichever name they come. */

@@ -1,21 +1,37 @@
 import { UsageError } from '../errors.js';
+import type { ChatMessage } from '../text/chat.js';
+import { chatMessages } from './fields.js';
 import { readJsonl } from './jsonl.js';
+import { tokenSpan } from './padding.js';
 
-/** A row to be continued: a text, or token ids, which need no tokenizer. */
-export type PromptRow = { prompt: string; ids?: undefined } | { ids: number[]; prompt?: undefined };
+/** A row to be continued: a text, a conversation, or token ids, which need no tokenizer. */
+export interface PromptRow {
+  prompt?: string;
+  messages?: ChatMessage[];
+  ids?: number[];
+}
 
 /**
- * Reads rows `{"prompt":"…"}` or `{"ids":[…]}`.
+ * Reads rows `{"prompt":"…"}`, `{"messages":[…]}` or `{"ids":[…]}`. With `"attention_mask":[…]` beside the ids, as a padded
+ * batch of `transformers` has it, only the ids under a 1 count.
  *
  * @throws UsageError for a row that is neither, for ids that are no token ids, and for a file without rows
  */
 export async function readPrompts(file: string): Promise<PromptRow[]> {
   const rows: PromptRow[] = [];
   for await (const { where, value } of readJsonl(file)) {
-    const { prompt, ids } = value;
-    if (ids !== undefined) rows.push({ ids: tokenIds(ids, `${where}: "ids"`) });
+    const { prompt, ids, messages } = value;
+    if (ids !== undefined) {
+      const all = tokenIds(ids, `${where}: "ids"`);
+      const [from, to] = tokenSpan(value.attention_mask, all.length, where);
+      if (from === to) throw new UsageError(`${where}: "attention_mask" leaves no token`);
+      rows.push({ ids: all.slice(from, to) });
+    } else if (messages !== undefined) rows.push({ messages: chatMessages(messages, where) });
     else if (typeof prompt === 'string' && prompt !== '') rows.push({ prompt });
-    else throw new UsageError(`${where}: expected {"prompt":"…"} with some text, or {"ids":[…]}`);
+    else
+      throw new UsageError(
+        `${where}: expected {"prompt":"…"} with some text, {"messages":[…]} or {"ids":[…]}`,
+      );
   }
   if (rows.length === 0)
     throw new UsageError(`${file}: has no rows; expected one {"prompt":"…"} or {"ids":[…]} per line`);

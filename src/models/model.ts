@@ -6,12 +6,22 @@ import type { Params } from '../tensor/params.js';
 import { parameter } from './blocks.js';
 import { type ModelConfig, windowOf } from './config.js';
 import { familyOf } from './families.js';
+import type { Sequence } from './packed.js';
 
 /** A language model is a record of parameters and the shape that says how to read them. */
 export interface Model {
   config: ModelConfig;
   /** Keyed by Hugging Face name; linear weights are [in, out] whatever the file holds. */
   params: Params;
+  /** A teacher whose weights are on another machine: `params` is empty, and only `responseLogits` can be asked. */
+  remote?: RemoteModel;
+}
+
+/** What a model elsewhere can be asked: log-probabilities after each token of a response (scoring/teacher.ts). */
+export interface RemoteModel {
+  gives: 'full' | 'top_k' | 'sampled';
+  logprobs(sequences: readonly Sequence[]): Float32Array[];
+  distributions(sequences: readonly Sequence[]): Float32Array[];
 }
 
 /**

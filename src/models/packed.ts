@@ -24,6 +24,7 @@ export interface PackedBatch {
   targets: Int32Array;
   /** Response tokens of each sequence; N is their sum. */
   counts: Int32Array;
+  sequences: readonly Sequence[];
 }
 
 export function packSequences(sequences: readonly Sequence[]): PackedBatch {
@@ -43,7 +44,7 @@ export function packSequences(sequences: readonly Sequence[]): PackedBatch {
       targets[n] = responseIds[t]!;
     }
   });
-  return { ids, batch: sequences.length, length, rows, targets, counts };
+  return { ids, batch: sequences.length, length, rows, targets, counts, sequences };
 }
 
 /** Plain text as a sequence: every token but the first is predicted. */
@@ -54,6 +55,11 @@ export function textSequence(ids: ArrayLike<number>): Sequence {
 
 /** Logits [N, V] at the response positions only; no other position ever meets the vocabulary. */
 export function responseLogits(params: Params, model: Model, batch: PackedBatch): tf.Tensor2D {
+  if (model.remote) {
+    const vocab = model.config.vocabSize;
+    const logprobs = tf.concat(model.remote.distributions(batch.sequences).map((x) => tf.tensor1d(x)));
+    return tf.reshape(logprobs, [batch.rows.length, vocab]);
+  }
   const hidden = forwardHidden(params, model.config, batch.ids, batch.batch, batch.length);
   return headLogits(params, model.config, gatherRows(hidden, tf.tensor1d(batch.rows, 'int32')));
 }

@@ -1,4 +1,4 @@
-import type { Tokenizer } from './tokenizer.js';
+import type { EncodeOptions, Tokenizer } from './tokenizer.js';
 
 /**
  * Token ids of a prompt and of the response after it, as in MiniLLM (LMOps, tools/process_data_dolly.py): prompt and
@@ -16,9 +16,10 @@ export function encodeExample(
   tokenizer: Tokenizer,
   prompt: string,
   response: string,
+  options?: EncodeOptions,
 ): { promptIds: number[]; responseIds: number[] } {
-  const alone = tokenizer.encode(prompt);
-  const joint = tokenizer.encode(prompt + response);
+  const alone = tokenizer.encode(prompt, options);
+  const joint = tokenizer.encode(prompt + response, options);
   let cut = 0;
   while (cut < alone.length && alone[cut] === joint[cut]) cut++;
   return { promptIds: joint.slice(0, cut), responseIds: [...joint.slice(cut), tokenizer.eosId] };

@@ -35,6 +35,10 @@ export const templates = {
 export type TemplateName = keyof typeof templates;
 export const templateNames = Object.keys(templates) as [TemplateName, ...TemplateName[]];
 
+/** How a row becomes a prompt: a template from above, or the chat template that comes with the tokenizer. */
+export const promptFormats = [...templateNames, 'chat'] as const;
+export type PromptFormat = (typeof promptFormats)[number];
+
 /** The prompt for a request in the named template (MiniLLM's unless told otherwise). */
 export function formatPrompt(request: Request, template: TemplateName = 'alpaca'): string {
   return templates[template](request);

@@ -4,6 +4,7 @@ import path from 'node:path';
 import { Tokenizer as HubTokenizer } from '@huggingface/tokenizers';
 import { UsageError } from '../errors.js';
 import { preToken } from './bpe.js';
+import { type Chat, chatOf } from './chat.js';
 
 /** Text to token ids and back. */
 export interface Tokenizer {
@@ -13,11 +14,18 @@ export interface Tokenizer {
   bosId?: number;
   padId: number;
   /** Ids of a text, with the special tokens that tokenizer.json itself adds (LLaMA: BOS in front; GPT-2: none). */
-  encode(text: string): number[];
+  encode(text: string, options?: EncodeOptions): number[];
   /** Text of ids; ids without a token (a model padded beyond its tokenizer) give nothing. */
   decode(ids: ArrayLike<number>, options?: { skipSpecial?: boolean }): string;
+  /** Renders a conversation by the tokenizer's chat template; absent where it has none. */
+  chat?: Chat;
   /** SHA-256 of the mapping from id to token: equal for two tokenizers whose ids mean the same. */
   fingerprint: string;
+}
+
+export interface EncodeOptions {
+  /** False for a text that carries its special tokens itself, as a chat template writes them. Default true. */
+  addSpecial?: boolean;
 }
 
 type Json = Record<string, unknown>;
@@ -56,6 +64,8 @@ interface Settings {
   specialTokens: Json;
   /** generation_config.json, config.json: special tokens by id. */
   idFiles: Json[];
+  /** Content of chat_template.jinja, where there is one. */
+  chatTemplate?: string | undefined;
 }
 
 async function readSettings(dir: string): Promise<Settings> {
@@ -68,6 +78,7 @@ async function readSettings(dir: string): Promise<Settings> {
     tokenizerConfig: tokenizerConfig!,
     specialTokens: specialTokens!,
     idFiles: [generation!, config!],
+    chatTemplate: await readText(path.join(dir, 'chat_template.jinja')),
   };
 }
 
@@ -105,8 +116,8 @@ export function createTokenizer(json: Json, where: string, settings: Settings): 
       `${where}: cannot tell which token ends a text; put "eos_token" into tokenizer_config.json beside it`,
     );
   const bosId = special('bos');
-  const encode = (text: string): number[] => {
-    const ids: (number | undefined)[] = hub.encode(text).ids;
+  const encode = (text: string, { addSpecial = true }: EncodeOptions = {}): number[] => {
+    const ids: (number | undefined)[] = hub.encode(text, { add_special_tokens: addSpecial }).ids;
     if (ids.some((id) => id === undefined))
       throw new UsageError(
         `${where}: has no token for a part of ${JSON.stringify(text.slice(0, 40))} and no unknown token`,
@@ -114,11 +125,13 @@ export function createTokenizer(json: Json, where: string, settings: Settings): 
     return ids as number[];
   };
 
+  const chat = chatOf(tokenizerConfig, settings.chatTemplate, where);
   return {
     vocabSize: tokenById.at(-1)![0] + 1,
     eosId,
     ...(bosId !== undefined && { bosId }),
     padId: special('pad') ?? eosId,
+    ...(chat && { chat }),
     encode: splitsLikeGpt2(json) ? byPreToken(encode, addedTokens(json)) : encode,
     decode(ids, { skipSpecial = false } = {}) {
       const list = Array.from(ids).filter((id) => known.has(id));
@@ -197,16 +210,21 @@ function readVocabulary(json: Json, where: string): [number, string][] {
   return [...tokens].sort(([a], [b]) => a - b);
 }
 
-/** A JSON object from a file, undefined when the file does not exist. */
-async function readJson(file: string): Promise<Json | undefined> {
-  let text: string;
+/** The text of a file, undefined when the file does not exist. */
+async function readText(file: string): Promise<string | undefined> {
   try {
-    text = await readFile(file, 'utf8');
+    return await readFile(file, 'utf8');
   } catch (error) {
     const { code } = error as NodeJS.ErrnoException;
     if (code === 'ENOENT' || code === 'ENOTDIR') return undefined;
     throw new UsageError(`${file} cannot be read: ${firstLine(error)}`);
   }
+}
+
+/** A JSON object from a file, undefined when the file does not exist. */
+async function readJson(file: string): Promise<Json | undefined> {
+  const text = await readText(file);
+  if (text === undefined) return undefined;
   let value: unknown;
   try {
     value = JSON.parse(text);

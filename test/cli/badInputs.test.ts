@@ -256,6 +256,32 @@ const cases: [string, () => string[], RegExp][] = [
     /a round asks 64 different prompts and the training data has 16/,
   ],
   [
+    'a temperature where minillm does not look',
+    () => train({ rollout: { temperature: 0.9 } }),
+    /rollout\.temperature: minillm samples at objective\.temperature/,
+  ],
+  [
+    'a preset for opd',
+    () => train({ objective: { preset: 'lmops' } }, 'opd'),
+    /objective\.preset: opd has switches of its own/,
+  ],
+  [
+    'opd: rollouts, too',
+    () => train({ rollout: { rollouts: 9 } }, 'opd'),
+    /is not a multiple of train\.batch_size 4/,
+  ],
+  [
+    'a replay buffer smaller than a batch',
+    () => train({ distillm: { capacity: 3 } }, 'distillm'),
+    /distillm\.capacity: 3 is less than train\.batch_size 4/,
+  ],
+  ['β outside [0, 1]', () => train({ gkd: { beta: 1.5 } }, 'gkd'), /gkd\.beta: Too big/],
+  [
+    'two teachers for gkd',
+    () => train({ teacher: [world.teacher, world.secondTeacher] }, 'gkd'),
+    /teacher: gkd takes one teacher, found 2/,
+  ],
+  [
     'warm-up beyond the end',
     () => train({ train: { warmup: 7 } }),
     /train\.warmup: 7 is more than train\.steps 6/,
@@ -522,7 +548,7 @@ describe('the same as real processes', () => {
     [['train', 'absent.yaml', '--out', out], /absent\.yaml: cannot be read/],
     [
       ['generate', '--model', 'absent', '--input', 'absent.jsonl'],
-      /absent\.jsonl cannot be read: no such file/,
+      /absent: no such model directory, and no revision main of it in .+; ask for a download/,
     ],
   ] as [string[], RegExp][])('%j', async (args, line) => {
     check(await spawnProgram(...args).done, line);

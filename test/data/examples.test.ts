@@ -128,7 +128,7 @@ describe('loadExamples', () => {
     [
       'other fields',
       '{"question":"q","answer":"a"}',
-      ':1: expected a field "instruction" (or "prompt", or "turns"); its fields are: question, answer',
+      ':1: expected a field "instruction" (or "prompt", "messages", or "turns"); its fields are: question, answer',
     ],
     ['no fields', '{}', 'its fields are: none'],
     ['an empty instruction', '{"instruction":" ","output":"y"}', ':1: "instruction" is empty'],

@@ -47,8 +47,8 @@ export function evalCommand(): Command {
     const log = logger(options);
     const { evaluate } = await import('../../evaluation/evaluate.js');
     const { metricNames, needsTeacher } = await import('../../evaluation/evaluationMetrics.js');
-    const { templateNames } = await import('../../text/template.js');
-    const template = oneOf(options.template, templateNames, '--template');
+    const { promptFormats } = await import('../../text/template.js');
+    const template = oneOf(options.template, promptFormats, '--template');
     const metrics = options.metrics
       ? options.metrics.split(',').map((name) => oneOf(name, metricNames, '--metrics'))
       : options.teacher

@@ -1,5 +1,7 @@
 import { Command } from 'commander';
+import type { PromptRow } from '../../data/prompts.js';
 import { UsageError } from '../../errors.js';
+import type { Tokenizer } from '../../text/tokenizer.js';
 import {
   type CommonOptions,
   logger,
@@ -31,7 +33,7 @@ export function generateCommand(): Command {
   const command = new Command('generate')
     .description('sample responses to prompts, as JSONL in the order of the input')
     .requiredOption('--model <dir>', 'Hugging Face model directory')
-    .requiredOption('--input <file>', 'JSONL rows {"prompt":"…"} or {"ids":[…]}')
+    .requiredOption('--input <file>', 'JSONL rows {"prompt":"…"}, {"messages":[…]} or {"ids":[…]}')
     .option('--max-new-tokens <n>', 'longest response', positiveInteger, 64)
     .option('--temperature <t>', 'divides the logits', numberBetween(1e-6, 1e6), 1)
     .option('--top-k <k>', 'keep the k most probable tokens; 0 = all', nonNegativeInteger, 0)
@@ -60,7 +62,7 @@ export function generateCommand(): Command {
     const { assertSameTokenizer } = await import('../../runs/materials.js');
     const model = await loadModel(options.model);
     const teacher = options.mixWith ? await loadModel(options.mixWith) : undefined;
-    const needsText = prompts.some((p) => p.prompt !== undefined);
+    const needsText = prompts.some((p) => p.ids === undefined);
     const tokenizer = needsText
       ? await loadTokenizer(options.model)
       : await tokenizerIfPresent(options.model);
@@ -70,7 +72,10 @@ export function generateCommand(): Command {
     }
     const modelEnds = model.config.eosIds;
     const ends = modelEnds.length > 0 || !tokenizer ? modelEnds : [tokenizer.eosId];
-    const encoded = prompts.map((p, index) => ({ index, ids: p.ids ?? tokenizer!.encode(p.prompt!) }));
+    const encoded = prompts.map((row, index) => ({
+      index,
+      ids: row.ids ?? encodeRow(row, tokenizer!, index),
+    }));
     const trajectories = rollout(model, encoded, {
       temperature: options.temperature,
       topK: options.topK,
@@ -104,4 +109,11 @@ export function generateCommand(): Command {
       print(JSON.stringify(row));
     }
   });
+}
+
+function encodeRow({ prompt, messages }: PromptRow, tokenizer: Tokenizer, index: number): number[] {
+  if (!messages) return tokenizer.encode(prompt!);
+  if (!tokenizer.chat)
+    throw new UsageError(`row ${index} has "messages", but the model's tokenizer has no chat template`);
+  return tokenizer.encode(tokenizer.chat(messages), { addSpecial: false });
 }

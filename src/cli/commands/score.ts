@@ -30,6 +30,7 @@ export function scoreCommand(): Command {
       'after',
       `
 Each line is {"ids":[…],"logprobs":[…]} with logprobs[i] = ln p(ids[i+1] | ids[0..i]), in nats.
+Rows of ids may carry "attention_mask": padding on the left or right is kept out, its logprobs are null.
 A prompt and its response are encoded together, followed by the end token. Rows of ids need no tokenizer.
 
 Example:
@@ -47,9 +48,17 @@ Example:
     const sequences = await toSequences(rows, model, options.model);
     for (let start = 0; start < sequences.length; start += WINDOW) {
       const window = sequences.slice(start, start + WINDOW);
-      const scores = scoreTokens(model, window, { batchSize: options.batchSize });
-      window.forEach((ids, i) => {
-        print(JSON.stringify({ ids: Array.from(ids), logprobs: Array.from(scores[i]!, shortest) }));
+      const scores = scoreTokens(
+        model,
+        window.map(({ sequence }) => sequence),
+        { batchSize: options.batchSize },
+      );
+      window.forEach(({ row, from }, i) => {
+        const logprobs = new Array<number | null>(Math.max(0, row.length - 1)).fill(null);
+        scores[i]!.forEach((logprob, t) => {
+          logprobs[from + t] = shortest(logprob);
+        });
+        print(JSON.stringify({ ids: Array.from(row), logprobs }));
       });
       log(`${start + window.length}/${sequences.length} rows`);
     }
@@ -58,11 +67,22 @@ Example:
 }
 
 /** A row as the file gives it. */
-type Row = { where: string } & ({ ids: Int32Array } | { prompt: string; response: string });
+type Row = { where: string } & (
+  | { ids: Int32Array; span: [number, number] }
+  | { prompt: string; response: string }
+);
+
+/** A sequence to score and where it stands in the row that asked: padding of a row is kept out and comes back as null. */
+interface Scored {
+  row: Int32Array;
+  from: number;
+  sequence: Int32Array;
+}
 
 /** Every row is checked before the first is scored, so that a bad file gives no half answer. */
 async function readRows(file: string): Promise<Row[]> {
   const { readJsonl } = await import('../../data/jsonl.js');
+  const { tokenSpan } = await import('../../data/padding.js');
   const rows: Row[] = [];
   for await (const { where, value } of readJsonl(file)) {
     const { ids, prompt, response } = value;
@@ -70,7 +90,8 @@ async function readRows(file: string): Promise<Row[]> {
       if (!Array.isArray(ids) || !ids.every((id) => Number.isInteger(id) && id >= 0 && id < 2 ** 31)) {
         throw new UsageError(`${where}: ids must be a list of token ids (whole numbers from 0)`);
       }
-      rows.push({ where, ids: Int32Array.from(ids as number[]) });
+      const span = tokenSpan(value.attention_mask, ids.length, where);
+      rows.push({ where, ids: Int32Array.from(ids as number[]), span });
     } else if (typeof prompt === 'string' && typeof response === 'string') {
       rows.push({ where, prompt, response });
     } else {
@@ -81,21 +102,22 @@ async function readRows(file: string): Promise<Row[]> {
   return rows;
 }
 
-async function toSequences(rows: readonly Row[], model: Model, directory: string): Promise<Int32Array[]> {
+async function toSequences(rows: readonly Row[], model: Model, directory: string): Promise<Scored[]> {
   const { checkSequence } = await import('../../scoring/score.js');
   const { encodeExample } = await import('../../text/encode.js');
   let tokenizer: Tokenizer | undefined;
-  const sequences: Int32Array[] = [];
+  const sequences: Scored[] = [];
   for (const row of rows) {
-    let ids: Int32Array;
-    if ('ids' in row) ids = row.ids;
+    let scored: Scored;
+    if ('ids' in row) scored = { row: row.ids, from: row.span[0], sequence: row.ids.slice(...row.span) };
     else {
       tokenizer ??= await (await import('../../text/tokenizer.js')).loadTokenizer(directory);
       const { promptIds, responseIds } = encodeExample(tokenizer, row.prompt, row.response);
-      ids = Int32Array.from([...promptIds, ...responseIds]);
+      const ids = Int32Array.from([...promptIds, ...responseIds]);
+      scored = { row: ids, from: 0, sequence: ids };
     }
-    checkSequence(model, ids, row.where);
-    sequences.push(ids);
+    checkSequence(model, scored.sequence, row.where);
+    sequences.push(scored);
   }
   return sequences;
 }
