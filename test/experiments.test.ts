@@ -3,13 +3,16 @@ import { join, resolve } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { loadConfig } from '../src/models/checkpoint.js';
 import { readTrainConfig } from '../src/runs/runConfig.js';
+import { readSweep } from '../src/runs/sweepConfig.js';
 import { loadTokenizer } from '../src/text/tokenizer.js';
+import { methodNames } from '../src/training/config.js';
 
 const experiments = resolve(import.meta.dirname, '../experiments');
 const student = join(experiments, 'wordnet', 'student');
-const recipes = readdirSync(experiments, { recursive: true, encoding: 'utf8' }).filter((name) =>
+const files = readdirSync(experiments, { recursive: true, encoding: 'utf8' }).filter((name) =>
   name.endsWith('.yaml'),
 );
+const recipes = files.filter((name) => !name.endsWith('sweep.yaml'));
 
 describe('recipes under experiments/', () => {
   it('are found', () => expect(recipes.length).toBeGreaterThanOrEqual(7));
@@ -19,6 +22,14 @@ describe('recipes under experiments/', () => {
     const made = name.startsWith('quickstart') && !name.endsWith('sft.yaml');
     const config = await readTrainConfig(join(experiments, name), made ? [`student=${student}`] : []);
     expect(config.data.template).toBe('plain');
+  });
+
+  it('every method has one, and the sweep has all methods', async () => {
+    for (const method of methodNames) {
+      expect((await readTrainConfig(join(experiments, 'methods', `${method}.yaml`), [])).method).toBe(method);
+    }
+    const { runs } = await readSweep(join(experiments, 'methods', 'sweep.yaml'));
+    expect(new Set(runs.map((run) => run.config.method))).toEqual(new Set(methodNames));
   });
 
   it('ships a teacher and a student of one tokenizer', async () => {

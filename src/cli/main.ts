@@ -6,4 +6,9 @@ process.stdout.on('error', (error: NodeJS.ErrnoException) => {
   if (error.code === 'EPIPE') process.exit(0);
   throw error;
 });
+// A run that a sweep or the quickstart began, and that outlives it (kill -9): it saves and stops as after Ctrl-C.
+if (process.channel) {
+  process.once('disconnect', () => process.kill(process.pid, 'SIGTERM'));
+  process.channel.unref();
+}
 process.exitCode = await run(process.argv.slice(2));

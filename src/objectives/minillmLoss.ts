@@ -1,4 +1,5 @@
 import * as tf from '@tensorflow/tfjs-core';
+import { UsageError } from '../errors.js';
 import { reverseKl, tokenLogprob } from '../tensor/ops/index.js';
 import { assertShape } from '../tensor/shape.js';
 import type { BatchTotals } from './aggregate.js';
@@ -9,8 +10,8 @@ import { surrogate } from './surrogate.js';
 export interface MinillmLossInputs {
   /** The student being trained at the response positions, raw logits [N, V]. */
   studentLogits: tf.Tensor2D;
-  /** The teacher at the same positions, raw logits [N, V]. */
-  teacherLogits: tf.Tensor2D;
+  /** The teacher at the same positions, raw logits [N, V]; may be absent without `single_step`, then no KL is reported. */
+  teacherLogits: tf.Tensor2D | undefined;
   /** y_t, int32 [N]. */
   tokenIds: tf.Tensor1D;
   /** ln q_old(y_t | s_t) at the sampling temperature, [N]. */
@@ -24,7 +25,7 @@ export interface MinillmLossInputs {
 export interface MinillmLoss {
   /** pg_loss + reg_loss (the latter only with `single_step`); differentiable in the student's logits. */
   loss: tf.Scalar;
-  parts: { pg_loss: tf.Scalar; reg_loss: tf.Scalar };
+  parts: { pg_loss: tf.Scalar; reg_loss?: tf.Scalar };
   perToken: {
     /** ln q_new(y_t | s_t) at the temperature. */
     logprobs: tf.Tensor1D;
@@ -34,7 +35,7 @@ export interface MinillmLoss {
     clipped: tf.Tensor1D;
     pg: tf.Tensor1D;
     /** KL(q_new‖p) at the temperature, before any weight. */
-    kl: tf.Tensor1D;
+    kl?: tf.Tensor1D;
   };
 }
 
@@ -90,6 +91,13 @@ export function minillmLoss(
   const { loss: pg, ratio, clipped } = surrogate(logprobs, constants, config.cliprange);
   const pgLoss = tf.div<tf.Scalar>(tf.sum(pg), divisor);
 
+  if (!inputs.teacherLogits) {
+    if (config.single_step)
+      throw new UsageError(
+        'minillmLoss: single_step needs the whole distributions of the teacher; switch it off',
+      );
+    return { loss: pgLoss, parts: { pg_loss: pgLoss }, perToken: { logprobs, ratio, clipped, pg } };
+  }
   const kl = reverseKl(student, cool(inputs.teacherLogits));
   const regLoss = tf.div<tf.Scalar>(tf.sum(tf.mul(kl, constant(inputs.klWeights, 'klWeights'))), divisor);
 

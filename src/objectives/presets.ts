@@ -105,6 +105,19 @@ const minillm: ObjectiveConfig = {
   baseline: 'position',
 };
 
+/** What `opd` changes in the paper's switches: the reward of the token itself is all there is, nothing is corrected or cut. */
+export const opdObjective: Partial<ObjectiveConfig> = {
+  alpha: 0,
+  gamma: 0,
+  cliprange: 0,
+  single_step: false,
+  w_on_pg: false,
+  w_on_reg: false,
+  include_r_t: true,
+  length_norm: 'off',
+  lm_coef: 0,
+};
+
 export const presets = { minillm, lmops, paper } satisfies Record<string, ObjectiveConfig>;
 export type PresetName = keyof typeof presets;
 export const presetNames = Object.keys(presets) as [PresetName, ...PresetName[]];

@@ -104,7 +104,7 @@ export function facts(runs: readonly Run[]): [name: string, value: string][] {
       values((run) =>
         [run.config.teacher ?? []]
           .flat()
-          .map((x) => startOf(String(x)))
+          .map((x) => startOf(String((x as { url?: unknown } | null)?.url ?? x)))
           .join(' + '),
       ),
     ],

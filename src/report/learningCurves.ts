@@ -30,6 +30,7 @@ const validationTitles: Record<string, string> = {
   rouge_l_sampled: 'Rouge-L, sampled',
   rouge_l_greedy: 'Rouge-L, greedy',
   exact_match: 'Exact match, %',
+  objective: "The method's own loss",
   lm_loss: 'LM loss, nats per token',
   reverse_kl_seq: 'Reverse KL, nats per response',
   reverse_kl_token: 'Reverse KL, nats per token',

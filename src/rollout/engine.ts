@@ -3,8 +3,9 @@ import { UsageError } from '../errors.js';
 import type { Model } from '../models/model.js';
 import type { Rng } from '../random/streams.js';
 import { decodeAll, isDone, nextTokensOf } from './decodeLoop.js';
-import { responseStream, type SamplingOptions } from './sampling.js';
+import type { SamplingOptions } from './sampling.js';
 import type { Trajectory } from './trajectory.js';
+import { responseStream, type SamplingSchemeName } from './uniforms.js';
 
 /** One prompt to answer. `index` names its random streams, so it must not depend on batching or order. */
 export interface Prompt {
@@ -15,6 +16,8 @@ export interface Prompt {
 export interface RolloutOptions extends SamplingOptions {
   /** Responses per prompt (K); they share one prefill. */
   samples: number;
+  /** How these samples' random numbers depend on one another; default `independent`. */
+  scheme?: SamplingSchemeName;
   maxNewTokens: number;
   /** Tokens that end a response; the token itself is part of it. Empty: never stop early. */
   eosIds: readonly number[];
@@ -145,7 +148,8 @@ function openSlot(
       `prompt ${prompt.index} has ${prompt.ids.length} tokens, which fills the model's context of ${context}; shorten it`,
     );
   }
-  const { key, rng } = responseStream(options.seed, options.round, prompt.index, sample);
+  const { seed, round, samples, scheme = 'independent' } = options;
+  const { key, rng } = responseStream(scheme, { seed, round, promptIndex: prompt.index, sample, samples });
   const lists = {
     tokens: [],
     studentLogprobs: [],

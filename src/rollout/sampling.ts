@@ -1,5 +1,4 @@
 import * as tf from '@tensorflow/tfjs-core';
-import { type Rng, stream } from '../random/streams.js';
 
 /** How the next token is chosen from a distribution. */
 export interface SamplingOptions {
@@ -14,19 +13,6 @@ export interface SamplingOptions {
 }
 
 export const plainSampling: SamplingOptions = { temperature: 1, topK: 0, topP: 1, greedy: false };
-
-/** The random stream of one response: a function of what it is for, never of what was drawn before. */
-export function responseStream(
-  seed: number,
-  round: number,
-  promptIndex: number,
-  sample: number,
-): { key: string; rng: Rng } {
-  return {
-    key: `${seed}/rollout/${round}/${promptIndex}/${sample}`,
-    rng: stream(seed, 'rollout', round, promptIndex, sample),
-  };
-}
 
 /** Tokens a block of the two-level search holds: small enough to read back, large enough to leave few blocks. */
 const BLOCK = 64;

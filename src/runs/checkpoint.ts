@@ -5,9 +5,10 @@ import { loadModel, saveModel } from '../models/checkpoint.js';
 import type { Model } from '../models/model.js';
 import type { Optimizer } from '../optim/adamw.js';
 import type { Params } from '../tensor/params.js';
-import type { TrainConfig } from '../training/config.js';
+import { isPolicyGradient, type TrainConfig } from '../training/config.js';
 import type { TrainingState } from '../training/state.js';
 import { removeLeftovers, writeDirectoryAtomic } from './atomic.js';
+import { readReplay } from './replayState.js';
 import { readTrainingState, writeTrainingState } from './trainingState.js';
 
 /**
@@ -54,7 +55,10 @@ export async function loadLatestCheckpoint(
         `${directory}: training-state/state.json is of step ${state.step}, expected ${step} of ${config.train.steps}`,
       );
     }
-    if (config.method === 'minillm') checkRound(state, config, student, directory);
+    if (isPolicyGradient(config.method)) checkRound(state, config, student, directory);
+    if (config.method === 'distillm') {
+      state.replay = await readReplay(join(directory, 'training-state'), student.config.vocabSize);
+    }
     return state;
   } catch (error) {
     if (!(error instanceof UsageError)) throw error;

@@ -9,6 +9,13 @@ export interface ChildRun {
   args: string[];
 }
 
+export interface ChildOptions {
+  /** The process of a run that has just begun. */
+  onStart?: (pid: number) => Promise<void>;
+  /** True once the runs should save and stop; asked five times a second. */
+  stopping?: () => boolean;
+}
+
 /**
  * Runs our own program in child processes, at most `parallel` at a time, in the order given. On two cores two processes of
  * one thread each finish sooner than one after the other with two threads: small matrices do not share out well.
@@ -20,6 +27,7 @@ export async function runChildren(
   runs: readonly ChildRun[],
   parallel: number,
   log: (line: string) => void,
+  options: ChildOptions = {},
 ): Promise<string[]> {
   const outputs: string[] = new Array(runs.length).fill('');
   const active = new Set<ReturnType<typeof spawn>>();
@@ -27,7 +35,7 @@ export async function runChildren(
   const worker = async (): Promise<void> => {
     while (next < runs.length) {
       const index = next++;
-      outputs[index] = await runChild(runs[index]!, log, active);
+      outputs[index] = await runChild(runs[index]!, log, active, options);
     }
   };
   try {
@@ -44,18 +52,28 @@ function runChild(
   run: ChildRun,
   log: (line: string) => void,
   active: Set<ReturnType<typeof spawn>>,
+  { onStart, stopping }: ChildOptions,
 ): Promise<string> {
   return new Promise((resolve, reject) => {
     const child = spawn(process.execPath, [...process.execArgv, programFile(), ...run.args], {
-      stdio: ['ignore', 'pipe', 'pipe'],
+      // Ctrl-C reaches this process alone, and the child once: from here, or by the channel that closes when this
+      // process is gone (cli/main.ts). A second signal would make it quit without saving.
+      detached: true,
+      stdio: ['ignore', 'pipe', 'pipe', 'ipc'],
     });
     active.add(child);
+    if (child.pid !== undefined) onStart?.(child.pid).catch(reject);
+    const timer = setInterval(() => {
+      if (!stopping?.()) return;
+      clearInterval(timer);
+      child.kill('SIGTERM');
+    }, 200);
     let output = '';
     let lastLine = '';
-    child.stdout.setEncoding('utf8').on('data', (text: string) => {
+    child.stdout!.setEncoding('utf8').on('data', (text: string) => {
       output += text;
     });
-    createInterface({ input: child.stderr }).on('line', (line) => {
+    createInterface({ input: child.stderr! }).on('line', (line) => {
       if (line.trim() === '') return;
       lastLine = line;
       log(`${run.label.padEnd(10)} ${line}`);
@@ -63,6 +81,7 @@ function runChild(
     child.on('error', reject);
     child.on('close', (code, signal) => {
       active.delete(child);
+      clearInterval(timer);
       if (code === 0) resolve(output);
       else
         reject(

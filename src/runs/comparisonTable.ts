@@ -73,7 +73,7 @@ export async function pairedTable(runDir: string, others: readonly string[]): Pr
 const pairedMetrics = ['rouge_l_sampled', 'rouge_l_greedy', 'reverse_kl_seq', 'reverse_kl_token', 'lm_loss'];
 
 /** Columns of equal width: the first to the left, numbers to the right. */
-function aligned(rows: readonly (readonly string[])[]): string {
+export function aligned(rows: readonly (readonly string[])[]): string {
   const widths = rows[0]!.map((_, column) => Math.max(...rows.map((row) => row[column]!.length)));
   const line = (row: readonly string[]): string =>
     row.map((text, i) => (i === 0 ? text.padEnd(widths[i]!) : text.padStart(widths[i]!))).join('  ');

@@ -6,7 +6,8 @@ import { loadModel } from '../models/checkpoint.js';
 import { newModelConfig } from '../models/families.js';
 import { initModel, type Model } from '../models/model.js';
 import { loadTokenizer, type Tokenizer } from '../text/tokenizer.js';
-import type { TrainConfig } from '../training/config.js';
+import { isPolicyGradient, placeOfTeacher, type TrainConfig } from '../training/config.js';
+import { connectTeacher } from './remoteTeacher.js';
 import { wordnetDirectory } from './wordnetCache.js';
 
 /** Everything a run reads before it starts. */
@@ -29,8 +30,9 @@ export interface Materials {
 export async function loadMaterials(config: TrainConfig, log: (line: string) => void): Promise<Materials> {
   const tokenizerFrom = typeof config.student === 'string' ? config.student : config.student.tokenizer;
   const tokenizer = await loadTokenizer(tokenizerFrom);
-  const teacherDirs = [config.teacher ?? []].flat();
-  for (const directory of teacherDirs) {
+  const teacherPlaces = [config.teacher ?? []].flat().map(placeOfTeacher);
+  for (const directory of teacherPlaces) {
+    if (typeof directory !== 'string') continue; // a server is asked when the models are loaded
     assertSameTokenizer([tokenizerFrom, tokenizer], [directory, await loadTokenizer(directory)]);
   }
   const data = await dataFiles(config, log);
@@ -48,21 +50,32 @@ export async function loadMaterials(config: TrainConfig, log: (line: string) => 
   };
   const train = await load(data.train, 'training data');
   const valid = (await load(data.valid, 'validation data')).slice(0, config.eval.prompts);
-  const usesCorpus = config.method === 'minillm' && data.corpus !== undefined;
+  const usesCorpus = readsCorpus(config) && data.corpus !== undefined;
   const corpus = usesCorpus ? await corpusChunks(data.corpus!, tokenizer, config.pretrain.length) : [];
   const student =
     typeof config.student === 'string'
       ? await loadModel(config.student)
       : newStudent(config.student, tokenizer, config.seed);
   const teachers: Model[] = [];
-  if (config.method !== 'sft') for (const directory of teacherDirs) teachers.push(await loadModel(directory));
+  if (config.method !== 'sft') {
+    for (const place of teacherPlaces) {
+      const remote = typeof place !== 'string';
+      teachers.push(remote ? connectTeacher(place, tokenizer, student.config, log) : await loadModel(place));
+    }
+  }
   for (const model of [student, ...teachers]) checkFits(model, tokenizer, config, corpus.length > 0);
   sayVocabularies(student, teachers, log);
   checkRound(config, train.length);
   return { student, teachers, tokenizer, tokenizerFrom, train, valid, corpus };
 }
 
-function newStudent(
+/** Whether the method may have a loss on plain text. */
+function readsCorpus({ method, distillm }: TrainConfig): boolean {
+  return isPolicyGradient(method) || (method === 'distillm' && distillm.lm_coef > 0);
+}
+
+/** Fresh weights for a student given as a shape. */
+export function newStudent(
   shape: Exclude<TrainConfig['student'], string>,
   tokenizer: Tokenizer,
   seed: number,
@@ -139,7 +152,7 @@ function sayVocabularies(student: Model, teachers: readonly Model[], log: (line:
 /** The prompts of a round are different ones: their random streams are named by the prompt. */
 function checkRound({ method, rollout }: TrainConfig, examples: number): void {
   const prompts = rollout.rollouts / rollout.samples;
-  if (method === 'minillm' && prompts > examples) {
+  if (isPolicyGradient(method) && prompts > examples) {
     throw new UsageError(
       `rollout.rollouts: a round asks ${prompts} different prompts and the training data has ${examples}; lower it`,
     );

@@ -1,24 +1,33 @@
+import { existsSync } from 'node:fs';
 import { access, readFile } from 'node:fs/promises';
 import { dirname, resolve } from 'node:path';
 import { parse, stringify } from 'yaml';
 import { z } from 'zod';
 import { UsageError } from '../errors.js';
-import { type TrainConfig, trainConfigSchema } from '../training/config.js';
+import { resolveModel } from '../models/hub.js';
+import { isPolicyGradient, isUrl, type TrainConfig, trainConfigSchema } from '../training/config.js';
 import { objectiveOf } from '../training/minillm.js';
+import { checkRemoteTeacher } from './remoteTeacher.js';
 
 /**
  * Reads a training configuration: YAML, then `--set a.b=value` on top (values are YAML too), then the schema, then
  * what one field means for another. Paths are relative to the file they stand in, or to the working directory for `--set`.
  *
+ * @param pathsFrom what paths in `sets` are relative to
+ *
  * @throws UsageError with one line naming the field, what was found and what was expected
  */
-export async function readTrainConfig(file: string, sets: readonly string[]): Promise<TrainConfig> {
-  const raw = parseYaml(await readText(file), file);
+export async function readTrainConfig(
+  file: string,
+  sets: readonly string[],
+  pathsFrom = process.cwd(),
+): Promise<TrainConfig> {
+  const raw = await readYaml(file);
   if (typeof raw !== 'object' || raw === null || Array.isArray(raw)) {
     throw new UsageError(`${file}: expected a YAML mapping with method, student, data and train`);
   }
-  resolvePaths(raw as Tree, dirname(file));
-  for (const set of sets) applySet(raw as Tree, set);
+  await resolvePaths(raw as Tree, dirname(file));
+  for (const set of sets) await applySet(raw as Tree, set, pathsFrom);
   const config = validate(trainConfigSchema, raw, file);
   await checkTogether(config, file);
   return config;
@@ -32,7 +41,7 @@ type Tree = { [key: string]: unknown };
 
 const pathFields = ['student', 'student.tokenizer', 'teacher', 'data.train', 'data.valid', 'data.corpus'];
 
-function resolvePaths(tree: Tree, base: string): void {
+async function resolvePaths(tree: Tree, base: string): Promise<void> {
   for (const field of pathFields) {
     const keys = field.split('.');
     const parent = keys
@@ -41,12 +50,22 @@ function resolvePaths(tree: Tree, base: string): void {
     const key = keys.at(-1)!;
     if (!isTree(parent)) continue;
     const value = parent[key];
-    if (typeof value === 'string') parent[key] = resolve(base, value);
-    if (Array.isArray(value)) parent[key] = value.map((v) => (typeof v === 'string' ? resolve(base, v) : v));
+    const model = field === 'student' || field === 'teacher';
+    const find = (text: unknown): unknown =>
+      typeof text !== 'string' ? text : model ? modelPath(base, text) : resolve(base, text);
+    if (typeof value === 'string') parent[key] = await find(value);
+    if (Array.isArray(value)) parent[key] = await Promise.all(value.map(find));
   }
 }
 
-function applySet(tree: Tree, set: string): void {
+/** A directory, else the snapshot of a Hugging Face id in the cache, else the directory that is missing. */
+async function modelPath(base: string, text: string): Promise<string> {
+  if (isUrl(text)) return text;
+  const local = resolve(base, text);
+  return existsSync(local) ? local : resolveModel(text).catch(() => local);
+}
+
+async function applySet(tree: Tree, set: string, pathsFrom: string): Promise<void> {
   const at = set.indexOf('=');
   if (at < 1) throw new UsageError(`--set ${set}: expected field=value, for example --set train.steps=100`);
   const keys = set.slice(0, at).split('.');
@@ -59,7 +78,7 @@ function applySet(tree: Tree, set: string): void {
     node = child;
   }
   node[keys.at(-1)!] = value;
-  resolvePaths(own, process.cwd());
+  await resolvePaths(own, pathsFrom);
   merge(tree, own);
 }
 
@@ -79,6 +98,11 @@ function merge(into: Tree, from: Tree): void {
 
 function isTree(x: unknown): x is Tree {
   return typeof x === 'object' && x !== null && !Array.isArray(x);
+}
+
+/** @throws UsageError when the file cannot be read or is no YAML */
+export async function readYaml(file: string): Promise<unknown> {
+  return parseYaml(await readText(file), file);
 }
 
 function parseYaml(text: string, where: string): unknown {
@@ -154,14 +178,34 @@ async function checkTogether(config: TrainConfig, file: string): Promise<void> {
       `teacher: ${config.method} takes one teacher, found ${config.teacher.length}; only babyllama takes several`,
     );
   }
+  checkRemoteTeacher(config, fail);
   if (train.warmup > train.steps)
     fail(`train.warmup: ${train.warmup} is more than train.steps ${train.steps}`);
-  if (config.method === 'minillm') {
+  if (isPolicyGradient(config.method) && rollout.temperature !== 1) {
+    fail(`rollout.temperature: ${config.method} samples at objective.temperature; set that one`);
+  }
+  if (config.method === 'opd' && config.objective.preset !== 'minillm') {
+    fail('objective.preset: opd has switches of its own; leave the preset out and set single switches');
+  }
+  if (config.method === 'distillm' && config.distillm.capacity < train.batch_size) {
+    fail(
+      `distillm.capacity: ${config.distillm.capacity} is less than train.batch_size ${train.batch_size}; a batch is drawn from the buffer`,
+    );
+  }
+  if (isPolicyGradient(config.method)) {
     const objective = objectiveOf({ config });
     if (objective.baseline === 'leave-one-out' && rollout.samples < 2) {
       fail(
         `objective.baseline: leave-one-out compares the samples of a prompt; set rollout.samples to 2 or more`,
       );
+    }
+    if (rollout.sampling === 'antithetic' && rollout.samples % 2 !== 0) {
+      fail(
+        `rollout.sampling: antithetic pairs the samples of a prompt; set rollout.samples to an even number`,
+      );
+    }
+    if (rollout.sampling === 'stratified' && rollout.samples < 2) {
+      fail(`rollout.sampling: stratified parts the samples of a prompt; set rollout.samples to 2 or more`);
     }
     const padded = objective.whiten === 'padded' || objective.baseline === 'whiten-padded';
     if (padded && objective.max_response > 0 && objective.max_response < rollout.max_new_tokens) {
@@ -180,7 +224,9 @@ async function checkTogether(config: TrainConfig, file: string): Promise<void> {
   }
   const files: [string, string | undefined][] = [
     ['student', typeof config.student === 'string' ? config.student : config.student.tokenizer],
-    ...[config.teacher ?? []].flat().map((teacher): [string, string] => ['teacher', teacher]),
+    ...[config.teacher ?? []]
+      .flat()
+      .flatMap((t): [string, string][] => (typeof t === 'string' && !isUrl(t) ? [['teacher', t]] : [])),
     ['data.train', data.train],
     ['data.valid', data.valid],
     ['data.corpus', data.corpus],

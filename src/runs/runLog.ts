@@ -25,6 +25,8 @@ export class RunLog {
     private readonly secondsBefore: number,
     /** Seconds spent in optimizer steps and rollouts, validation and saving left out. */
     public trainSeconds: number,
+    /** Tokens that teachers have read or written for training. */
+    public teacherTokens: number,
   ) {}
 
   /** @param resumeAt step of the checkpoint that the run goes on from, or undefined for a new run */
@@ -38,6 +40,7 @@ export class RunLog {
     const metrics = openMetricsLog(paths.metrics, at);
     const timing = openMetricsLog(paths.timing, at);
     const last = readMetrics(paths.timing).at(-1);
+    const trained = readMetrics(paths.metrics).findLast((row) => row.phase === 'train');
     const done = resumeAt ?? 0;
     return new RunLog(
       metrics,
@@ -46,6 +49,7 @@ export class RunLog {
       createProgress({ label, total: steps, done, unit: 'step', quiet }),
       last?.wall_s ?? 0,
       Number(last?.train_s ?? 0),
+      Number(trained?.teacher_tokens ?? 0),
     );
   }
 
@@ -53,7 +57,8 @@ export class RunLog {
     const seconds = (performance.now() - this.stepStarted) / 1000;
     this.trainSeconds += seconds;
     const head = this.head(record.step, record.round, 'train');
-    this.metrics.write({ ...head, ...record.metrics });
+    this.teacherTokens += record.teacherTokens;
+    this.metrics.write({ ...head, ...record.metrics, teacher_tokens: this.teacherTokens });
     const timing = {
       train_s: round(this.trainSeconds),
       tokens_per_s: Math.round(record.tokens / seconds),
@@ -84,9 +89,11 @@ export class RunLog {
     this.progress.note(line);
   }
 
-  /** Keeps the time of what happened since the last step (validation, saving) out of the training time. */
-  stepClockRestart(): void {
-    this.stepStarted = performance.now();
+  /** Keeps the time of work that is no training (validation, saving) out of the training time. */
+  async untimed(work: () => Promise<void>): Promise<void> {
+    const started = performance.now();
+    await work();
+    this.stepStarted += performance.now() - started;
   }
 
   close(): void {

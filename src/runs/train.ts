@@ -8,7 +8,7 @@ import type { BackendInfo } from '../tensor/backend.js';
 import { disposeParams } from '../tensor/params.js';
 import type { TrainConfig } from '../training/config.js';
 import { optimizerOf, trainingLoop } from '../training/loop.js';
-import type { TrainingContext } from '../training/method.js';
+import type { Method, TrainingContext } from '../training/method.js';
 import { methods } from '../training/methods.js';
 import type { TrainingState } from '../training/state.js';
 import { writeDirectoryAtomic, writeFileAtomic } from './atomic.js';
@@ -36,6 +36,8 @@ export interface TrainSummary {
   /** The validation that `best/` was chosen by. */
   best: { step: number; metric: string; value: number } | null;
   train_seconds: number;
+  /** Tokens that teachers read or wrote for training. */
+  teacher_tokens: number;
   final: string;
 }
 
@@ -69,20 +71,19 @@ export async function runTraining(
     label: config.method,
     quiet: options.quiet,
   });
-  const untimed = async (work: () => Promise<void>): Promise<void> => {
-    await work();
-    runLog.stepClockRestart();
-  };
+  const { max_seconds = Number.POSITIVE_INFINITY, max_teacher_tokens = Number.POSITIVE_INFINITY } =
+    config.train;
   try {
     await trainingLoop(context, method, state, {
       onStep: (record) => runLog.step(record),
-      evaluate: () => untimed(() => validate(context, materials, state, runLog, out)),
+      evaluate: () => runLog.untimed(() => validate(context, method, materials, state, runLog, out)),
       checkpoint: () =>
-        untimed(async () => {
+        runLog.untimed(async () => {
           await saveCheckpoint(out, state, context.student, materials.tokenizerFrom);
           await pruneCheckpoints(out, config.checkpoint.keep);
         }),
       stopping: options.stopping,
+      spent: () => runLog.trainSeconds >= max_seconds || runLog.teacherTokens >= max_teacher_tokens,
     });
     await saveStudent(paths.final, context.student, materials);
   } finally {
@@ -95,6 +96,7 @@ export async function runTraining(
     steps: state.step,
     best: state.best && { ...state.best, metric: selectionOf(config).metric },
     train_seconds: Math.round(runLog.trainSeconds * 10) / 10,
+    teacher_tokens: runLog.teacherTokens,
     final: paths.final,
   };
   disposeParams(state.params);
@@ -162,6 +164,7 @@ function selectionOf(config: TrainConfig): { metric: MetricName; better: (a: num
 /** Validates the student; a new best is saved as `best/`. */
 async function validate(
   context: TrainingContext,
+  method: Method,
   materials: Materials,
   state: TrainingState,
   runLog: RunLog,
@@ -169,14 +172,21 @@ async function validate(
 ): Promise<void> {
   const { config, student, teachers, eosIds } = context;
   const { metric, better } = selectionOf(config);
-  const result: Evaluation = evaluate(student, teachers[0], materials.tokenizer, materials.valid, {
-    metrics: [...new Set<MetricName>(['lm_loss', metric, ...sampleMetrics(config, teachers[0])])],
+  // A remote teacher takes no part in validation: `best/` is chosen without it.
+  const teacher = teachers[0]?.remote ? undefined : teachers[0];
+  const result: Evaluation = evaluate(student, teacher, materials.tokenizer, materials.valid, {
+    metrics: [...new Set<MetricName>(['lm_loss', metric, ...sampleMetrics(config, teacher)])],
     seeds: [config.seed],
     maxNewTokens: config.eval.max_new_tokens ?? config.rollout.max_new_tokens,
     batchSize: config.rollout.batch_size,
     eosIds,
   });
-  runLog.evaluation(state.step, state.round, result.metrics);
+  const own = method.objective?.(context, materials.valid);
+  runLog.evaluation(state.step, state.round, {
+    ...result.metrics,
+    ...(own !== undefined && { objective: { mean: own, stderr: null, n: materials.valid.length } }),
+  });
+  method.validated?.(context, state, result.metrics.lm_loss!.mean);
   if (result.samples.length > 0) {
     await writeSamples(out, `step-${state.step}`, result.samples, materials.valid, materials.tokenizer);
   }

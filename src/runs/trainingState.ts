@@ -9,6 +9,7 @@ import { disposeState, type FlatState, flattenState, restoreState } from '../opt
 import type { Trajectory } from '../rollout/trajectory.js';
 import type { Params } from '../tensor/params.js';
 import type { TrainingState } from '../training/state.js';
+import { writeReplay } from './replayState.js';
 import { validate } from './runConfig.js';
 
 /*
@@ -17,6 +18,7 @@ import { validate } from './runConfig.js';
  *   state.json             step, round, step in the round, best validation, the optimizer's numbers
  *   optimizer.safetensors  the optimizer's tensors by name
  *   rollouts.jsonl         the rollouts of the round under way
+ *   replay.json            the replay buffer of distillm (replayState.ts)
  *
  * Every number comes back with the same bits: float32 travels as float32, or as the shortest decimal that names it.
  */
@@ -52,6 +54,7 @@ export async function writeTrainingState(directory: string, state: TrainingState
     join(directory, 'rollouts.jsonl'),
     state.rollouts.map((t) => `${JSON.stringify(trajectoryToJson(t))}\n`).join(''),
   );
+  if (state.replay) await writeReplay(directory, state.replay);
 }
 
 /** @throws UsageError naming the file when it is missing, torn, or does not fit the parameters */

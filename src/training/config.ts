@@ -1,11 +1,29 @@
 import { z } from 'zod';
 import { familyNames } from '../models/families.js';
 import { objectiveOverrides, presetNames } from '../objectives/presets.js';
+import { samplingSchemeNames } from '../rollout/uniforms.js';
+import { distributionKinds } from '../scoring/teacher.js';
 import { backendNames } from '../tensor/backend.js';
-import { templateNames } from '../text/template.js';
+import { promptFormats } from '../text/template.js';
 
 /** The training methods: one loop, one entry each (src/training/methods.ts). */
-export const methodNames = ['minillm', 'sft', 'kd', 'seqkd', 'babyllama'] as const;
+export const methodNames = [
+  'minillm',
+  'sft',
+  'kd',
+  'reverse-kd',
+  'seqkd',
+  'babyllama',
+  'gkd',
+  'imitkd',
+  'distillm',
+  'opd',
+] as const;
+
+/** Methods that learn from rounds of scored rollouts, by policy gradient. */
+export function isPolicyGradient(method: (typeof methodNames)[number]): boolean {
+  return method === 'minillm' || method === 'opd';
+}
 
 const count = z.number().int().min(1);
 const path = z.string().min(1);
@@ -35,6 +53,39 @@ const wordnet = z.strictObject({
   seed: z.number().int().default(1),
 });
 
+const httpUrl = z.url({ protocol: /^https?$/, error: 'expected a URL, as http://127.0.0.1:8000' });
+
+/** A teacher behind a server (scoring/remoteTeacher.ts). */
+const remoteTeacher = z.strictObject({
+  url: httpUrl.describe('of minillm serve, or of an OpenAI-compatible server that gives prompt_logprobs'),
+  model: z.string().min(1).optional().describe('as the server lists it; default: its only one'),
+  api_key_env: z
+    .string()
+    .regex(/^[A-Za-z_][A-Za-z0-9_]*$/, 'expected the name of an environment variable, not a key')
+    .optional()
+    .describe('environment variable that holds the key'),
+  gives: z
+    .enum(distributionKinds)
+    .default('full')
+    .describe('full: minillm serve only; top_k: kd with a tail bucket; sampled: opd'),
+  top_k: count.max(1000).default(20).describe('tokens asked for with gives: top_k'),
+  batch_size: count.default(16).describe('sequences in a request'),
+  concurrency: count.max(64).default(4).describe('requests under way at a time'),
+  retries: z.number().int().min(0).max(20).default(5).describe('tries after the first'),
+  timeout: z.number().positive().max(3600).default(60).describe('seconds for one try'),
+  backoff: z.number().positive().max(30).default(0.5).describe('seconds before the first repetition'),
+});
+export type RemoteTeacherConfig = z.output<typeof remoteTeacher>;
+
+/** Where a configured teacher is: the fields of a server, or a directory. A URL alone is a server with all defaults. */
+export function placeOfTeacher(teacher: string | RemoteTeacherConfig): string | RemoteTeacherConfig {
+  return typeof teacher === 'string' && isUrl(teacher) ? remoteTeacher.parse({ url: teacher }) : teacher;
+}
+
+export function isUrl(text: string): boolean {
+  return /^https?:\/\//i.test(text);
+}
+
 export const trainConfigSchema = z.strictObject({
   method: z.enum(methodNames).describe('what is minimised'),
   seed: z.number().int().default(1).describe('every random number of the run follows from it'),
@@ -42,8 +93,8 @@ export const trainConfigSchema = z.strictObject({
   threads: count.optional().describe('threads for tensor operations; part of what makes a run repeatable'),
   student: model.describe('Hugging Face directory to start from, or the shape of a new model'),
   teacher: z
-    .union([path, z.array(path).min(1)], {
-      error: 'expected the path of a model directory, or a list of them',
+    .union([path, remoteTeacher, z.array(path).min(1)], {
+      error: 'expected the path of a model directory, a URL (or its fields), or a list of paths and URLs',
     })
     .optional()
     .describe('Hugging Face directory; babyllama takes several'),
@@ -54,7 +105,10 @@ export const trainConfigSchema = z.strictObject({
     train: path.optional().describe('JSONL or JSON with instruction, input, output'),
     valid: path.optional(),
     corpus: path.optional().describe('plain text for the pretraining loss'),
-    template: z.enum(templateNames).default('alpaca').describe('how instruction and input become a prompt'),
+    template: z
+      .enum(promptFormats)
+      .default('alpaca')
+      .describe('how instruction and input become a prompt; chat: the template of the tokenizer'),
     max_prompt_tokens: count.default(256).describe('longer prompts are dropped'),
     max_tokens: count.default(512).describe('longer prompt + response pairs are dropped'),
   }),
@@ -82,17 +136,34 @@ export const trainConfigSchema = z.strictObject({
     betas: z.tuple([z.number().min(0).lt(1), z.number().min(0).lt(1)]).default([0.9, 0.95]),
     eps: z.number().positive().default(1e-8),
     clip: z.number().min(0).default(1).describe('global gradient norm; 0 = off'),
+    max_seconds: z
+      .number()
+      .positive()
+      .optional()
+      .describe('end after so many seconds of training, validation and saving not counted'),
+    max_teacher_tokens: count
+      .optional()
+      .describe('end once the teachers have read and written so many tokens'),
   }),
   objective: objectiveOverrides
     .extend({ preset: z.enum(presetNames).default('minillm') })
     .prefault({})
-    .describe('minillm: a preset and any switch on its own'),
+    .describe('minillm: a preset and any switch on its own; opd: switches'),
   rollout: z
     .strictObject({
       rollouts: count.default(64).describe('responses collected in a round'),
       samples: count.default(1).describe('responses to each prompt (K)'),
+      sampling: z
+        .enum(samplingSchemeNames)
+        .default('independent')
+        .describe('how the random numbers of these K depend on one another'),
       inner_epochs: count.default(2).describe('passes over the rollouts of a round'),
       max_new_tokens: count.default(256),
+      temperature: z
+        .number()
+        .positive()
+        .default(1)
+        .describe('gkd, imitkd, distillm: of sampling; minillm and opd have objective.temperature'),
       top_k: z.number().int().min(0).default(0),
       top_p: z.number().gt(0).max(1).default(1),
       batch_size: count.default(64).describe('responses decoded together; results do not depend on it'),
@@ -107,6 +178,39 @@ export const trainConfigSchema = z.strictObject({
         .enum(['batchmean', 'token'])
         .default('token')
         .describe('babyllama: how the teacher term is averaged'),
+    })
+    .prefault({}),
+  gkd: z
+    .strictObject({
+      beta: z.number().min(0).max(1).default(0.5).describe('of JSD(β): 0 = forward KL, 1 = reverse KL'),
+      lambda: z
+        .number()
+        .min(0)
+        .max(1)
+        .default(0.5)
+        .describe('share of the steps that learn from own samples'),
+      seq_kd: z.boolean().default(false).describe('the other steps learn from samples of the teacher'),
+    })
+    .prefault({}),
+  imitkd: z
+    .strictObject({
+      gold_decay: z
+        .number()
+        .min(0)
+        .max(1)
+        .default(0)
+        .describe('r: at step i of I gold responses are used with probability r^(i/I); 0 = never'),
+    })
+    .prefault({}),
+  distillm: z
+    .strictObject({
+      divergence: z.enum(['skew-forward', 'skew-reverse']).default('skew-reverse'),
+      lambda: z.number().min(0).max(1).default(0.1).describe('λ of the skew divergence'),
+      threshold: z.number().min(0).max(1).default(0).describe('φ to begin with'),
+      threshold_step: z.number().min(0).max(1).default(0.1).describe('what φ grows by'),
+      tolerance: z.number().default(0.1).describe('how much the validation loss grows before φ does'),
+      capacity: count.default(1000).describe('responses in the replay buffer'),
+      lm_coef: z.number().min(0).default(0).describe('weight of the cross-entropy on plain text'),
     })
     .prefault({}),
   pretrain: z

@@ -14,6 +14,7 @@ export interface StepRecord {
   round: number;
   metrics: Record<string, number>;
   tokens: number;
+  teacherTokens: number;
 }
 
 /** What the run does around the steps; the loop itself touches no file. */
@@ -24,6 +25,8 @@ export interface TrainingHooks {
   checkpoint(state: TrainingState): Promise<void>;
   /** True once the person asked to stop (Ctrl-C). */
   stopping(): boolean;
+  /** True once the run's share of time or of teacher tokens is used up: it then ends as after its last step. */
+  spent?(): boolean;
 }
 
 /**
@@ -43,7 +46,7 @@ export async function trainingLoop(
   const { steps } = config.train;
   await method.prepare?.(context);
   if (state.step === 0) await hooks.evaluate(state);
-  while (state.step < steps) {
+  while (state.step < steps && !hooks.spent?.()) {
     const started = method.collect && roundIsOver(state, method.stepsPerRound!(context));
     const collected = started ? await beginRound(context, method, state) : {};
     const plan = method.step(context, state);
@@ -55,8 +58,9 @@ export async function trainingLoop(
       round: state.round,
       metrics: { ...collected, ...plan.metrics, ...measured },
       tokens: plan.tokens,
+      teacherTokens: plan.teacherTokens ?? 0,
     });
-    const last = state.step === steps;
+    const last = state.step === steps || hooks.spent?.() === true;
     if (last || isDue(state.step, config.eval.every)) await hooks.evaluate(state);
     if (last || isDue(state.step, config.checkpoint.every) || hooks.stopping()) {
       assertFinite(optimizer, state);

@@ -41,6 +41,8 @@ export interface StepPlan {
   metrics: Record<string, number>;
   /** Tokens that the loss of this step looks at, for the rate. */
   tokens: number;
+  /** Tokens that teachers read or wrote for this step, and for the round or run that it begins; default 0. */
+  teacherTokens?: number;
 }
 
 /** A training method is a value: what it does before a run, before a round, and the loss of a step. */
@@ -52,6 +54,13 @@ export interface Method {
   /** Optimizer steps that one round feeds. */
   stepsPerRound?(context: TrainingContext): number;
   step(context: TrainingContext, state: TrainingState): StepPlan;
+  /**
+   * The method's own loss on validation examples, logged as `valid_objective`. Absent where it is a metric of every
+   * validation already (`sft`: the LM loss; `minillm`, `opd`: the reverse KL of samples).
+   */
+  objective?(context: TrainingContext, examples: readonly Example[]): number;
+  /** Told the LM loss of every validation, before the checkpoint of that step (`distillm`). */
+  validated?(context: TrainingContext, state: TrainingState, lmLoss: number): void;
   /** Frees what `prepare` and `collect` keep on the device. */
   dispose?(): void;
 }

@@ -1,14 +1,15 @@
-import { type ObjectiveConfig, resolveObjective } from '../objectives/presets.js';
+import { type ObjectiveConfig, opdObjective, resolveObjective } from '../objectives/presets.js';
 import { permutation, stream } from '../random/streams.js';
 import { type RolloutOptions, rollout } from '../rollout/engine.js';
 import type { Trajectory } from '../rollout/trajectory.js';
 import type { Method, StepPlan, TrainingContext } from './method.js';
 import { distinctIndices } from './order.js';
 import { policyBatches } from './policyBatches.js';
-import { pretrainingBatches, TextTeacher } from './pretraining.js';
+import { pretrainingBatches, pretrainingTeacherTokens, TextTeacher } from './pretraining.js';
+import { scoreRemotely } from './remoteRound.js';
 import { rolloutMetrics, signalMetrics } from './rolloutMetrics.js';
 import type { TrainingState } from './state.js';
-import { allTokens } from './supervised.js';
+import { allTokens, sharedVocabulary } from './supervised.js';
 import { TeacherLogits } from './teacherLogits.js';
 
 /**
@@ -31,13 +32,18 @@ export function minillm(): Method {
       (config.rollout.inner_epochs * config.rollout.rollouts) / config.train.batch_size,
 
     async collect(context, state) {
-      const observer = teacherOfRound.capture(
-        context,
-        state.round,
-        context.config.rollout.rollouts,
-        context.config.rollout.max_new_tokens,
-      );
-      state.rollouts = collectRound(context, state, observer);
+      const observer = context.teachers[0]!.remote
+        ? undefined
+        : teacherOfRound.capture(
+            context,
+            state.round,
+            context.config.rollout.rollouts,
+            context.config.rollout.max_new_tokens,
+          );
+      const sampled = collectRound(context, state, observer);
+      state.rollouts = context.teachers[0]!.remote
+        ? scoreRemotely(context, sampled, objectiveOf(context))
+        : sampled;
       return rolloutMetrics(state.rollouts);
     },
 
@@ -47,18 +53,23 @@ export function minillm(): Method {
       const { signals, micro } = policyBatches(context, trajectories, objective, {
         microBatchSize: context.config.train.micro_batch_size,
         teacherLogits: (part) =>
-          teacherOfRound.rows(
-            context,
-            state.round,
-            state.rollouts,
-            part.map((t) => rows.get(t)!),
-            rolloutOptions(context, state),
-          ),
+          context.teachers[0]!.remote?.gives === 'sampled'
+            ? undefined
+            : teacherOfRound.rows(
+                context,
+                state.round,
+                state.rollouts,
+                part.map((t) => rows.get(t)!),
+                rolloutOptions(context, state),
+              ),
       });
       return {
         micro: [...micro, ...pretrainingBatches(context, state, objective, teacherOfText)],
         metrics: signalMetrics(trajectories, signals),
         tokens: allTokens(trajectories),
+        teacherTokens:
+          (state.stepInRound === 0 ? allTokens(state.rollouts) : 0) +
+          pretrainingTeacherTokens(context, state, objective),
       };
     },
 
@@ -69,7 +80,10 @@ export function minillm(): Method {
   };
 }
 
-/** Prompts follow one another through seeded epochs, round after round; each is answered `samples` times. */
+/**
+ * Prompts follow one another through seeded epochs, round after round; each is answered `samples` times. The order is that in
+ * which the methods on gold responses meet the examples (`batchOf`).
+ */
 function collectRound(
   context: TrainingContext,
   state: TrainingState,
@@ -78,7 +92,7 @@ function collectRound(
   const { config, student, train } = context;
   const { rollouts, samples } = config.rollout;
   const prompts = rollouts / samples;
-  const picked = distinctIndices(config.seed, 'prompts', state.round - 1, train.length, prompts);
+  const picked = distinctIndices(config.seed, 'train', state.round - 1, train.length, prompts);
   return rollout(
     student,
     picked.map((index) => ({ index, ids: train[index]!.promptIds })),
@@ -88,7 +102,7 @@ function collectRound(
 
 function rolloutOptions(context: TrainingContext, state: TrainingState): RolloutOptions {
   const { config, teachers, eosIds } = context;
-  const { samples, max_new_tokens, top_k, top_p, batch_size } = config.rollout;
+  const { samples, sampling, max_new_tokens, top_k, top_p, batch_size } = config.rollout;
   const { temperature, alpha } = objectiveOf(context);
   return {
     temperature,
@@ -96,13 +110,17 @@ function rolloutOptions(context: TrainingContext, state: TrainingState): Rollout
     topP: top_p,
     greedy: false,
     samples,
+    scheme: sampling,
     maxNewTokens: max_new_tokens,
     eosIds,
     seed: config.seed,
     round: state.round,
     batchSize: batch_size,
     policyVersion: state.step,
-    teacher: { model: teachers[0]!, alpha },
+    // A remote teacher scores the finished responses (`scoreRemotely`); alpha is 0 then.
+    ...(teachers[0]!.remote
+      ? { vocabSize: sharedVocabulary(context) }
+      : { teacher: { model: teachers[0]!, alpha } }),
   };
 }
 
@@ -126,6 +144,7 @@ function minibatch(
 
 export function objectiveOf({ config }: Pick<TrainingContext, 'config'>): ObjectiveConfig {
   const { preset, ...overrides } = config.objective;
+  if (config.method === 'opd') return resolveObjective('paper', { ...opdObjective, ...overrides });
   // Padded whitening counts the slots of the generation buffer, as the official code does.
   return resolveObjective(preset, { max_response: config.rollout.max_new_tokens, ...overrides });
 }

@@ -11,8 +11,9 @@ import { type Models, microBatches, sharedLogits } from './supervised.js';
 
 export interface PolicyBatchOptions {
   microBatchSize: number | undefined;
-  /** The teacher's logits [N, V] at the response positions of some of the trajectories, in that order; owned by the loop. */
-  teacherLogits(part: readonly Trajectory[]): tf.Tensor2D;
+  /** The teacher's logits [N, V] at the response positions of some of the trajectories, in that order; owned by the loop.
+   * undefined from a teacher that knows sampled tokens only. */
+  teacherLogits(part: readonly Trajectory[]): tf.Tensor2D | undefined;
   /** Sees the per-token values of a micro-batch, in its order; they live only during the call. */
   observe?(part: readonly Trajectory[], perToken: MinillmLoss['perToken']): void;
 }
@@ -39,11 +40,11 @@ export function policyBatches(
       part.map((t) => byRow.get(t)!),
     );
     return {
-      constants: () => [tf.tensor1d(batch.targets, 'int32'), options.teacherLogits(part)],
+      constants: () => [tf.tensor1d(batch.targets, 'int32'), ...[options.teacherLogits(part) ?? []].flat()],
       loss(params, [targets, teacher]) {
         const inputs = {
           studentLogits: sharedLogits(models, params, models.student, batch),
-          teacherLogits: teacher as tf.Tensor2D,
+          teacherLogits: teacher as tf.Tensor2D | undefined,
           tokenIds: targets as tf.Tensor1D,
           ...constants,
         };
@@ -56,7 +57,7 @@ export function policyBatches(
             ...parts,
             clipped_fraction: share(perToken.clipped),
             ratio: share(perToken.ratio),
-            kl_new: share(perToken.kl),
+            ...(perToken.kl && { kl_new: share(perToken.kl) }),
           },
         };
       },

@@ -44,6 +44,19 @@ export function pretrainingBatches(
   return textBatches(context, pieces, objective, config.train.micro_batch_size, { logitsOf });
 }
 
+/** Tokens that the teacher reads for the pretraining loss of this step; a later pass over the same rows reads nothing. */
+export function pretrainingTeacherTokens(
+  { corpus, config }: TrainingContext,
+  state: TrainingState,
+  { lm_coef, kd_ratio }: ObjectiveConfig,
+): number {
+  const { rollouts } = config.rollout;
+  const { batch_size } = config.train;
+  const known = config.pretrain.rows === 'round' && state.stepInRound >= rollouts / batch_size;
+  if (lm_coef === 0 || kd_ratio === 0 || corpus.length === 0 || known) return 0;
+  return (config.pretrain.batch_size ?? batch_size) * config.pretrain.length;
+}
+
 /** The teacher's logits on the pretraining rows of a round, as far as they fit; the rest is computed at every pass. */
 export class TextTeacher {
   /** @param limit bytes kept */

@@ -1,10 +1,12 @@
+import type { Example } from '../data/examples.js';
 import { UsageError } from '../errors.js';
 import type { Sequence } from '../models/packed.js';
-import { rollout } from '../rollout/engine.js';
 import { plainSampling } from '../rollout/sampling.js';
+import type { Trajectory } from '../rollout/trajectory.js';
+import { answers } from './answers.js';
 import { kd } from './kd.js';
 import type { Method, TrainingContext } from './method.js';
-import { sharedVocabulary } from './supervised.js';
+import { allTokens, batchOf, sharedVocabulary } from './supervised.js';
 
 const FILE = 'pseudo-responses.jsonl';
 
@@ -16,8 +18,22 @@ const FILE = 'pseudo-responses.jsonl';
  */
 export function seqkd(): Method {
   let pseudo: Sequence[] = [];
+  let validation: Sequence[] | undefined;
+  const method = kd({
+    batch: (context, state) => batchOf(pseudo, context, state),
+    validation: (context, examples) => {
+      validation ??= teacherAnswers(context, examples);
+      return validation;
+    },
+  });
   return {
-    ...kd(() => pseudo),
+    ...method,
+    step(context, state) {
+      const plan = method.step(context, state);
+      // Its answers are the teacher's work too, and done before the first step.
+      const written = state.step === 0 ? allTokens(pseudo) : 0;
+      return { ...plan, teacherTokens: plan.teacherTokens! + written };
+    },
     async prepare(context) {
       const saved = await context.scratch.read(FILE);
       const responses = saved === undefined ? await sampleTeacher(context) : parse(saved, context);
@@ -30,25 +46,15 @@ export function seqkd(): Method {
 }
 
 async function sampleTeacher(context: TrainingContext): Promise<number[][]> {
-  const { config, train, teachers, eosIds, log } = context;
+  const { train, log } = context;
   log(`seqkd: the teacher answers ${train.length} training prompts`);
-  const responses = rollout(
-    teachers[0]!,
-    train.map((example, index) => ({ index, ids: example.promptIds })),
-    {
-      ...plainSampling,
-      samples: 1,
-      maxNewTokens: config.rollout.max_new_tokens,
-      eosIds,
-      seed: config.seed,
-      round: 0,
-      batchSize: config.rollout.batch_size,
-      policyVersion: 0,
-      vocabSize: sharedVocabulary(context),
-    },
-  ).map((t) => Array.from(t.responseIds));
+  const responses = teacherAnswers(context, train).map((t) => Array.from(t.responseIds));
   await context.scratch.write(FILE, responses.map((ids) => `${JSON.stringify(ids)}\n`).join(''));
   return responses;
+}
+
+function teacherAnswers(context: TrainingContext, examples: readonly Example[]): Trajectory[] {
+  return answers(context, context.teachers[0]!, examples, { ...plainSampling, round: 0 });
 }
 
 function parse(text: string, context: TrainingContext): number[][] {

@@ -1,6 +1,7 @@
 import type { OptimizerState } from '../optim/adamw.js';
 import type { Trajectory } from '../rollout/trajectory.js';
 import type { Params } from '../tensor/params.js';
+import type { Replay } from './replay.js';
 
 /**
  * Everything that changes during training, and nothing else: saving this value and loading it is all that going on
@@ -19,4 +20,6 @@ export interface TrainingState {
   rollouts: Trajectory[];
   /** The best validation so far. */
   best: { step: number; value: number } | null;
+  /** What `distillm` remembers. */
+  replay?: Replay;
 }

@@ -1,4 +1,5 @@
 import * as tf from '@tensorflow/tfjs-core';
+import type { Example } from '../data/examples.js';
 import type { Model } from '../models/model.js';
 import {
   chunks,
@@ -25,6 +26,14 @@ export type ResponseLoss = (
   totals: BatchTotals,
 ) => { loss: tf.Scalar; parts: Record<string, tf.Scalar> };
 
+export interface SupervisedOptions {
+  teachers: boolean;
+  /** What step s learns from; default: batch s of the training data. */
+  batch?: (context: TrainingContext, state: TrainingState) => readonly Sequence[];
+  /** What the loss is taken on in validation; default: the gold responses. */
+  validation?: (context: TrainingContext, examples: readonly Example[]) => readonly Sequence[];
+}
+
 /**
  * A method that learns from given responses. They differ only in the loss of a response; which examples make up step s
  * (a function of the seed and s), the micro-batches and the mean over the whole optimizer batch are the same for
@@ -32,33 +41,52 @@ export type ResponseLoss = (
  */
 export function supervised(
   lossOf: (context: TrainingContext) => ResponseLoss,
-  options: { teachers: boolean; examples?: () => readonly Sequence[] },
+  options: SupervisedOptions,
 ): Method {
+  const lossesOn = (context: TrainingContext, sequences: readonly Sequence[]): MicroBatch[] => {
+    const totals = batchTotals(sequences.map((s) => s.responseIds.length));
+    const lossOfBatch = lossOf(context);
+    return microBatches(sequences, context.config.train.micro_batch_size).map((part): MicroBatch => {
+      const batch = packSequences(part);
+      return {
+        constants: () => [
+          tf.tensor1d(batch.targets, 'int32'),
+          ...(options.teachers ? teacherLogits(context, batch) : []),
+        ],
+        loss(params, [targets, ...teachers]) {
+          const logits = sharedLogits(context, params, context.student, batch);
+          return lossOfBatch(logits, targets as tf.Tensor1D, teachers as tf.Tensor2D[], totals);
+        },
+      };
+    });
+  };
   return {
     step(context, state): StepPlan {
-      const sequences = batchOf(options.examples?.() ?? context.train, context, state);
-      const totals = batchTotals(sequences.map((s) => s.responseIds.length));
-      const lossOfBatch = lossOf(context);
-      const micro = microBatches(sequences, context.config.train.micro_batch_size).map((part): MicroBatch => {
-        const batch = packSequences(part);
-        return {
-          constants: () => [
-            tf.tensor1d(batch.targets, 'int32'),
-            ...(options.teachers ? teacherLogits(context, batch) : []),
-          ],
-          loss(params, [targets, ...teachers]) {
-            const logits = sharedLogits(context, params, context.student, batch);
-            return lossOfBatch(logits, targets as tf.Tensor1D, teachers as tf.Tensor2D[], totals);
-          },
-        };
-      });
+      const sequences = options.batch?.(context, state) ?? batchOf(context.train, context, state);
       return {
-        micro,
-        metrics: { response_length: totals.tokens / totals.sequences },
+        micro: lossesOn(context, sequences),
+        metrics: { response_length: responseTokens(sequences) / sequences.length },
         tokens: allTokens(sequences),
+        teacherTokens: options.teachers ? context.teachers.length * allTokens(sequences) : 0,
       };
     },
+    objective(context, examples) {
+      const micro = lossesOn(context, options.validation?.(context, examples) ?? examples);
+      return lossWithoutGradient(micro, context.student.params);
+    },
   };
+}
+
+/** The loss of micro-batches, without a gradient. */
+function lossWithoutGradient(micro: readonly MicroBatch[], params: Params): number {
+  let sum = 0;
+  for (const part of micro) {
+    const constants = part.constants();
+    const loss = tf.tidy(() => part.loss(params, constants).loss);
+    sum += loss.dataSync()[0]!;
+    tf.dispose([loss, ...constants]);
+  }
+  return sum;
 }
 
 /** The examples of this optimizer step. */

@@ -62,7 +62,8 @@ export class TeacherLogits {
     options: RolloutOptions,
   ): tf.Tensor2D {
     const { maxNewTokens } = options;
-    if (this.round !== round) {
+    const remote = models.teachers[0]!.remote !== undefined; // keeps what it was told itself
+    if (!remote && this.round !== round) {
       const observer = this.capture(models, round, trajectories.length, maxNewTokens);
       if (observer) replayTeacher(models.student, trajectories, { ...options, onTeacherLogits: observer });
     }

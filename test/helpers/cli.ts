@@ -85,6 +85,8 @@ export function fingerprintOfRun(directory: string): Record<string, string> {
     ]) {
       found[`checkpoints/${step}/${name}`] = sha256(join(directory, 'checkpoints', step, name));
     }
+    const replay = join(directory, 'checkpoints', step, 'training-state/replay.json');
+    if (existsSync(replay)) found[`checkpoints/${step}/replay.json`] = sha256(replay);
   }
   return found;
 }

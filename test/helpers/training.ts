@@ -5,7 +5,7 @@ import { integer, stream } from '../../src/random/streams.js';
 import { disposeParams } from '../../src/tensor/params.js';
 import { type TrainConfig, trainConfigSchema } from '../../src/training/config.js';
 import { optimizerOf, type StepRecord, type TrainingHooks, trainingLoop } from '../../src/training/loop.js';
-import type { TrainingContext } from '../../src/training/method.js';
+import type { Method, TrainingContext } from '../../src/training/method.js';
 import { methods } from '../../src/training/methods.js';
 import type { TrainingState } from '../../src/training/state.js';
 import { type TinyShape, tinyModel } from './models.js';
@@ -27,6 +27,7 @@ export interface WorldOptions {
 export interface World {
   context: TrainingContext;
   state: TrainingState;
+  method: Method;
   run(hooks?: Partial<TrainingHooks>): Promise<StepRecord[]>;
   dispose(): void;
 }
@@ -81,6 +82,7 @@ export function tinyWorld(options: WorldOptions): World {
   return {
     context,
     state,
+    method,
     async run(hooks = {}) {
       const records: StepRecord[] = [];
       await trainingLoop(context, method, state, {

@@ -3,11 +3,12 @@ import { chunks, packSequences, textSequence } from '../../src/models/packed.js'
 
 describe('sequences side by side', () => {
   it('right-padded, one row for every response token: literal numbers', () => {
-    const packed = packSequences([
+    const sequences = [
       { promptIds: [5, 6], responseIds: [7, 8, 9] },
       { promptIds: [3], responseIds: [4] },
-    ]);
-    expect(packed).toEqual({
+    ];
+    expect(packSequences(sequences)).toEqual({
+      sequences,
       // The last token of a sequence is only predicted, never read.
       ids: Int32Array.of(5, 6, 7, 8, 3, 0, 0, 0),
       batch: 2,

@@ -80,7 +80,7 @@ describe('minillmLoss against a float64 loop and its central differences', () =>
       const expected = naive(student, c, divisor);
       expect(loss.dataSync()[0]).toBeCloseTo(expected.loss, 5);
       expect(parts.pg_loss.dataSync()[0]).toBeCloseTo(expected.pg, 5);
-      expect(parts.reg_loss.dataSync()[0]).toBeCloseTo(expected.reg, 5); // reported without single_step too
+      expect(parts.reg_loss!.dataSync()[0]).toBeCloseTo(expected.reg, 5); // reported without single_step too
       expect(tf.sum(perToken.clipped).dataSync()[0]).toBe(expected.clipped);
       const gradient = tf
         .grad((x) => minillmLoss(inputs(x as tf.Tensor2D), c, totals).loss)(logits)
@@ -108,7 +108,7 @@ describe('minillmLoss against a float64 loop and its central differences', () =>
         return minillmLoss(
           {
             studentLogits: tf.slice(whole.studentLogits, [from, 0], [to - from, V]),
-            teacherLogits: tf.slice(whole.teacherLogits, [from, 0], [to - from, V]),
+            teacherLogits: tf.slice(whole.teacherLogits!, [from, 0], [to - from, V]),
             tokenIds: tf.slice(whole.tokenIds, [from], [to - from]),
             oldLogprobs: rows(whole.oldLogprobs),
             advantages: rows(whole.advantages),

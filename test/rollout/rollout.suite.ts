@@ -3,8 +3,9 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { Model } from '../../src/models/model.js';
 import { integer, permutation, stream } from '../../src/random/streams.js';
 import { type Prompt, type RolloutOptions, rollout } from '../../src/rollout/engine.js';
-import { drawTokenReference, plainSampling, responseStream } from '../../src/rollout/sampling.js';
+import { drawTokenReference, plainSampling } from '../../src/rollout/sampling.js';
 import type { Trajectory } from '../../src/rollout/trajectory.js';
+import { responseStream } from '../../src/rollout/uniforms.js';
 import { disposeParams } from '../../src/tensor/params.js';
 import { tinyModel } from '../helpers/models.js';
 import { logSoftmax, maxDifference, referenceReader } from '../helpers/referenceModel.js';
@@ -75,7 +76,13 @@ export function rolloutSuite(options: { bitwise: boolean }): void {
       );
       let tokens = 0;
       for (const t of found) {
-        const uniforms = responseStream(5, 3, t.promptIndex, t.sample).rng;
+        const uniforms = responseStream('independent', {
+          seed: 5,
+          round: 3,
+          promptIndex: t.promptIndex,
+          sample: t.sample,
+          samples: 1,
+        }).rng;
         states(t, temperature).forEach(({ logq, logp, logpAtTemperature }, k) => {
           const y = t.responseIds[k]!;
           const mixture = logq.map(
@@ -244,7 +251,13 @@ export function rolloutSuite(options: { bitwise: boolean }): void {
     function endsInTie(a: Trajectory, b: Trajectory): boolean {
       const k = a.responseIds.findIndex((id, i) => id !== b.responseIds[i]);
       if (k < 0) return false;
-      const { rng } = responseStream(5, 3, a.promptIndex, a.sample);
+      const { rng } = responseStream('independent', {
+        seed: 5,
+        round: 3,
+        promptIndex: a.promptIndex,
+        sample: a.sample,
+        samples: 1,
+      });
       for (let i = 0; i < k; i++) rng();
       const uniform = rng();
       const { logq, logp } = states(a, 1)[k]!;

@@ -1,13 +1,8 @@
 import * as tf from '@tensorflow/tfjs-core';
 import { describe, expect, it } from 'vitest';
 import { normal, stream } from '../../src/random/streams.js';
-import {
-  drawTokenReference,
-  drawTokens,
-  plainSampling,
-  responseStream,
-  truncate,
-} from '../../src/rollout/sampling.js';
+import { drawTokenReference, drawTokens, plainSampling, truncate } from '../../src/rollout/sampling.js';
+import { responseStream } from '../../src/rollout/uniforms.js';
 import { initBackend } from '../../src/tensor/backend.js';
 
 await initBackend({ backend: 'cpu' });
@@ -178,8 +173,10 @@ describe('top-k and top-p', () => {
 describe('the random stream of a response', () => {
   it('is named by seed, round, prompt and sample, and by nothing else', () => {
     const first = (seed: number, round: number, prompt: number, sample: number): number =>
-      responseStream(seed, round, prompt, sample).rng();
-    expect(responseStream(7, 2, 5, 1).key).toBe('7/rollout/2/5/1');
+      responseStream('independent', { seed, round, promptIndex: prompt, sample, samples: 2 }).rng();
+    expect(
+      responseStream('independent', { seed: 7, round: 2, promptIndex: 5, sample: 1, samples: 2 }).key,
+    ).toBe('7/rollout/2/5/1');
     expect(first(7, 2, 5, 1)).toBe(first(7, 2, 5, 1));
     const others = [
       first(7, 2, 5, 1),

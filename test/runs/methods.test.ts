@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { loadConfig } from '../../src/models/checkpoint.js';
 import { initBackend } from '../../src/tensor/backend.js';
+import { methodNames } from '../../src/training/config.js';
 import { runInProcess, sha256 } from '../helpers/cli.js';
 import {
   type FileWorld,
@@ -44,19 +45,16 @@ async function train(
 const weights = (directory: string): string => sha256(join(directory, 'model.safetensors'));
 
 describe('training runs from files', () => {
-  it.each(['kd', 'seqkd', 'babyllama', 'sft', 'minillm'])(
-    '%s: learns from the files, starts from the student',
-    async (method) => {
-      const { out, rows } = await train(method, method, { train: { steps: 2 } });
-      expect(rows.map((row) => `${row.phase} ${row.step}`)).toEqual([
-        'valid 0',
-        'train 1',
-        'train 2',
-        'valid 2',
-      ]);
-      expect(weights(join(out, 'final'))).not.toBe(weights(world.student));
-    },
-  );
+  it.each(methodNames)('%s: learns from the files, starts from the student', async (method) => {
+    const { out, rows } = await train(method, method, { train: { steps: 2 } });
+    expect(rows.map((row) => `${row.phase} ${row.step}`)).toEqual([
+      'valid 0',
+      'train 1',
+      'train 2',
+      'valid 2',
+    ]);
+    expect(weights(join(out, 'final'))).not.toBe(weights(world.student));
+  });
 
   it('a student of a given shape, in the teacher’s vocabulary, from a JSON array of examples', async () => {
     const rows = readFileSync(world.train, 'utf8').trimEnd().split('\n');

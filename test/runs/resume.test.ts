@@ -92,6 +92,12 @@ describe.each([
   ['sft', { train: { steps: 5, prompt_weight: 0.3 } }, 5],
   ['minillm', {}, 12],
   ['seqkd', { train: { steps: 3 } }, 4],
+  ['reverse-kd', { train: { steps: 3 } }, 3],
+  ['gkd', { train: { steps: 5 } }, 5],
+  ['imitkd', { train: { steps: 3 }, imitkd: { gold_decay: 0.3 } }, 3],
+  // Grows φ at every validation, and fills the buffer past its capacity.
+  ['distillm', { distillm: { threshold: 0.6, capacity: 6, tolerance: -10 }, eval: { every: 1 } }, 8],
+  ['opd', {}, 5],
 ])('%s', (name, change, count) => {
   let run: Case;
   beforeAll(async () => {

@@ -2,6 +2,8 @@ import * as tf from '@tensorflow/tfjs-core';
 import { describe, expect, it } from 'vitest';
 import { rollout } from '../../src/rollout/engine.js';
 import { plainSampling } from '../../src/rollout/sampling.js';
+import { disposeParams } from '../../src/tensor/params.js';
+import { batchGradients } from '../../src/training/loop.js';
 import type { TrainingContext } from '../../src/training/method.js';
 import { EOS, flatParams, relativeDistance, tinyWorld, type WorldOptions } from '../helpers/training.js';
 
@@ -12,12 +14,31 @@ const supervisedMethods: Record<string, Fields> = {
   'sft with prompts': { method: 'sft', train: { prompt_weight: 0.5 } },
   kd: { method: 'kd' },
   'kd, teacher alone': { method: 'kd', kd: { ratio: 1 } },
+  'reverse-kd': { method: 'reverse-kd' },
   seqkd: { method: 'seqkd' },
   'babyllama, two teachers, token': { method: 'babyllama' },
   'babyllama, two teachers, batchmean': { method: 'babyllama', kd: { reduction: 'batchmean', alpha: 0.2 } },
 };
 
+/** Fresh responses at every step: what their loss is on fixed data is `objective`, not the loss of a step. */
+const sampling: Record<string, Fields> = {
+  gkd: { method: 'gkd' },
+  'gkd, on-policy reverse KL': { method: 'gkd', gkd: { beta: 1, lambda: 1 } },
+  'gkd, with samples of the teacher': { method: 'gkd', gkd: { beta: 0.1, seq_kd: true } },
+  imitkd: { method: 'imitkd' },
+  'imitkd, from gold to samples': { method: 'imitkd', imitkd: { gold_decay: 0.1 } },
+  'distillm, skew reverse, buffer in use': {
+    method: 'distillm',
+    distillm: { threshold: 0.8, capacity: 16 },
+  },
+  'distillm, skew forward, gold, plain text': {
+    method: 'distillm',
+    distillm: { divergence: 'skew-forward', lm_coef: 0.1 },
+  },
+};
+
 const policyGradient: Record<string, Fields> = {
+  opd: { method: 'opd' },
   'minillm, preset minillm': { method: 'minillm' },
   'minillm, preset lmops': { method: 'minillm', objective: { preset: 'lmops' } },
   'minillm, preset paper': { method: 'minillm', objective: { preset: 'paper' } },
@@ -29,7 +50,12 @@ const policyGradient: Record<string, Fields> = {
 };
 
 /** One of each kind: weighted tokens, sums over sequences, whitened advantages with pretraining. */
-const representative = ['sft with prompts', 'babyllama, two teachers, batchmean', 'minillm, preset lmops'];
+const representative = [
+  'sft with prompts',
+  'babyllama, two teachers, batchmean',
+  'gkd, on-policy reverse KL',
+  'minillm, preset lmops',
+];
 
 /**
  * Every method on a tiny random world; the same suite for every backend, `initBackend` must have run.
@@ -54,12 +80,30 @@ export function methodsSuite(accumulate: 'all' | 'representative'): void {
       expect(losses.at(-1)).toBeGreaterThan(floor - 1e-5);
     });
 
+    it.each(Object.entries(sampling))('%s: its objective on validation examples', async (_, fields) => {
+      const before = tf.memory().numTensors;
+      const world = tinyWorld({
+        config: { ...fields, train: { steps: 20, batch_size: 8, lr: 0.03 } },
+        examples: 8,
+        corpus: fields.distillm ? 8 : 0,
+      });
+      const start = world.method.objective!(world.context, world.context.train);
+      const records = await world.run();
+      const end = world.method.objective!(world.context, world.context.train);
+      world.dispose();
+      expect(tf.memory().numTensors).toBe(before);
+      expect(end).toBeLessThan(0.6 * start);
+      expect(end).toBeGreaterThan(0);
+      expect(records.every(({ metrics }) => metrics.on_policy === 0 || metrics.on_policy === 1)).toBe(true);
+    });
+
     it.each(Object.entries(policyGradient))('%s: reverse KL to the teacher', async (_, fields) => {
       const before = tf.memory().numTensors;
       const world = tinyWorld({
         config: {
           ...fields,
-          train: { steps: 16, batch_size: 8, lr: 0.03 },
+          // Without a baseline the gradient of opd is far noisier.
+          train: { steps: fields.method === 'opd' ? 60 : 16, batch_size: 8, lr: 0.03 },
           rollout: { inner_epochs: 2, ...(fields.rollout as object) },
         },
         examples: 8,
@@ -87,9 +131,37 @@ export function methodsSuite(accumulate: 'all' | 'representative'): void {
     });
   });
 
+  const all = Object.entries({ ...supervisedMethods, ...sampling, ...policyGradient });
+  const chosen = all.filter(([name]) => accumulate === 'all' || representative.includes(name));
+
+  describe('an optimizer batch cut into 1, 2 and 8 micro-batches has one gradient, to 1e-6', () => {
+    it.each(chosen)('%s', async (_, fields) => {
+      const gradient = async (micro: number): Promise<Float64Array> => {
+        const world = tinyWorld({
+          config: {
+            ...fields,
+            train: { batch_size: 8, micro_batch_size: micro, ...(fields.train as object) },
+          },
+          corpus: fields.method === 'minillm' || fields.distillm ? 8 : 0,
+        });
+        const { method, context, state } = world;
+        await method.prepare?.(context);
+        state.round = 1;
+        await method.collect?.(context, state);
+        const { grads } = batchGradients(method.step(context, state).micro, state.params);
+        const flat = flatParams({ ...state, params: grads! });
+        disposeParams(grads!);
+        world.dispose();
+        return flat;
+      };
+      const whole = await gradient(8);
+      expect(whole.some((x) => x !== 0)).toBe(true);
+      expect(relativeDistance(await gradient(4), whole)).toBeLessThan(1e-6);
+      expect(relativeDistance(await gradient(1), whole)).toBeLessThan(1e-6);
+    });
+  });
+
   describe('micro-batches of 1, 2 and 8 give the same three steps', () => {
-    const all = Object.entries({ ...supervisedMethods, ...policyGradient });
-    const chosen = all.filter(([name]) => accumulate === 'all' || representative.includes(name));
     it.each(chosen)('%s', async (_, fields) => {
       const threeSteps = async (micro: number): Promise<Float64Array> => {
         const world = tinyWorld({
@@ -105,7 +177,7 @@ export function methodsSuite(accumulate: 'all' | 'representative'): void {
             },
             rollout: { inner_epochs: 3, ...(fields.rollout as object) },
           },
-          corpus: fields.method === 'minillm' ? 8 : 0,
+          corpus: fields.method === 'minillm' || fields.distillm ? 8 : 0,
         });
         await world.run();
         const params = flatParams(world.state);

@@ -1,4 +1,4 @@
-import { Command } from 'commander';
+import { Command, Option } from 'commander';
 import type { PromptRow } from '../../data/prompts.js';
 import { UsageError } from '../../errors.js';
 import type { Tokenizer } from '../../text/tokenizer.js';
@@ -22,6 +22,7 @@ interface GenerateOptions extends CommonOptions {
   topP: number;
   greedy?: boolean;
   samples: number;
+  sampling: 'independent' | 'antithetic' | 'stratified';
   seed: number;
   batchSize: number;
   ignoreEos?: boolean;
@@ -40,6 +41,14 @@ export function generateCommand(): Command {
     .option('--top-p <p>', 'keep the most probable tokens of mass p', numberBetween(1e-9, 1), 1)
     .option('--greedy', 'always the most probable token')
     .option('--samples <n>', 'responses per prompt', positiveInteger, 1)
+    .addOption(
+      new Option(
+        '--sampling <scheme>',
+        'how the random numbers of the samples of a prompt depend on one another',
+      )
+        .choices(['independent', 'antithetic', 'stratified'])
+        .default('independent'),
+    )
     .option('--seed <s>', 'seed of the random streams', nonNegativeInteger, 1)
     .option('--batch-size <b>', 'responses decoded together; no result depends on it', positiveInteger, 32)
     .option('--ignore-eos', 'go on to the length limit')
@@ -53,6 +62,8 @@ export function generateCommand(): Command {
     const log = logger(options);
     if (options.alpha !== undefined && !options.mixWith)
       throw new UsageError('--alpha: has no meaning without --mix-with DIR');
+    if (options.sampling === 'antithetic' && options.samples % 2 !== 0)
+      throw new UsageError('--sampling antithetic: pairs the samples of a prompt; --samples must be even');
     const { readPrompts } = await import('../../data/prompts.js');
     const prompts = await readPrompts(options.input);
     await startBackend(options, log);
@@ -82,6 +93,7 @@ export function generateCommand(): Command {
       topP: options.topP,
       greedy: options.greedy ?? false,
       samples: options.samples,
+      scheme: options.sampling,
       maxNewTokens: options.maxNewTokens,
       eosIds: options.ignoreEos ? [] : ends,
       seed: options.seed,

@@ -10,7 +10,9 @@ import { oracleCommand } from './oracle.js';
 import { quickstartCommand } from './quickstart.js';
 import { reportCommand } from './report.js';
 import { scoreCommand } from './score.js';
+import { serveCommand } from './serve.js';
 import { setupCommand } from './setup.js';
+import { sweepCommand } from './sweep.js';
 import { tokenizerCommand } from './tokenizer.js';
 import { trainCommand } from './train.js';
 
@@ -22,9 +24,11 @@ export const commands: (() => Command)[] = [
   dataCommand,
   tokenizerCommand,
   trainCommand,
+  sweepCommand,
   evalCommand,
   generateCommand,
   scoreCommand,
+  serveCommand,
   exportCommand,
   inspectCommand,
   oracleCommand,

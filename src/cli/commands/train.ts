@@ -12,7 +12,9 @@ interface TrainOptions extends CommonOptions {
 
 export function trainCommand(): Command {
   const command = new Command('train')
-    .description('train a student by any method: minillm, sft, kd, seqkd, babyllama')
+    .description(
+      'train a student: minillm, opd, sft, kd, reverse-kd, seqkd, babyllama, gkd, imitkd, distillm',
+    )
     .argument('<config>', 'YAML configuration (docs/configuration.md)')
     .option(
       '--set <field=value>',

@@ -2,6 +2,7 @@ export { gelu, swiglu } from './activations.js';
 export { type AttentionDims, cachedAttention, causalAttention } from './attention.js';
 export { type DecodeDims, decodeAttention } from './decodeAttention.js';
 export { crossEntropyToTeacher, forwardKl, reverseKl } from './divergences.js';
+export { jensenShannon, skewForwardKl, skewReverseKl, totalVariation } from './divergencesMixed.js';
 export { embedding, gatherRows } from './gatherRows.js';
 export { geluMlp, type MlpWeights } from './geluMlp.js';
 export { linear, unembed } from './linear.js';

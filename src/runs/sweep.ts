@@ -1,0 +1,219 @@
+import { appendFileSync, existsSync } from 'node:fs';
+import { mkdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { RunError, UsageError } from '../errors.js';
+import { saveModel } from '../models/checkpoint.js';
+import { initBackend } from '../tensor/backend.js';
+import { disposeParams } from '../tensor/params.js';
+import { loadTokenizer } from '../text/tokenizer.js';
+import { isUrl } from '../training/config.js';
+import { writeDirectoryAtomic, writeFileAtomic } from './atomic.js';
+import { type ChildRun, runChildren } from './childRuns.js';
+import { newStudent } from './materials.js';
+import { createProgress } from './progress.js';
+import { stringifyConfig } from './runConfig.js';
+import { runPaths } from './runDirectory.js';
+import type { Sweep, SweepRun } from './sweepConfig.js';
+import { spent } from './sweepResults.js';
+import { wordnetDirectory } from './wordnetCache.js';
+
+export interface SweepOptions {
+  out: string;
+  /** Flags handed to every run (`--backend`, ...). */
+  flags: string[];
+  /** Runs at a time. */
+  parallel: number;
+  quiet: boolean;
+  log: (line: string) => void;
+  /** True once Ctrl-C was pressed. */
+  stopping: () => boolean;
+}
+
+/** What became of a run. */
+export interface SweepOutcome {
+  run: SweepRun;
+  directory: string;
+  /** The line that a failed run ended with. */
+  error?: string;
+}
+
+/**
+ * Runs every configuration of a sweep in a process of its own, some at a time, in OUT/<name>; its words go to
+ * OUT/logs/<name>.log. A finished run is not repeated, an unfinished one goes on from its checkpoint; a run that fails does
+ * not stop the others. A student given as a shape is made once and all runs start from it.
+ *
+ * @throws UsageError when OUT holds runs of other configurations; RunError (130) after Ctrl-C
+ */
+export async function runSweep(sweep: Sweep, options: SweepOptions): Promise<SweepOutcome[]> {
+  const { out, log } = options;
+  for (const place of ['logs', 'configs']) await mkdir(join(out, place), { recursive: true });
+  const runs = await withOneStudent(sweep, out);
+  for (const run of runs) await checkSame(run, out);
+  const outcomes = runs.map((run): SweepOutcome => ({ run, directory: join(out, run.name) }));
+  const open = outcomes.filter((outcome) => !isDone(outcome, sweep));
+  const count = (n: number): string => `${n} run${n === 1 ? '' : 's'}`;
+  log(
+    `${count(runs.length)}, ${runs.length - open.length} done already, ${Math.min(options.parallel, open.length)} at a time`,
+  );
+  const progress = watch(outcomes, sweep, options.quiet);
+  const next = open.values();
+  const worker = async (): Promise<void> => {
+    for (const outcome of next) {
+      if (options.stopping()) return;
+      progress.begin(outcome);
+      await runOne(outcome, sweep, options);
+      if (options.stopping()) return;
+      progress.end(outcome);
+    }
+  };
+  try {
+    await Promise.all(Array.from({ length: options.parallel }, worker));
+  } finally {
+    progress.finish();
+  }
+  if (options.stopping()) throw new RunError('stopped; the same command goes on', 130);
+  return outcomes;
+}
+
+async function runOne(outcome: SweepOutcome, sweep: Sweep, options: SweepOptions): Promise<void> {
+  const { run, directory } = outcome;
+  const { out, flags } = options;
+  const config = join(out, 'configs', `${run.name}.yaml`);
+  await writeFileAtomic(config, stringifyConfig(run.config));
+  const parts: ChildRun[] = [];
+  if (!existsSync(join(runPaths(directory).final, 'config.json'))) {
+    parts.push({
+      label: run.name,
+      args: ['train', config, '--out', directory, '--resume', '--json', ...flags],
+    });
+  }
+  if (sweep.evaluate) parts.push({ label: run.name, args: await evaluation(outcome, sweep, options) });
+  const logFile = join(out, 'logs', `${run.name}.log`);
+  try {
+    await waitForOrphan(out, run.name);
+    for (const part of parts) {
+      await runChildren(
+        [part],
+        1,
+        (line) => appendFileSync(logFile, `${line.slice(run.name.length).trim()}\n`),
+        {
+          onStart: (pid) => writeFile(pidFile(out, run.name), String(pid)),
+          stopping: options.stopping,
+        },
+      );
+    }
+  } catch (error) {
+    outcome.error = `failed: ${(error as Error).message.replace(`${run.name}: `, '')}`;
+  } finally {
+    await rm(pidFile(out, run.name), { force: true });
+  }
+}
+
+async function evaluation(
+  { run, directory }: SweepOutcome,
+  sweep: Sweep,
+  { flags, log }: SweepOptions,
+): Promise<string[]> {
+  const { data, model, seeds, metrics, max_new_tokens, batch_size } = sweep.evaluate!;
+  const { config } = run;
+  const first = [config.teacher ?? []].flat()[0];
+  // The divergences of `eval` need a teacher on this machine.
+  const teacher = typeof first === 'string' && !isUrl(first) ? first : undefined;
+  const file =
+    data === 'test' && config.data.wordnet
+      ? join(await wordnetDirectory(config.data.wordnet, log), 'test.jsonl')
+      : data;
+  return [
+    ...['eval', '--model', runPaths(directory)[model], '--data', file, '--template', config.data.template],
+    ...(teacher ? ['--teacher', teacher] : []),
+    ...(metrics ? ['--metrics', metrics.join(',')] : []),
+    ...['--seeds', seeds.join(','), '--batch-size', String(batch_size), '--threads', String(config.threads)],
+    ...['--max-new-tokens', String(max_new_tokens ?? config.rollout.max_new_tokens)],
+    ...['--max-prompt-tokens', String(config.data.max_prompt_tokens)],
+    ...['--run', directory, '--label', run.name, ...flags],
+  ];
+}
+
+function isDone({ directory }: SweepOutcome, sweep: Sweep): boolean {
+  const paths = runPaths(directory);
+  return existsSync(join(paths.final, 'config.json')) && (!sweep.evaluate || existsSync(paths.evaluation));
+}
+
+/** A student given as a shape would be drawn anew with every seed: one is drawn and saved for all. */
+async function withOneStudent(sweep: Sweep, out: string): Promise<SweepRun[]> {
+  const shape = sweep.runs[0]!.config.student;
+  if (typeof shape === 'string' || sweep.axes.some((axis) => axis.startsWith('student'))) return sweep.runs;
+  const directory = join(out, 'student');
+  if (!existsSync(join(directory, 'config.json'))) {
+    // Plain JavaScript: the same bytes on every machine.
+    await initBackend({ backend: 'cpu' });
+    const student = newStudent(shape, await loadTokenizer(shape.tokenizer), sweep.runs[0]!.config.seed);
+    await writeDirectoryAtomic(directory, (temporary) =>
+      saveModel(temporary, student, { dtype: 'f32', tokenizerFrom: shape.tokenizer }),
+    );
+    disposeParams(student.params);
+  }
+  return sweep.runs.map((run) => ({ ...run, config: { ...run.config, student: directory } }));
+}
+
+/** @throws UsageError when the directory of a run holds another one, finished or not */
+async function checkSame({ name, config }: SweepRun, out: string): Promise<void> {
+  const file = runPaths(join(out, name)).config;
+  const there = await readFile(file, 'utf8').catch(() => undefined);
+  if (there === undefined || there === stringifyConfig(config)) return;
+  throw new UsageError(
+    `${join(out, name)}: was made with another configuration; use another --out, or delete it to run it again`,
+  );
+}
+
+function pidFile(out: string, name: string): string {
+  return join(out, 'logs', `${name}.pid`);
+}
+
+/** A run whose sweep was killed saves and ends by itself (cli/main.ts); two must not write into one directory. */
+async function waitForOrphan(out: string, name: string): Promise<void> {
+  const pid = Number(await readFile(pidFile(out, name), 'utf8').catch(() => ''));
+  for (let waited = 0; pid > 0 && isRunning(pid); waited++) {
+    if (waited === 600) throw new RunError(`process ${pid} of an earlier sweep still runs; end it first`);
+    await new Promise((resolve) => setTimeout(resolve, 100));
+  }
+}
+
+function isRunning(pid: number): boolean {
+  try {
+    process.kill(pid, 0);
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+/** One progress line for all runs: how much of the budget is used, read from their logs, and what is running. */
+function watch(outcomes: readonly SweepOutcome[], { budget }: Sweep, quiet: boolean) {
+  const share = ({ run }: SweepOutcome): number => budget.amount ?? run.config.train.steps;
+  const done = (): number =>
+    outcomes.reduce(
+      (sum, outcome) => sum + Math.min(share(outcome), spent(outcome.directory, budget.kind)),
+      0,
+    );
+  const total = outcomes.reduce((sum, outcome) => sum + share(outcome), 0);
+  const unit = { steps: 'step', none: 'step', seconds: 'second', teacher_tokens: 'teacher token' }[
+    budget.kind
+  ];
+  const progress = createProgress({ label: 'sweep', total, done: done(), unit, quiet });
+  const running = new Set<string>();
+  const update = (): void => progress.update(Math.round(done()), { running: [...running].join(' ') || '-' });
+  const timer = setInterval(update, 1000);
+  return {
+    begin: ({ run }: SweepOutcome) => void running.add(run.name),
+    end: ({ run, error }: SweepOutcome) => {
+      running.delete(run.name);
+      progress.note(`${run.name}: ${error ?? 'done'}`);
+    },
+    finish: () => {
+      clearInterval(timer);
+      update();
+      progress.finish();
+    },
+  };
+}

@@ -1,0 +1,159 @@
+import { basename, dirname, resolve } from 'node:path';
+import { z } from 'zod';
+import { UsageError } from '../errors.js';
+import { methodNames, type TrainConfig, trainConfigSchema } from '../training/config.js';
+import { readTrainConfig, readYaml, validate } from './runConfig.js';
+
+/** What the runs of a sweep have in common: how long each may train. */
+export const budgets = {
+  steps: 'equal optimizer steps',
+  seconds: 'equal seconds of training (validation and saving not counted)',
+  teacher_tokens: 'equal tokens read and written by teachers for training',
+  none: 'nothing is held equal: train.steps differ',
+} as const;
+export type BudgetKind = keyof typeof budgets;
+const budgetKinds = Object.keys(budgets) as [BudgetKind, ...BudgetKind[]];
+
+const fields = z.record(z.string(), z.unknown());
+const count = z.number().int().min(1);
+
+const sweepSchema = z.strictObject({
+  base: z.string().min(1).describe('the training configuration that all runs share'),
+  set: fields.default({}).describe('fields laid over it'),
+  grid: z
+    .record(z.string(), z.array(z.unknown()).min(1, 'expected at least one value'))
+    .describe('a list of values for any field; every combination is a run'),
+  methods: z
+    .partialRecord(z.enum(methodNames), fields)
+    .default({})
+    .describe('fields of the runs of one method, stronger than `set`, weaker than the grid'),
+  budget: z
+    .strictObject({ kind: z.enum(budgetKinds), amount: z.number().positive().optional() })
+    .default({ kind: 'steps' })
+    .describe('what is equal in all runs'),
+  evaluate: z
+    .strictObject({
+      data: z
+        .string()
+        .min(1)
+        .default('test')
+        .describe('`test` is the test part of data.wordnet; else a file'),
+      model: z.enum(['final', 'best']).default('final'),
+      seeds: z.array(z.number().int()).min(1).default([10, 20, 30, 40, 50]),
+      metrics: z.array(z.string()).min(1).optional(),
+      max_new_tokens: count.optional(),
+      batch_size: count.default(64),
+    })
+    .optional()
+    .describe('measure every student; without it the table has the last validation'),
+  parallel: count.optional().describe('runs at a time'),
+});
+type SweepFile = z.output<typeof sweepSchema>;
+
+/** One run of the grid. */
+export interface SweepRun {
+  /** Directory name, unique in the sweep. */
+  name: string;
+  /** The fields of the grid that make it what it is. */
+  fields: Record<string, unknown>;
+  config: TrainConfig;
+}
+
+export interface Sweep extends Omit<SweepFile, 'base' | 'set' | 'grid' | 'methods'> {
+  /** Axes with more than one value, in the order of the file: what tells the runs apart. */
+  axes: string[];
+  runs: SweepRun[];
+}
+
+/**
+ * Reads SWEEP.yaml and makes the configuration of every run, all checked before anything runs. Paths in the file are
+ * relative to it. Runs get one thread unless the configuration says otherwise: several run beside one another.
+ *
+ * @throws UsageError naming the file and field, or the run whose configuration is not valid
+ */
+export async function readSweep(file: string): Promise<Sweep> {
+  const { base, set, grid, methods, ...rest } = validate(sweepSchema, await readYaml(file), file);
+  const directory = dirname(resolve(file));
+  const axes = Object.keys(grid);
+  if (rest.evaluate && rest.evaluate.data !== 'test')
+    rest.evaluate.data = resolve(directory, rest.evaluate.data);
+  const told = axes.filter((axis) => grid[axis]!.length > 1);
+  const runs: SweepRun[] = [];
+  for (const point of product(grid)) {
+    const name = nameOf(point, told);
+    if (runs.some((run) => run.name === name)) {
+      throw new UsageError(
+        `${file}: grid: two runs would be called ${name}; give every axis different values`,
+      );
+    }
+    const method = point.method ?? set.method ?? (await methodOf(resolve(directory, base)));
+    const own = methods[method as keyof typeof methods] ?? {};
+    const all = { ...set, ...own, ...budgetFields(rest.budget, file), ...point };
+    const read = await readTrainConfig(resolve(directory, base), setsOf(all), directory).catch(
+      (error: Error) => {
+        throw error instanceof UsageError ? new UsageError(`${file}: run ${name}: ${error.message}`) : error;
+      },
+    );
+    // Parsed again: the order of the fields is the schema's, as in the run's own directory.
+    const config = trainConfigSchema.parse({ threads: 1, ...read });
+    checkBudget(config, rest.budget, `${file}: run ${name}`);
+    runs.push({ name, fields: point, config });
+  }
+  const steps = new Set(runs.map((run) => run.config.train.steps));
+  if (rest.budget.kind === 'steps' && steps.size > 1) {
+    throw new UsageError(
+      `${file}: budget: steps means equal train.steps, found ${[...steps].join(', ')}; give budget.amount, or budget.kind none`,
+    );
+  }
+  return { ...rest, axes: told, runs };
+}
+
+/** Every combination of the axes, the first varying slowest. */
+function product(grid: Record<string, unknown[]>): Record<string, unknown>[] {
+  return Object.entries(grid).reduce<Record<string, unknown>[]>(
+    (points, [axis, values]) =>
+      points.flatMap((point) => values.map((value) => ({ ...point, [axis]: value }))),
+    [{}],
+  );
+}
+
+/** `kd_seed-2_lr-0.001`: the method, then the axes that differ. */
+function nameOf(point: Record<string, unknown>, axes: readonly string[]): string {
+  const parts = axes.map((axis) => {
+    const value = point[axis];
+    const shown = typeof value === 'string' ? basename(value) : JSON.stringify(value);
+    return axis === 'method' ? shown : `${axis.split('.').at(-1)}-${shown}`;
+  });
+  const name = parts.join('_').replaceAll(/[^A-Za-z0-9._=-]+/g, '-');
+  return name === '' ? 'run' : name;
+}
+
+async function methodOf(base: string): Promise<unknown> {
+  const raw = await readYaml(base);
+  return typeof raw === 'object' && raw !== null && 'method' in raw ? raw.method : undefined;
+}
+
+/** As `--set` takes them; JSON is YAML. */
+function setsOf(all: Record<string, unknown>): string[] {
+  return Object.entries(all).map(([field, value]) => `${field}=${JSON.stringify(value)}`);
+}
+
+function budgetFields({ kind, amount }: SweepFile['budget'], file: string): Record<string, number> {
+  if (amount === undefined) {
+    if (kind === 'steps' || kind === 'none') return {};
+    throw new UsageError(
+      `${file}: budget.amount: missing; say how many ${kind.replace('_', ' ')} each run gets`,
+    );
+  }
+  if (kind === 'none') throw new UsageError(`${file}: budget.amount: ${amount} with kind none; leave it out`);
+  const field = { steps: 'steps', seconds: 'max_seconds', teacher_tokens: 'max_teacher_tokens' }[kind];
+  return { [`train.${field}`]: amount };
+}
+
+/** A schedule that ends at `train.steps` would leave runs that stop earlier at a high learning rate. */
+function checkBudget({ train }: TrainConfig, { kind }: SweepFile['budget'], where: string): void {
+  if (kind === 'steps' || kind === 'none' || train.schedule === 'constant') return;
+  throw new UsageError(
+    `${where}: train.schedule: ${train.schedule} ends at train.steps, and a budget of ${kind.replace('_', ' ')} ends the run before; set it to constant`,
+  );
+}

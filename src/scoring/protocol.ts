@@ -1,0 +1,77 @@
+import { BadAnswer } from './blockingHttp.js';
+
+/** A model as GET /v1/models lists it. vLLM says `max_model_len`; `minillm serve` says the rest. */
+export interface ServedModel {
+  id: string;
+  maxPositions?: number;
+  vocabSize?: number;
+  /** Fingerprint of the tokenizer. */
+  tokenizer?: string;
+}
+
+/** What a server says of one position: ln p by token id; null at the first, which nothing predicts. */
+export type Position = Map<number, number> | null;
+
+type Json = Record<string, unknown>;
+
+export function parseJson(bytes: Uint8Array): Json {
+  try {
+    const value: unknown = JSON.parse(new TextDecoder().decode(bytes));
+    if (typeof value === 'object' && value !== null) return value as Json;
+  } catch {
+    // said below
+  }
+  throw new BadAnswer('an answer that is no JSON object (cut off?)');
+}
+
+/** @throws BadAnswer when it is no list of models */
+export function modelList(bytes: Uint8Array): ServedModel[] {
+  const { data } = parseJson(bytes);
+  if (!Array.isArray(data)) throw new BadAnswer('a list of models without "data"');
+  return data.map((entry: Json | null): ServedModel => {
+    if (typeof entry?.id !== 'string') throw new BadAnswer('a model without "id"');
+    const whole = (x: unknown): x is number =>
+      Number.isInteger(x) && (x as number) > 0 && (x as number) < 2 ** 31;
+    const own = entry.minillm as Json | undefined;
+    return {
+      id: entry.id,
+      ...(whole(entry.max_model_len) && { maxPositions: entry.max_model_len }),
+      ...(whole(own?.vocab_size) && { vocabSize: own.vocab_size }),
+      ...(typeof own?.tokenizer === 'string' && { tokenizer: own.tokenizer }),
+    };
+  });
+}
+
+/**
+ * `prompt_logprobs` of a completion in vLLM's form: choices[i].prompt_logprobs = [null, {"id": {"logprob": x, …}, …}, …].
+ *
+ * @param count prompts asked about @throws BadAnswer for anything else, a NaN and a log-probability above 0 included
+ */
+export function promptLogprobs(bytes: Uint8Array, count: number): Position[][] {
+  const { choices } = parseJson(bytes);
+  if (!Array.isArray(choices) || choices.length !== count)
+    throw new BadAnswer(`${Array.isArray(choices) ? choices.length : 'no'} choices, expected ${count}`);
+  const rows = new Array<Position[] | undefined>(count);
+  choices.forEach((choice: Json | null, i) => {
+    const list = choice?.prompt_logprobs;
+    if (!Array.isArray(list))
+      throw new BadAnswer('a choice without prompt_logprobs; does the server give them?');
+    rows[typeof choice!.index === 'number' ? choice!.index : i] = list.map(position);
+  });
+  if (rows.length !== count || rows.includes(undefined)) throw new BadAnswer('choices with wrong indices');
+  return rows as Position[][];
+}
+
+function position(entry: unknown): Position {
+  if (entry === null) return null;
+  if (typeof entry !== 'object') throw new BadAnswer('prompt_logprobs that are no objects');
+  return new Map(
+    Object.entries(entry as Json).map(([id, value]): [number, number] => {
+      const logprob = typeof value === 'number' ? value : (value as Json | null)?.logprob;
+      if (!/^\d{1,9}$/.test(id)) throw new BadAnswer('a token id that is no number');
+      if (typeof logprob !== 'number' || !(logprob <= 1e-4))
+        throw new BadAnswer(`a log-probability of ${JSON.stringify(logprob) ?? 'nothing'}`);
+      return [Number(id), logprob];
+    }),
+  );
+}

@@ -1,0 +1,160 @@
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
+import type { Tokenizer } from '../text/tokenizer.js';
+import { ScoringQueue } from './scoringQueue.js';
+import {
+  checkModel,
+  completionRequest,
+  distributionRequest,
+  Refusal,
+  readBody,
+  type ServedRequest,
+} from './serverRequests.js';
+import type { Teacher } from './teacher.js';
+
+export interface ServerOptions {
+  /** Name of the model in the protocol. */
+  id: string;
+  teacher: Teacher;
+  /** For prompts given as text, and so that clients can compare; absent: ids only. */
+  tokenizer: Tokenizer | undefined;
+  /** Sequences of all requests read together. */
+  batchSize: number;
+  /** Bytes of a request. */
+  maxBody: number;
+  /** When given, every request must carry it as `Authorization: Bearer`. */
+  apiKey?: string | undefined;
+  log(line: string): void;
+}
+
+/**
+ * A teacher over HTTP: GET /v1/models and POST /v1/completions in the form of OpenAI and vLLM (`prompt_logprobs`), and POST
+ * /minillm/v1/logprobs, which answers with whole distributions: float32, little-endian, ln p of every wanted position and
+ * token, [rows, V]. The caller listens and closes.
+ */
+export function scoringServer(options: ServerOptions): Server {
+  const queue = new ScoringQueue(options.teacher, options.batchSize);
+  const server = createServer((request, response) => {
+    answer(request, response, options, queue).catch((error: unknown) => {
+      const refused = error instanceof Refusal;
+      const message = refused ? error.message : 'the server failed; see its log';
+      if (!refused) options.log(`error: ${error instanceof Error ? error.message : String(error)}`);
+      if (response.headersSent || response.destroyed) return void response.destroy();
+      // What is left of a body that was refused is not read.
+      if (!request.complete) response.setHeader('connection', 'close');
+      const status = refused ? error.status : 500;
+      sendJson(response, status, { error: { message, type: 'invalid_request_error', code: status } });
+    });
+  });
+  server.requestTimeout = 60_000;
+  return server;
+}
+
+async function answer(
+  request: IncomingMessage,
+  response: ServerResponse,
+  options: ServerOptions,
+  queue: ScoringQueue,
+): Promise<void> {
+  const { id, teacher, tokenizer, apiKey } = options;
+  if (apiKey !== undefined && request.headers.authorization !== `Bearer ${apiKey}`)
+    throw new Refusal(401, 'a key is needed: Authorization: Bearer …');
+  const path = (request.url ?? '').split('?')[0]!;
+  const route = `${request.method} ${path}`;
+  if (route === 'GET /v1/models') {
+    const own = { vocab_size: teacher.vocabSize, ...(tokenizer && { tokenizer: tokenizer.fingerprint }) };
+    const model = {
+      id,
+      object: 'model',
+      owned_by: 'minillm',
+      max_model_len: teacher.maxPositions,
+      minillm: own,
+    };
+    sendJson(response, 200, { object: 'list', data: [model] });
+  } else if (route === 'POST /v1/completions') {
+    const body = await readBody(request, options.maxBody);
+    checkModel(body, id);
+    const asked = completionRequest(body, teacher, tokenizer);
+    sendJson(response, 200, completion(asked, await queue.submit(asked.sequences), options));
+  } else if (route === 'POST /minillm/v1/logprobs') {
+    const body = await readBody(request, options.maxBody);
+    checkModel(body, id);
+    const values = await queue.submit(distributionRequest(body, teacher).sequences);
+    const bytes = values.map((x) => Buffer.from(x.buffer, x.byteOffset, x.byteLength));
+    const length = bytes.reduce((sum, part) => sum + part.length, 0);
+    response.writeHead(200, { 'content-type': 'application/octet-stream', 'content-length': length });
+    for (const part of bytes) response.write(part);
+    response.end();
+  } else {
+    throw new Refusal(
+      404,
+      `no such page; there are GET /v1/models, POST /v1/completions, POST /minillm/v1/logprobs`,
+    );
+  }
+}
+
+function completion(asked: ServedRequest, values: readonly Float32Array[], options: ServerOptions): unknown {
+  const { tokenizer, teacher, id } = options;
+  const vocab = teacher.vocabSize;
+  const decode = (token: number): string => tokenizer?.decode([token]) ?? '';
+  const choices = asked.sequences.map(({ promptIds, responseIds }, index) => {
+    const ids = [...Array.from(promptIds), ...Array.from(responseIds)].slice(0, -1);
+    const row = (t: number): Float32Array => values[index]!.subarray(t * vocab, (t + 1) * vocab);
+    const written = asked.maxTokens === 1 ? top(row(ids.length - 1), 1) : [];
+    const { top: count } = asked;
+    return {
+      index,
+      text: written.map(decode).join(''),
+      finish_reason: 'length',
+      logprobs: null,
+      prompt_logprobs:
+        count === undefined
+          ? null
+          : [null, ...ids.slice(1).map((token, t) => listed(row(t), token, count, decode))],
+    };
+  });
+  const prompt = asked.sequences.reduce((sum, s) => sum + s.responseIds.length, 0);
+  const completed = asked.maxTokens * choices.length;
+  return {
+    id: 'cmpl-minillm',
+    object: 'text_completion',
+    created: Math.floor(Date.now() / 1000),
+    model: id,
+    choices,
+    usage: { prompt_tokens: prompt, completion_tokens: completed, total_tokens: prompt + completed },
+  };
+}
+
+/** One position: the prompt's own token and the `count` most likely ones, each with its rank from 1. */
+function listed(row: Float32Array, token: number, count: number, decode: (token: number) => string): object {
+  const best = top(row, count);
+  const own = row[token]!;
+  const rank = row.reduce((above, x) => above + (x > own ? 1 : 0), 1);
+  const entry = (id: number, place: number): [number, object] => [
+    id,
+    // JSON has no −∞.
+    { logprob: Math.max(-1e30, Math.min(0, row[id]!)), rank: place, decoded_token: decode(id) },
+  ];
+  return Object.fromEntries([entry(token, rank), ...best.map((id, i) => entry(id, i + 1))]);
+}
+
+/** The most likely tokens, best first; of equals the smaller id. */
+function top(row: Float32Array, count: number): number[] {
+  const best: number[] = [];
+  for (let id = 0; id < row.length; id++) {
+    if (best.length === count && (count === 0 || !(row[id]! > row[best.at(-1)!]!))) continue;
+    let at = best.length;
+    while (at > 0 && row[id]! > row[best[at - 1]!]!) at--;
+    best.splice(at, 0, id);
+    if (best.length > count) best.pop();
+  }
+  return best;
+}
+
+function sendJson(response: ServerResponse, status: number, value: unknown): void {
+  const text = `${JSON.stringify(value)}\n`;
+  response.writeHead(status, {
+    'content-type': 'application/json',
+    'content-length': Buffer.byteLength(text),
+  });
+  response.end(text);
+}

@@ -1,0 +1,38 @@
+// Sums and log-softmax of a row of logits, for the losses.
+#pragma once
+#include <algorithm>
+#include <cmath>
+#include <cstdint>
+
+#include "vec.h"
+
+namespace minillm {
+
+// Numbers summed in float32 before they go into a float64 sum: a vocabulary of 150,000 loses no digits.
+constexpr int64_t CHUNK = 1024;
+
+template <class Term>
+double sumRow(int64_t size, Term term) {
+  double total = 0;
+  for (int64_t c = 0; c < size; c += CHUNK) {
+    v8 part = all(0);
+    lanes(std::min(CHUNK, size - c), [&](int64_t i, int n) { part += term(c + i, n); });
+    total += sum(part);
+  }
+  return total;
+}
+
+struct Normaliser {
+  float top, logMass;
+  v8 log(v8 x) const { return (x - top) - logMass; }
+};
+
+inline Normaliser normaliser(const float* x, int64_t size) {
+  v8 most = all(-INFINITY);
+  lanes(size, [&](int64_t i, int n) { most = vmax(most, loadAt(x + i, n, -INFINITY)); });
+  const float top = largest(most);
+  const double mass = sumRow(size, [&](int64_t i, int n) { return vexp(loadAt(x + i, n, -INFINITY) - top); });
+  return {top, static_cast<float>(std::log(mass))};
+}
+
+}  // namespace minillm

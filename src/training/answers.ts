@@ -1,0 +1,40 @@
+import type { Example } from '../data/examples.js';
+import type { Model } from '../models/model.js';
+import { rollout } from '../rollout/engine.js';
+import type { SamplingOptions } from '../rollout/sampling.js';
+import type { Trajectory } from '../rollout/trajectory.js';
+import type { TrainingContext } from './method.js';
+import { type Models, sharedVocabulary } from './supervised.js';
+
+/**
+ * One response of a model to each example's prompt, in their order. Streams are named by the round and the place in the
+ * list, so that a prompt that stands there twice gets two answers.
+ */
+export function answers(
+  context: Models & Pick<TrainingContext, 'config' | 'eosIds'>,
+  model: Model,
+  examples: readonly Example[],
+  options: SamplingOptions & { round: number },
+): Trajectory[] {
+  const { config, eosIds } = context;
+  return rollout(
+    model,
+    examples.map((example, index) => ({ index, ids: example.promptIds })),
+    {
+      ...options,
+      samples: 1,
+      maxNewTokens: config.rollout.max_new_tokens,
+      eosIds,
+      seed: config.seed,
+      batchSize: config.rollout.batch_size,
+      policyVersion: 0,
+      vocabSize: sharedVocabulary(context),
+    },
+  );
+}
+
+/** How student and teacher are sampled by the methods that only learn from the answers. */
+export function answerSampling({ config }: Pick<TrainingContext, 'config'>): SamplingOptions {
+  const { temperature, top_k, top_p } = config.rollout;
+  return { temperature, topK: top_k, topP: top_p, greedy: false };
+}
