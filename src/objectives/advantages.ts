@@ -1,9 +1,11 @@
 import { UsageError } from '../errors.js';
 import { baselines } from './baselines.js';
+import { type BaselineBatch, type EmaState, nextEma, noEma } from './batchStatistics.js';
 import { importances, samplingRatios } from './importance.js';
 import { lengthNorms } from './lengthNorm.js';
 import type { ObjectiveConfig } from './presets.js';
 import { assertAligned, constantLike, mapTokens, type Ragged } from './ragged.js';
+import { returnForms } from './returns.js';
 import { logRatios, shapeRewards } from './rewards.js';
 
 /** What was known when a batch of responses was sampled; a list of `Trajectory` has all of it. */
@@ -16,7 +18,13 @@ export interface SampledBatch {
   behaviorLogprobs: Ragged;
   /** KL(q_old‖p) at every state, at the sampling temperature; `rao-blackwell` needs it. */
   kl?: Ragged;
-  /** Prompt of each response; `leave-one-out` needs it. */
+  /** Σ_v q_old(v | s_t)², at the sampling temperature; `score-weighted` needs it. */
+  collision?: Ragged;
+  /** V(s_t), an estimate of E[G_t | s_t] with G the `returns` of `TokenSignals`; `value` and the `gae` forms need it. */
+  values?: Ragged;
+  /** What `ema` remembers of the batches before; nothing when absent. */
+  ema?: EmaState;
+  /** Prompt of each response; `leave-one-out` and `group-normalised` need it. */
   groups?: ArrayLike<number>;
   /** Weight of each response in batch statistics, 1 when absent. The oracle passes p̃(y). */
   probabilities?: ArrayLike<number>;
@@ -26,7 +34,7 @@ export interface SampledBatch {
 export interface TokenSignals {
   /** r_t, scaled and clipped. */
   rewards: Float64Array[];
-  /** Returns after length normalisation, before the baseline. */
+  /** G_t: returns after length normalisation, before the baseline. What a value head is fitted to. */
   returns: Float64Array[];
   advantages: Float64Array[];
   /** The importance weights of the configured correction. */
@@ -35,6 +43,8 @@ export interface TokenSignals {
   pgWeights: Float64Array[];
   /** What multiplies KL_t: w with `w_on_reg` (of the state alone for `prefix`), and 1/T of `length_norm: total`. */
   klWeights: Float64Array[];
+  /** With baseline `ema`: what it remembers after this batch. */
+  ema?: EmaState;
 }
 
 /**
@@ -45,19 +55,26 @@ export interface TokenSignals {
  * Batch statistics (baseline means, whitening) are over exactly the responses given: pass a whole round, or a
  * minibatch to do as LMOps does (losses.py computes advantages on each training minibatch).
  *
- * @throws UsageError when the batch lacks what the configuration needs (KL, prompts, slots)
+ * @throws UsageError when the batch lacks what the configuration needs (KL, values, prompts, slots)
  */
 export function advantages(batch: SampledBatch, config: ObjectiveConfig): TokenSignals {
-  const { studentLogprobs, kl, groups, probabilities } = batch;
+  const { studentLogprobs, kl, values, probabilities } = batch;
   if (kl) assertAligned(studentLogprobs, kl, 'KL');
-  if (config.returns === 'rao-blackwell' && !kl) {
+  if (values) assertAligned(studentLogprobs, values, 'values');
+  if (returnForms[config.returns].needsKl && !kl) {
     throw new UsageError(
-      'objective.returns: rao-blackwell needs the KL at every sampled state, and these rollouts hold none; set returns sampled',
+      `objective.returns: ${config.returns} needs the KL at every sampled state, and these rollouts hold none; set returns sampled`,
+    );
+  }
+  if (needsValues(config) && !values) {
+    throw new UsageError(
+      `objective: returns ${config.returns} with baseline ${config.baseline} needs the values V(s_t) of a value head, and there is none`,
     );
   }
   const rewards = shapeRewards(logRatios(batch.teacherLogprobs, studentLogprobs), config);
   const weights = importances[config.importance].weights(
     samplingRatios(studentLogprobs, batch.behaviorLogprobs),
+    config.truncation,
   );
   const ones = constantLike(studentLogprobs, 1);
   const expected =
@@ -66,28 +83,58 @@ export function advantages(batch: SampledBatch, config: ObjectiveConfig): TokenS
       mapTokens(kl, (x) => -x),
       config,
     );
+  const pgWeights = config.w_on_pg ? weights.w : ones;
   const { returns, klWeights } = lengthNorms[config.length_norm].compute(
-    // Without the weight on the term itself, the factors inside its return would make no sense either.
-    { rewards, step: config.w_on_pg ? weights.step : ones, ...(expected && { expectedRewards: expected }) },
-    { form: config.returns, gamma: config.gamma, includeReward: config.include_r_t },
+    {
+      rewards,
+      // Without the weight on the term itself, the factors inside its return would make no sense either.
+      step: config.w_on_pg ? weights.step : ones,
+      ...(expected && { expectedRewards: expected }),
+      ...(values && { values }),
+    },
+    {
+      form: config.returns,
+      gamma: config.gamma,
+      lambda: config.gae_lambda,
+      includeReward: config.include_r_t,
+    },
     probabilities,
   );
-  const statistics = {
+  const statistics: BaselineBatch = {
+    returns,
     slots: config.max_response,
-    ...(groups && { groups }),
+    ...(batch.groups && { groups: batch.groups }),
     ...(probabilities && { probabilities }),
+    ...(values && { values }),
+    ...(batch.ema && { ema: batch.ema }),
+    ...(batch.collision && { squaredScores: squaredScores(studentLogprobs, batch.collision, pgWeights) }),
   };
-  let result = baselines[config.baseline].advantages({ returns, ...statistics });
+  let result = baselines[config.baseline].advantages(statistics);
   if (config.whiten !== 'off') {
     const whitening = config.whiten === 'padded' ? baselines['whiten-padded'] : baselines.whiten;
-    result = whitening.advantages({ returns: result, ...statistics });
+    result = whitening.advantages({ ...statistics, returns: result });
   }
   return {
     rewards,
     returns,
     advantages: result,
     w: weights.w,
-    pgWeights: config.w_on_pg ? weights.w : ones,
+    pgWeights,
     klWeights: config.w_on_reg ? mapTokens(klWeights, (c, t, row) => c * weights.reg[row]![t]!) : klWeights,
+    ...(config.baseline === 'ema' && { ema: nextEma(batch.ema ?? noEma, statistics, config.ema_decay) }),
   };
+}
+
+/** Whether an objective reads V(s_t), and so needs a value head. */
+export function needsValues(config: Pick<ObjectiveConfig, 'returns' | 'baseline' | 'gae_lambda'>): boolean {
+  return config.baseline === 'value' || (returnForms[config.returns].needsValues && config.gae_lambda < 1);
+}
+
+/** |w_t ∇ln q(y_t)|² = w_t² (1 − 2 q(y_t) + Σ_v q(v)²), the gradient in the logits of s_t (divided by the temperature). */
+function squaredScores(studentLogprobs: Ragged, collision: Ragged, w: Ragged): Float64Array[] {
+  assertAligned(studentLogprobs, collision, 'collision probabilities');
+  return mapTokens(
+    studentLogprobs,
+    (logq, t, row) => w[row]![t]! ** 2 * (1 - 2 * Math.exp(logq) + collision[row]![t]!),
+  );
 }

@@ -1,17 +1,15 @@
 import { UsageError } from '../errors.js';
-import { longest, mapTokens, type Ragged } from './ragged.js';
-
-/** Returns of a batch and what a baseline may know about it. */
-export interface BaselineBatch {
-  /** G_t per response and token. */
-  returns: Ragged;
-  /** Which prompt each response answers; equal numbers form the groups of `leave-one-out`. */
-  groups?: ArrayLike<number>;
-  /** R, the response slots of padded whitening; the longest response when absent. */
-  slots?: number;
-  /** Weight of each response in the means, 1 when absent. The oracle passes probabilities: the limit of a large batch. */
-  probabilities?: ArrayLike<number>;
-}
+import {
+  type BaselineBatch,
+  eachGroup,
+  noEma,
+  positionMeans,
+  scoreWeightedMean,
+  slotMoments,
+  standardised,
+  tokenMoments,
+} from './batchStatistics.js';
+import { mapTokens } from './ragged.js';
 
 export interface Baseline {
   equation: string;
@@ -19,12 +17,11 @@ export interface Baseline {
   unbiased: boolean;
   claim: string;
   cost: string;
-  /** The advantages A_t = G_t − b, or the whitened returns. */
+  /** Takes the other samples of the same prompt: K ≥ 2, and independent ones where the claim is to hold. */
+  needsSamples: boolean;
+  /** The advantages A_t = G_t − b, or the standardised returns. */
   advantages(batch: BaselineBatch): Float64Array[];
 }
-
-/** Inside the square root of whitening, as in LMOps (utils.py whiten). */
-const whiteningEpsilon = 1e-8;
 
 /**
  * Baselines: what is taken from the return before it multiplies ∇ln q(y_t). E[∇ln q(y_t) | s_t] = 0, so any b that does
@@ -41,6 +38,7 @@ export const baselines = {
     unbiased: true,
     claim: 'exact',
     cost: 'none',
+    needsSamples: false,
     advantages: (batch) => mapTokens(batch.returns, (g) => g),
   },
   batch: {
@@ -48,6 +46,7 @@ export const baselines = {
     unbiased: true,
     claim: 'exact for a large batch; off by O(1/tokens) because the mean contains the row itself',
     cost: 'none',
+    needsSamples: false,
     advantages(batch) {
       const { mean } = tokenMoments(batch);
       return mapTokens(batch.returns, (g) => g - mean);
@@ -58,26 +57,59 @@ export const baselines = {
     unbiased: true,
     claim: 'exact for a large batch; in a finite one the long-term term at t shrinks by (n_t − 1)/n_t',
     cost: 'none',
+    needsSamples: false,
     advantages(batch) {
       const means = positionMeans(batch);
       return mapTokens(batch.returns, (g, t) => g - means[t]!);
     },
   },
+  ema: {
+    equation: 'A_t = G_t − m, m the exponential moving average of the means of earlier batches',
+    unbiased: true,
+    claim:
+      'exact where no earlier batch held the same response (the first pass over a round); m lags behind the student',
+    cost: 'two numbers that are part of the training state',
+    needsSamples: false,
+    advantages: (batch) => mapTokens(batch.returns, (g) => g - (batch.ema ?? noEma).mean),
+  },
   'leave-one-out': {
     equation:
       'A_{i,t} = G_{i,t} − Σ_{j≠i} G_{j,t} / (K − 1), over the K samples of one prompt; 0 for a finished one',
     unbiased: true,
-    claim: 'exact for every K ≥ 2: the baseline never contains the sample itself',
+    claim:
+      'exact for every K ≥ 2 of independent samples: the baseline never contains the sample itself; biased for dependent ones',
     cost: 'K samples per prompt (one shared prefill)',
-    advantages: leaveOneOut,
+    needsSamples: true,
+    advantages(batch) {
+      const groupOf = eachGroup(batch, 'leave-one-out');
+      return mapTokens(batch.returns, (g, t, row) => {
+        const { sums, samples } = groupOf(row);
+        return g - (sums[t]! - g) / (samples - 1);
+      });
+    },
+  },
+  'group-normalised': {
+    equation:
+      'A_t = (G_t − mean) / sqrt(var + 1e-8), population moments over the tokens of the K samples of one prompt',
+    unbiased: false,
+    claim:
+      'biased: the mean contains the sample itself, and each prompt is rescaled by its own spread (GRPO)',
+    cost: 'K samples per prompt (one shared prefill)',
+    needsSamples: true,
+    advantages(batch) {
+      const groupOf = eachGroup(batch, 'group-normalised');
+      return mapTokens(batch.returns, (g, _, row) => standardised(g, groupOf(row).moments));
+    },
   },
   whiten: {
     equation: 'A_t = (G_t − mean) / sqrt(var + 1e-8), population moments over the tokens',
     unbiased: false,
     claim: 'biased: rescales the long-term term against the single-step term by the spread of the batch',
     cost: 'none',
+    needsSamples: false,
     advantages(batch) {
-      return standardise(batch.returns, tokenMoments(batch));
+      const moments = tokenMoments(batch);
+      return mapTokens(batch.returns, (g) => standardised(g, moments));
     },
   },
   'whiten-padded': {
@@ -85,95 +117,39 @@ export const baselines = {
     unbiased: false,
     claim: 'biased, and its mean is no baseline: an accident of the reference implementation (LMOps)',
     cost: 'none',
+    needsSamples: false,
     advantages(batch) {
-      return standardise(batch.returns, slotMoments(batch));
+      const moments = slotMoments(batch);
+      return mapTokens(batch.returns, (g) => standardised(g, moments));
+    },
+  },
+  'score-weighted': {
+    equation:
+      'A_t = G_t − Σ n G / Σ n over the tokens, n_t = w_t² (1 − 2 q(y_t) + Σ_v q(v)²) = |w_t ∇ln q(y_t)|²',
+    unbiased: true,
+    claim:
+      'exact for a large batch; the constant of least variance in the logits (not in the parameters of a network)',
+    cost: 'Σ_v q(v)² per token, recorded while sampling',
+    needsSamples: false,
+    advantages(batch) {
+      const mean = scoreWeightedMean(batch);
+      return mapTokens(batch.returns, (g) => g - mean);
+    },
+  },
+  value: {
+    equation: 'A_t = G_t − V(s_t)',
+    unbiased: true,
+    claim:
+      'exact for any V that is not fitted to the same responses; with E[G_t | s_t] what a state baseline can do',
+    cost: 'a value head: one product with the hidden state per token, and its training',
+    needsSamples: false,
+    advantages(batch) {
+      const { values } = batch;
+      if (!values) throw new UsageError('objective: baseline value needs the values V(s_t) of a value head');
+      return mapTokens(batch.returns, (g, t, row) => g - values[row]![t]!);
     },
   },
 } satisfies Record<string, Baseline>;
 
 export type BaselineName = keyof typeof baselines;
 export const baselineNames = Object.keys(baselines) as [BaselineName, ...BaselineName[]];
-
-interface Moments {
-  mean: number;
-  /** Population variance. */
-  variance: number;
-}
-
-/** Σ over responses of weight·f(G_t). */
-function sumTokens(batch: BaselineBatch, f: (g: number) => number): number {
-  let total = 0;
-  batch.returns.forEach((values, row) => {
-    const weight = batch.probabilities ? batch.probabilities[row]! : 1;
-    for (let t = 0; t < values.length; t++) total += weight * f(values[t]!);
-  });
-  return total;
-}
-
-function tokenMoments(batch: BaselineBatch): Moments {
-  const tokens = sumTokens(batch, () => 1);
-  if (tokens === 0) return { mean: 0, variance: 0 };
-  const mean = sumTokens(batch, (g) => g) / tokens;
-  return { mean, variance: sumTokens(batch, (g) => (g - mean) ** 2) / tokens };
-}
-
-function slotMoments(batch: BaselineBatch): Moments {
-  const most = longest(batch.returns);
-  const slots = batch.slots || most;
-  if (most > slots) {
-    throw new UsageError(
-      `objective: max_response ${slots} is shorter than a response of ${most} tokens; padded whitening needs at least that many slots (0 = the longest)`,
-    );
-  }
-  if (slots === 0) return { mean: 0, variance: 0 };
-  const rows = batch.returns.reduce(
-    (sum, _, row) => sum + (batch.probabilities ? batch.probabilities[row]! : 1),
-    0,
-  );
-  const cells = rows * slots;
-  const mean = sumTokens(batch, (g) => g) / cells;
-  const padding = cells - sumTokens(batch, () => 1);
-  return { mean, variance: (sumTokens(batch, (g) => (g - mean) ** 2) + padding * mean ** 2) / cells };
-}
-
-function standardise(returns: Ragged, { mean, variance }: Moments): Float64Array[] {
-  const scale = 1 / Math.sqrt(variance + whiteningEpsilon);
-  return mapTokens(returns, (g) => (g - mean) * scale);
-}
-
-function positionMeans(batch: BaselineBatch): Float64Array {
-  const sums = new Float64Array(longest(batch.returns));
-  const alive = new Float64Array(sums.length);
-  batch.returns.forEach((values, row) => {
-    const weight = batch.probabilities ? batch.probabilities[row]! : 1;
-    for (let t = 0; t < values.length; t++) {
-      sums[t]! += weight * values[t]!;
-      alive[t]! += weight;
-    }
-  });
-  return sums.map((s, t) => (alive[t] === 0 ? 0 : s / alive[t]!));
-}
-
-function leaveOneOut(batch: BaselineBatch): Float64Array[] {
-  if (!batch.groups)
-    throw new UsageError('objective: baseline leave-one-out needs to know the prompt of each response');
-  const slots = longest(batch.returns);
-  const members = new Map<number, { count: number; sums: Float64Array }>();
-  batch.returns.forEach((values, row) => {
-    const key = batch.groups![row]!;
-    const group = members.get(key) ?? { count: 0, sums: new Float64Array(slots) };
-    members.set(key, group);
-    group.count++;
-    for (let t = 0; t < values.length; t++) group.sums[t]! += values[t]!;
-  });
-  return mapTokens(batch.returns, (g, t, row) => {
-    const key = batch.groups![row]!;
-    const { count, sums } = members.get(key)!;
-    if (count < 2) {
-      throw new UsageError(
-        `objective: baseline leave-one-out found one sample of prompt ${key}, expected at least 2; raise the samples per prompt or choose baseline position`,
-      );
-    }
-    return g - (sums[t]! - g) / (count - 1);
-  });
-}

@@ -14,7 +14,9 @@ export interface Importance {
   equation: string;
   unbiased: boolean;
   claim: string;
-  weights(u: Ragged): ImportanceWeights;
+  cost: string;
+  /** @param truncation c of `truncated` */
+  weights(u: Ragged, truncation: number): ImportanceWeights;
 }
 
 /**
@@ -53,37 +55,59 @@ export function samplingRatios(studentLogprobs: Ragged, behaviorLogprobs: Ragged
  * `token` is the paper's approximation of the product by its last factor (eq. 7, where it multiplies both terms; LMOps
  * applies it to the policy-gradient term only). It leaves the states distributed as under p̃, hence biased. On the
  * single-step term E_p̃[u_t | s_t] = 1: there it changes no expectation.
+ *
+ * `truncated` cuts every running product at c (Ionides, Truncated importance sampling, 2008): W̄_t = min(c, W_t) in place of
+ * W_t throughout, so that ∇ln q(y_t) r_k weighs min(c, W_k). No weight exceeds c, whatever the length; c = ∞ is `prefix`.
  */
 export const importances = {
   none: {
     equation: '1',
     unbiased: false,
     claim: 'exact only without mixing (alpha 0)',
+    cost: 'none',
     weights: (u) => ({ w: constantLike(u, 1), reg: constantLike(u, 1), step: constantLike(u, 1) }),
   },
   token: {
     equation: 'w_t = u_t = q(y_t)/p̃(y_t)',
     unbiased: false,
     claim: 'biased under mixing: the states are still distributed as under p̃',
+    cost: 'none',
     weights: (u) => ({ w: mapTokens(u, (x) => x), reg: mapTokens(u, (x) => x), step: constantLike(u, 1) }),
   },
   prefix: {
     equation: 'w_t = Π_{j≤t} u_j, KL_t by Π_{j<t} u_j, future r_k by Π_{t<j≤k} u_j',
     unbiased: true,
     claim: 'exact; its variance grows with the length',
-    weights(u) {
-      const w = u.map(runningProduct);
-      return {
-        w,
-        reg: mapTokens(w, (_, t, row) => (t === 0 ? 1 : w[row]![t - 1]!)),
-        step: mapTokens(u, (x) => x),
-      };
+    cost: 'none',
+    weights: (u) => running(u.map(runningProduct), u),
+  },
+  truncated: {
+    equation: 'as prefix, with min(c, Π_{j≤t} u_j) for every product',
+    unbiased: false,
+    claim: 'biased where a product exceeds c; no weight exceeds c',
+    cost: 'none',
+    weights(u, truncation) {
+      const w = u.map((row) => runningProduct(row).map((x) => Math.min(truncation, x)));
+      const step = mapTokens(w, (x, t, row) => {
+        const before = t === 0 ? 1 : w[row]![t - 1]!;
+        return before > 0 ? x / before : 0; // what follows an underflow to 0 weighs 0 already
+      });
+      return running(w, step);
     },
   },
 } satisfies Record<string, Importance>;
 
 export type ImportanceName = keyof typeof importances;
 export const importanceNames = Object.keys(importances) as [ImportanceName, ...ImportanceName[]];
+
+/** W_t at the term of t, W_{t−1} at its state, and what each step multiplies by. */
+function running(w: Float64Array[], step: Ragged): ImportanceWeights {
+  return {
+    w,
+    reg: mapTokens(w, (_, t, row) => (t === 0 ? 1 : w[row]![t - 1]!)),
+    step: mapTokens(step, (x) => x),
+  };
+}
 
 function runningProduct(u: ArrayLike<number>): Float64Array {
   const product = Float64Array.from(u);

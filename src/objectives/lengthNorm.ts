@@ -1,5 +1,5 @@
 import { constantLike, longest, mapTokens, type Ragged } from './ragged.js';
-import { type ReturnOptions, type ReturnTerms, rewardToGo } from './returns.js';
+import { type ReturnOptions, type ReturnTerms, returnForms, rewardToGo } from './returns.js';
 
 export interface NormalisedReturns {
   returns: Float64Array[];
@@ -33,11 +33,14 @@ export const lengthNorms = {
     claim: 'biased: the divisor depends on the tokens after t',
     unbiased: false,
     compute(terms, options) {
-      const returns = rewardToGo(terms, options);
-      const offset = options.includeReward ? 0 : 1;
+      const ahead = (t: number, row: number): number =>
+        terms.rewards[row]!.length - t - (options.includeReward ? 0 : 1);
+      // Values estimate the normalised return; bootstrapping adds them to plain sums.
+      const values = terms.values && mapTokens(terms.values, (v, t, row) => v * ahead(t, row));
+      const returns = rewardToGo({ ...terms, ...(values && { values }) }, options);
       return {
         // The last token without r_t has nothing ahead: its return is 0 already and stays 0.
-        returns: mapTokens(returns, (g, t, row) => g / Math.max(1, returns[row]!.length - t - offset)),
+        returns: mapTokens(returns, (g, t, row) => g / Math.max(1, ahead(t, row))),
         klWeights: constantLike(returns, 1),
       };
     },
@@ -80,7 +83,7 @@ export const lengthNormNames = Object.keys(lengthNorms) as [LengthNormName, ...L
  * more cancels; here it is the mean of 1/T over the responses still alive at t. Under `prefix` weights everything with
  * 1/T needs the product of all factors after t, because T is known only at the end.
  *
- * @throws RangeError for γ ≠ 1: the objective has no discount
+ * @throws RangeError for γ ≠ 1, the objective has no discount, and for returns that bootstrap
  */
 function totalReturns(
   terms: ReturnTerms,
@@ -89,6 +92,8 @@ function totalReturns(
 ): NormalisedReturns {
   if (options.gamma !== 1)
     throw new RangeError(`length_norm total has no discount: gamma ${options.gamma}, expected 1`);
+  if (returnForms[options.form].needsValues)
+    throw new RangeError(`length_norm total has no form for returns ${options.form}`);
   const inverse = meanInverseLength(terms.rewards, probabilities);
   const returns = terms.rewards.map((r, row) => {
     const length = r.length;

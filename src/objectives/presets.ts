@@ -3,7 +3,7 @@ import { UsageError } from '../errors.js';
 import { baselineNames } from './baselines.js';
 import { importanceNames } from './importance.js';
 import { lengthNormNames } from './lengthNorm.js';
-import { returnNames } from './returns.js';
+import { returnForms, returnNames } from './returns.js';
 
 export const whitenModes = ['off', 'padded', 'masked'] as const;
 
@@ -48,11 +48,19 @@ export const objectiveSchema = z.strictObject({
     .describe('slots R of padded whitening; 0 = the longest response of the batch'),
   returns: z
     .enum(returnNames)
-    .describe('what stands for future rewards: the sampled ones or their expectations −KL_k'),
+    .describe(
+      'what stands for future rewards: the sampled ones, their expectations −KL_k, or GAE over either',
+    ),
+  gae_lambda: finite
+    .min(0)
+    .max(1)
+    .describe('λ of the gae returns: 1 = no value is looked at, 0 = one step and then the value'),
   baseline: z.enum(baselineNames).describe('what is taken from the return'),
+  ema_decay: finite.min(0).max(1).describe('d of baseline ema: share of the past at each optimizer batch'),
   importance: z
     .enum(importanceNames)
-    .describe('correction for sampling from p̃: none, per token, or running product'),
+    .describe('correction for sampling from p̃: none, per token, running product, or that product cut at c'),
+  truncation: finite.min(1).describe('c of importance truncated: no product of weights exceeds it'),
 });
 
 /** All switches resolved: what every function of this folder takes. */
@@ -80,8 +88,11 @@ const lmops: ObjectiveConfig = {
   lm_coef: 1,
   max_response: 0,
   returns: 'sampled',
+  gae_lambda: 0.95,
   baseline: 'none',
+  ema_decay: 0.9,
   importance: 'token',
+  truncation: 2,
 };
 
 /** MiniLLM as the paper writes it (arXiv 2306.08543, eq. 3 to 7 and Algorithm 1). */
@@ -153,6 +164,8 @@ function conflictOf(c: ObjectiveConfig): string | undefined {
     return `whiten: ${c.whiten} with baseline ${c.baseline} would standardise twice; set one of the two to off or none`;
   }
   if (c.length_norm !== 'total') return undefined;
+  if (returnForms[c.returns].needsValues)
+    return `returns: ${c.returns} with length_norm total, which has no form for it; choose length_norm remaining or off`;
   const mend = 'or choose length_norm remaining';
   if (c.gamma !== 1)
     return `gamma: ${c.gamma} with length_norm total, which has no discount; set gamma 1 ${mend}`;

@@ -158,6 +158,7 @@ function record(slot: Slot, drawn: Drawn, row: number, eosIds: readonly number[]
   slot.studentLogprobs.push(drawn.studentLogprobs[row]!);
   slot.behaviorLogprobs.push(drawn.behaviorLogprobs[row]!);
   slot.entropy.push(drawn.entropy[row]!);
+  slot.collision.push(drawn.collision[row]!);
   if (drawn.teacherLogprobs && drawn.kl) {
     slot.teacherLogprobs.push(drawn.teacherLogprobs[row]!);
     slot.kl.push(drawn.kl[row]!);

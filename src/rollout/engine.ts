@@ -58,6 +58,7 @@ export interface Slot {
   studentLogprobs: number[];
   behaviorLogprobs: number[];
   entropy: number[];
+  collision: number[];
   teacherLogprobs: number[];
   kl: number[];
   finished: boolean;
@@ -155,6 +156,7 @@ function openSlot(
     studentLogprobs: [],
     behaviorLogprobs: [],
     entropy: [],
+    collision: [],
     teacherLogprobs: [],
     kl: [],
   };
@@ -170,6 +172,7 @@ function closeSlot(slot: Slot, options: RolloutOptions): Trajectory {
     studentLogprobs: Float32Array.from(slot.studentLogprobs),
     behaviorLogprobs: Float32Array.from(slot.behaviorLogprobs),
     entropy: Float32Array.from(slot.entropy),
+    collision: Float32Array.from(slot.collision),
     finished: slot.finished,
     policyVersion: options.policyVersion,
     streamKey: slot.streamKey,

@@ -9,6 +9,8 @@ export interface Drawn {
   studentLogprobs: Float32Array;
   behaviorLogprobs: Float32Array;
   entropy: Float32Array;
+  /** Σ_v q(v)². */
+  collision: Float32Array;
   teacherLogprobs?: Float32Array;
   kl?: Float32Array;
 }
@@ -19,7 +21,7 @@ export interface Drawn {
  *     p̃(v) = α p(v) + (1 − α) q(v)
  *
  * mixed in probability space at the sampling temperature, and records everything a policy gradient needs while
- * both distributions are at hand: ln q(y) and the entropy of q at the temperature, ln p̃(y) of what was really
+ * both distributions are at hand: ln q(y), the entropy and Σ q² of q at the temperature, ln p̃(y) of what was really
  * drawn (after top-k/top-p), ln p(y) at temperature 1, and KL(q ‖ p) over the whole vocabulary, which is the exact
  * −E[r | s] that the Rao-Blackwellised return needs. Top-k and top-p cut the mixture, not its parts: q and p stay
  * whole, so that q/p̃ remains the true importance weight wherever p̃ > 0.
@@ -88,6 +90,7 @@ function fusedTokens(
     studentLogprobs: row(1),
     entropy: row(2),
     behaviorLogprobs: row(3),
+    collision: row(6),
     ...(teacher && { teacherLogprobs: row(4), kl: row(5) }),
   };
 }
@@ -110,7 +113,8 @@ function composedTokens(
     const logq = tf.logSoftmax(scaled(studentLogits, temperature));
     const q = tf.exp(logq);
     const entropy = tf.neg(tf.sum(tf.mul(q, logq), 1));
-    if (!teacher) return { logq, entropy, mixture: q };
+    const collision = tf.sum(tf.square(q), 1);
+    if (!teacher) return { logq, entropy, collision, mixture: q };
     const logp = tf.logSoftmax(teacher.logits);
     const kl = tf.neg(tf.add(entropy, tf.sum(tf.mul(q, logp), 1)));
     let mixture = q;
@@ -118,10 +122,11 @@ function composedTokens(
       const p = temperature === 1 ? tf.exp(logp) : tf.softmax(scaled(teacher.logits, temperature));
       mixture = tf.add(tf.mul(p, teacher.alpha), tf.mul(q, 1 - teacher.alpha));
     }
-    return { logq, entropy, mixture, logp, kl };
+    return { logq, entropy, collision, mixture, logp, kl };
   }) as {
     logq: tf.Tensor2D;
     entropy: tf.Tensor1D;
+    collision: tf.Tensor1D;
     mixture: tf.Tensor2D;
     logp?: tf.Tensor2D;
     kl?: tf.Tensor1D;
@@ -141,7 +146,8 @@ function composedTokens(
     const pick = (x: tf.Tensor2D): tf.Tensor1D =>
       tf.gather(tf.reshape(x, [batch * vocab]), at) as tf.Tensor1D;
     const mass = cut ? tf.sum(behavior, 1) : tf.onesLike(distributions.entropy);
-    const rows = [pick(distributions.logq), distributions.entropy, tf.log(tf.div(pick(behavior), mass))];
+    const { entropy, collision } = distributions;
+    const rows = [pick(distributions.logq), entropy, tf.log(tf.div(pick(behavior), mass)), collision];
     if (distributions.logp && distributions.kl) rows.push(pick(distributions.logp), distributions.kl);
     return tf.stack(rows);
   });
@@ -155,13 +161,14 @@ function composedTokens(
     studentLogprobs: row(0),
     entropy: row(1),
     behaviorLogprobs: row(2),
+    collision: row(3),
   };
   // A greedy choice is certain; without mixture or cut p̃ is q, and q/p̃ is 1 to the bit.
   if (options.greedy) drawn.behaviorLogprobs = new Float32Array(tokens.length);
   else if (!cut && !(teacher && teacher.alpha > 0)) drawn.behaviorLogprobs = row(0);
   if (teacher) {
-    drawn.teacherLogprobs = row(3);
-    drawn.kl = row(4);
+    drawn.teacherLogprobs = row(4);
+    drawn.kl = row(5);
   }
   return drawn;
 }

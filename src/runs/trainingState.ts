@@ -15,7 +15,7 @@ import { validate } from './runConfig.js';
 /*
  * The part of a TrainingState that is not the student itself:
  *
- *   state.json             step, round, step in the round, best validation, the optimizer's numbers
+ *   state.json             step, round, step in the round, best validation, what a baseline remembers, the optimizer's numbers
  *   optimizer.safetensors  the optimizer's tensors by name
  *   rollouts.jsonl         the rollouts of the round under way
  *   replay.json            the replay buffer of distillm (replayState.ts)
@@ -29,6 +29,7 @@ const stateSchema = z.strictObject({
   round: z.number().int().min(0),
   step_in_round: z.number().int().min(0),
   best: z.strictObject({ step: z.number().int().min(0), value: z.number() }).nullable(),
+  ema: z.strictObject({ mean: z.number(), weight: z.number() }).optional(),
   optimizer: z.record(z.string(), z.number()),
 });
 
@@ -41,6 +42,7 @@ export async function writeTrainingState(directory: string, state: TrainingState
     round: state.round,
     step_in_round: state.stepInRound,
     best: state.best,
+    ...(state.ema && { ema: state.ema }),
     optimizer: numbers,
   };
   await writeFile(join(directory, 'state.json'), `${JSON.stringify(json, null, 2)}\n`);
@@ -83,6 +85,7 @@ export async function readTrainingState(
     ),
     rollouts,
     best: json.best,
+    ...(json.ema && { ema: json.ema }),
   };
 }
 
@@ -122,6 +125,7 @@ const trajectorySchema = z.strictObject({
   behavior_logprobs: numbers,
   kl: numbers.optional(),
   entropy: numbers,
+  collision: numbers,
   finished: z.boolean(),
   policy_version: z.number().int(),
   stream_key: z.string(),
@@ -139,6 +143,7 @@ export function trajectoryToJson(t: Trajectory): z.input<typeof trajectorySchema
     behavior_logprobs: Array.from(t.behaviorLogprobs),
     ...(t.kl && { kl: Array.from(t.kl) }),
     entropy: Array.from(t.entropy),
+    collision: Array.from(t.collision),
     finished: t.finished,
     policy_version: t.policyVersion,
     stream_key: t.streamKey,
@@ -165,6 +170,7 @@ export function trajectoryFromJson(value: unknown, where: string): Trajectory {
     behaviorLogprobs: Float32Array.from(row.behavior_logprobs),
     ...(row.kl && { kl: Float32Array.from(row.kl) }),
     entropy: Float32Array.from(row.entropy),
+    collision: Float32Array.from(row.collision),
     finished: row.finished,
     policyVersion: row.policy_version,
     streamKey: row.stream_key,

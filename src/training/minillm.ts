@@ -52,6 +52,7 @@ export function minillm(): Method {
       const { rows, trajectories } = minibatch(context, state);
       const { signals, micro } = policyBatches(context, trajectories, objective, {
         microBatchSize: context.config.train.micro_batch_size,
+        ema: state.ema,
         teacherLogits: (part) =>
           context.teachers[0]!.remote?.gives === 'sampled'
             ? undefined
@@ -63,6 +64,7 @@ export function minillm(): Method {
                 rolloutOptions(context, state),
               ),
       });
+      if (signals.ema) state.ema = signals.ema;
       return {
         micro: [...micro, ...pretrainingBatches(context, state, objective, teacherOfText)],
         metrics: signalMetrics(trajectories, signals),

@@ -2,6 +2,7 @@ import * as tf from '@tensorflow/tfjs-core';
 import { packSequences } from '../models/packed.js';
 import { advantages, type TokenSignals } from '../objectives/advantages.js';
 import { batchTotals } from '../objectives/aggregate.js';
+import type { EmaState } from '../objectives/batchStatistics.js';
 import { type MinillmLoss, minillmLoss } from '../objectives/minillmLoss.js';
 import type { ObjectiveConfig } from '../objectives/presets.js';
 import { flatten } from '../objectives/ragged.js';
@@ -14,6 +15,8 @@ export interface PolicyBatchOptions {
   /** The teacher's logits [N, V] at the response positions of some of the trajectories, in that order; owned by the loop.
    * undefined from a teacher that knows sampled tokens only. */
   teacherLogits(part: readonly Trajectory[]): tf.Tensor2D | undefined;
+  /** What baseline `ema` remembers of the batches before. */
+  ema?: EmaState | undefined;
   /** Sees the per-token values of a micro-batch, in its order; they live only during the call. */
   observe?(part: readonly Trajectory[], perToken: MinillmLoss['perToken']): void;
 }
@@ -29,7 +32,10 @@ export function policyBatches(
   objective: ObjectiveConfig,
   options: PolicyBatchOptions,
 ): { signals: TokenSignals; micro: MicroBatch[] } {
-  const signals = advantages(asBatch(trajectories), objective);
+  const signals = advantages(
+    { ...asBatch(trajectories), ...(options.ema && { ema: options.ema }) },
+    objective,
+  );
   const byRow = new Map(trajectories.map((t, i) => [t, i]));
   const totals = batchTotals(trajectories.map((t) => t.responseIds.length));
   const micro = microBatches(trajectories, options.microBatchSize).map((part): MicroBatch => {
@@ -72,6 +78,7 @@ function asBatch(trajectories: readonly Trajectory[]): Parameters<typeof advanta
     teacherLogprobs: trajectories.map((t) => t.teacherLogprobs!),
     behaviorLogprobs: trajectories.map((t) => t.behaviorLogprobs),
     kl: trajectories.map((t) => t.kl!),
+    collision: trajectories.map((t) => t.collision),
     groups: trajectories.map((t) => t.promptIndex),
   };
 }

@@ -86,6 +86,7 @@ function complete(
       behaviorLogprobs: student.map((q, t) => mixedLogprob(q, teacherT[t]!, alpha)),
       kl: own(computed.kl),
       entropy: own(computed.entropy),
+      collision: own(computed.collision),
       finished: eosIds.includes(responseIds.at(-1)!),
       policyVersion: 0,
       streamKey: '',
@@ -103,12 +104,14 @@ function modelValues(models: Models, part: readonly SampledResponse[], temperatu
     const teacher = teacherLogits(models, batch)[0]!;
     const targets = tf.tensor1d(batch.targets, 'int32');
     const logq = tf.logSoftmax(student);
+    const q = tf.exp(logq);
     return {
       student: tokenLogprob(student, targets),
       teacher: tokenLogprob(teacher, targets),
       teacherT: tokenLogprob(cool(teacher), targets),
       kl: reverseKl(student, teacher),
-      entropy: tf.neg(tf.sum(tf.mul(tf.exp(logq), logq), 1)) as tf.Tensor1D,
+      entropy: tf.neg(tf.sum(tf.mul(q, logq), 1)) as tf.Tensor1D,
+      collision: tf.sum(tf.square(q), 1) as tf.Tensor1D,
     };
   });
   const read = (x: tf.Tensor1D): Float32Array => x.dataSync<'float32'>().slice();
@@ -118,6 +121,7 @@ function modelValues(models: Models, part: readonly SampledResponse[], temperatu
     teacherT: read(values.teacherT),
     kl: read(values.kl),
     entropy: read(values.entropy),
+    collision: read(values.collision),
   };
   tf.dispose(values);
   return result;

@@ -1,3 +1,4 @@
+import type { EmaState } from '../objectives/batchStatistics.js';
 import type { OptimizerState } from '../optim/adamw.js';
 import type { Trajectory } from '../rollout/trajectory.js';
 import type { Params } from '../tensor/params.js';
@@ -20,6 +21,8 @@ export interface TrainingState {
   rollouts: Trajectory[];
   /** The best validation so far. */
   best: { step: number; value: number } | null;
+  /** What baseline `ema` remembers of the batches before. */
+  ema?: EmaState;
   /** What `distillm` remembers. */
   replay?: Replay;
 }

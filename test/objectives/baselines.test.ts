@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest';
-import { type BaselineBatch, type BaselineName, baselines } from '../../src/objectives/baselines.js';
+import { type BaselineName, baselines } from '../../src/objectives/baselines.js';
+import { type BaselineBatch, nextEma, noEma } from '../../src/objectives/batchStatistics.js';
 import { importances, mixedLogprob, samplingRatios } from '../../src/objectives/importance.js';
 
 const close = (found: Float64Array[], expected: number[][]) => {
@@ -22,6 +23,23 @@ describe('baselines by hand, returns 1 2 6 | 3', () => {
   check('batch', [[-2, -1, 3], [0]]); // mean of 4 tokens: 12/4 = 3
   check('position', [[-1, 0, 0], [1]]); // t 0: (1+3)/2 = 2; later one row alive, its own mean
   check('leave-one-out', [[-2, 2, 6], [2]], { groups: [7, 7] }); // the finished one counts 0
+  // one group: mean 12/4 = 3, var (4 + 1 + 9 + 0)/4 = 3.5
+  check(
+    'group-normalised',
+    [[-2, -1, 3], [0]].map((row) => row.map((x) => x / Math.sqrt(3.50000001))),
+    { groups: [7, 7] },
+  );
+  check('ema', returns); // nothing remembered yet
+  check('ema', [[-1.5, -0.5, 3.5], [0.5]], { ema: { mean: 2.5, weight: 0.1 } });
+  // (1·1 + 0·2 + 3·6 + 4·3)/8 = 31/8
+  check('score-weighted', [[-2.875, -1.875, 2.125], [-0.875]], { squaredScores: [[1, 0, 3], [4]] });
+  // weights 1/4, 3/4: (0.25·19 + 0.75·12)/(0.25·4 + 0.75·4) = 13.75/4
+  check('score-weighted', [[-2.4375, -1.4375, 2.5625], [-0.4375]], {
+    squaredScores: [[1, 0, 3], [4]],
+    probabilities: [0.25, 0.75],
+  });
+  check('score-weighted', returns, { squaredScores: [[0, 0, 0], [0]] });
+  check('value', [[0.5, 3, 4], [2.75]], { values: [[0.5, -1, 2], [0.25]] });
   // masked: mean 3, var (4+1+9+0)/4 = 3.5
   check(
     'whiten',
@@ -64,6 +82,49 @@ describe('leave-one-out', () => {
   });
 });
 
+describe('what a baseline asks for', () => {
+  it.each([
+    ['group-normalised', {}, 'baseline group-normalised needs to know the prompt of each response'],
+    ['group-normalised', { groups: [4] }, 'baseline group-normalised found one sample of prompt 4'],
+    ['score-weighted', {}, 'baseline score-weighted needs Σ_v q(v)² at every sampled state'],
+    ['value', {}, 'baseline value needs the values V(s_t) of a value head'],
+  ] as const)('%s %j', (name, more, message) => {
+    expect(() => baselines[name].advantages({ returns: [[1, 2]], ...more })).toThrow(message);
+  });
+});
+
+describe('group-normalised', () => {
+  it('takes every prompt by itself', () => {
+    const [a, b] = [
+      [[1, 2, 6], [3]],
+      [[-4], [10, 0]],
+    ];
+    const both = { returns: [a[0]!, b[0]!, a[1]!, b[1]!], groups: [0, 1, 0, 1] };
+    const alone = (returns: number[][]) =>
+      baselines['group-normalised'].advantages({ returns, groups: [0, 0] }).map((row) => [...row]);
+    const [x, y] = [alone(a), alone(b)];
+    close(baselines['group-normalised'].advantages(both), [x[0]!, y[0]!, x[1]!, y[1]!]);
+  });
+});
+
+describe('the exponential moving average of batch means', () => {
+  const batch = (...returns: number[]) => ({ returns: [returns] });
+  it('decay 0.5, means 3, 1, −4: 3, then 5/3, then −1.571428', () => {
+    const first = nextEma(noEma, batch(2, 4), 0.5);
+    expect(first).toEqual({ mean: 3, weight: 0.5 });
+    const second = nextEma(first, batch(1), 0.5);
+    // (0.25·3 + 0.5·1)/0.75
+    expect(second.mean).toBeCloseTo(5 / 3, 15);
+    expect(second.weight).toBe(0.75);
+    // (0.125·3 + 0.25·1 + 0.5·(−4))/0.875 = −1.375/0.875
+    expect(nextEma(second, batch(-4), 0.5).mean).toBeCloseTo(-11 / 7, 14);
+  });
+  it('decay 0 is the last batch, decay 1 never learns', () => {
+    expect(nextEma({ mean: 7, weight: 1 }, batch(2), 0)).toEqual({ mean: 2, weight: 1 });
+    expect(nextEma(noEma, batch(2), 1)).toEqual(noEma);
+  });
+});
+
 describe('whitening', () => {
   it('of equal returns is finite: 1e-8 under the root', () => {
     close(baselines.whiten.advantages({ returns: [[2, 2]] }), [[0, 0]]);
@@ -75,7 +136,7 @@ describe('whitening', () => {
   });
   it('of an empty batch is empty', () => {
     for (const { advantages } of Object.values(baselines))
-      expect(advantages({ returns: [], groups: [] })).toEqual([]);
+      expect(advantages({ returns: [], groups: [], values: [], squaredScores: [] })).toEqual([]);
   });
 });
 
@@ -93,6 +154,22 @@ describe('importance weights', () => {
     const student = [ratios.map(() => Math.log(0.1))];
     const behavior = [ratios.map((x) => mixedLogprob(Math.log(0.1), Math.log(0.1 * x), 0.2))];
     close(samplingRatios(student, behavior), [[1.25, 1.2, 1, 0.8, 5 / 9]]);
+  });
+
+  it('truncated at 1 of u = 0.5 4 0.8: every product W = 0.5 2 1.6 is cut, the factors are ratios of what is left', () => {
+    const { w, reg, step } = importances.truncated.weights([[0.5, 4, 0.8]], 1);
+    close(w, [[0.5, 1, 1]]);
+    close(reg, [[1, 0.5, 1]]);
+    close(step, [[0.5, 2, 1]]);
+    // c = 1.75 cuts the middle one only
+    close(importances.truncated.weights([[0.5, 4, 0.8]], 1.75).step, [[0.5, 3.5, 1.6 / 1.75]]);
+  });
+  it('truncated at a bound that nothing reaches is prefix; an underflow stays finite', () => {
+    const u = [[0.5, 2, 0.8]];
+    const prefix = importances.prefix.weights(u);
+    const truncated = importances.truncated.weights(u, 100);
+    for (const key of ['w', 'reg', 'step'] as const) close(truncated[key], [[...prefix[key][0]!]]);
+    close(importances.truncated.weights([[1e-200, 1e-200, 1]], 2).step, [[1e-200, 0, 0]]);
   });
 
   it('none, token and prefix of u = 0.5 2 0.8', () => {

@@ -66,6 +66,28 @@ describe('returns by hand, r = 1 2 4, γ = 1/2', () => {
       [-1.25, -1, 0],
     ]);
   });
+  it('gae, λ 0.75, V = 8 4 2, with r_t: by the deltas', () => {
+    // δ = 1 + 4/2 − 8 = −5, 2 + 2/2 − 4 = −1, 4 − 2 = 2. Â_2 = 2, Â_1 = −1 + 0.375·2 = −0.25, Â_0 = −5 − 0.375·0.25
+    const options = { form: 'gae', gamma: 0.5, lambda: 0.75, includeReward: true } as const;
+    close(rewardToGo({ ...terms, values: [[8, 4, 2]] }, options), [[8 - 5.09375, 4 - 0.25, 2 + 2]]);
+  });
+  it('gae without r_t: the rewards x = 2 4 0 of the return itself', () => {
+    // δ = 2 + 4/2 − 8 = −4, 4 + 2/2 − 4 = 1; the last token has nothing ahead. Â_1 = 1 + 0.375·(0 − 2), Â_0 = −4 + 0.375·0.25
+    const options = { form: 'gae', gamma: 0.5, lambda: 0.75, includeReward: false } as const;
+    close(rewardToGo({ ...terms, values: [[8, 4, 2]] }, options), [[8 - 3.90625, 4.25, 0]]);
+  });
+  it('gae-rao-blackwell, λ 0: one expected reward and the value', () => {
+    const valued = { ...terms, values: [[8, 4, 2]] };
+    const zero = { form: 'gae-rao-blackwell', gamma: 0.5, lambda: 0 } as const;
+    // without r_t: −0.25 + 4/2, −1 + 2/2; with it: 1 + 4/2, 2 + 2/2, 4
+    close(rewardToGo(valued, { ...zero, includeReward: false }), [[1.75, 0, 0]]);
+    close(rewardToGo(valued, { ...zero, includeReward: true }), [[3, 3, 4]]);
+  });
+  it('gae asks for values, and only when λ < 1', () => {
+    const gae = { form: 'gae', gamma: 1, includeReward: false } as const;
+    expect(() => rewardToGo(terms, { ...gae, lambda: 0.9 })).toThrow('returns gae need values');
+    close(rewardToGo(terms, { ...gae, lambda: 1 }), [[6, 4, 0]]);
+  });
   it('rao-blackwell asks for expected rewards', () => {
     expect(() =>
       rewardToGo({ rewards, step: ones(rewards) }, { form: 'rao-blackwell', gamma: 1, includeReward: false }),
@@ -114,6 +136,38 @@ describe('returns against the double loop, 20 random responses of 1 to 12 tokens
   }
 });
 
+describe('gae against the sum of deltas, 20 random responses', () => {
+  const rng = stream(4, 'gae');
+  const random = (length: number) => Array.from({ length }, () => normal(rng));
+  const lengths = Array.from({ length: 20 }, (_, i) => 1 + (i % 12));
+  const [rewards, expectedRewards, values] = [lengths.map(random), lengths.map(random), lengths.map(random)];
+  const [gamma, lambda] = [0.9, 0.7];
+  for (const form of ['gae', 'gae-rao-blackwell'] as const) {
+    for (const includeReward of [true, false]) {
+      it(`${form}, ${includeReward ? 'R_t' : 'R_{t+1}'}`, () => {
+        const found = rewardToGo(
+          { rewards, expectedRewards, values, step: ones(rewards) },
+          { form, gamma, lambda, includeReward },
+        );
+        found.forEach((row, i) => {
+          const [r, e, v] = [rewards[i]!, expectedRewards[i]!, values[i]!];
+          const future = form === 'gae' ? r : e;
+          // The rewards that the return of t sums: r_t or r_{t+1} first; without r_t the last token has none.
+          const sums = (t: number) =>
+            includeReward ? [r[t]!, ...future.slice(t + 1)] : [...future.slice(t + 1), 0];
+          row.forEach((g, t) => {
+            const advantage = sums(t).reduce(
+              (sum, x, l) => sum + (gamma * lambda) ** l * (x + gamma * (v[t + l + 1] ?? 0) - v[t + l]!),
+              0,
+            );
+            expect(g, `[${i}][${t}]`).toBeCloseTo(v[t]! + advantage, 11);
+          });
+        });
+      });
+    }
+  }
+});
+
 describe('length normalisation', () => {
   const rewards = [[1, 2, 4]];
   const terms = { rewards, step: ones(rewards) };
@@ -122,6 +176,14 @@ describe('length normalisation', () => {
   it('remaining: L − t − 1 without r_t and 0 for the last token; L − t with it', () => {
     close(lengthNorms.remaining.compute(terms, { ...sampled, includeReward: false }).returns, [[3, 4, 0]]);
     close(lengthNorms.remaining.compute(terms, { ...sampled, includeReward: true }).returns, [[7 / 3, 3, 4]]);
+  });
+
+  it('remaining: values are of the normalised return, and count once for every token ahead', () => {
+    const gae = { form: 'gae', gamma: 1, lambda: 0, includeReward: false } as const;
+    const valued = { ...terms, values: [[9, 5, 7]] };
+    // (2 + 5·1)/2, (4 + 7·0)/1, 0; with r_t: (1 + 5·2)/3, (2 + 7·1)/2, 4
+    close(lengthNorms.remaining.compute(valued, gae).returns, [[3.5, 4, 0]]);
+    close(lengthNorms.remaining.compute(valued, { ...gae, includeReward: true }).returns, [[11 / 3, 4.5, 4]]);
   });
 
   it('off leaves the return', () => {
@@ -165,6 +227,11 @@ describe('length normalisation', () => {
       [12 / 3, 7 / 3, 0],
     ];
     close(lengthNorms.total.compute(equal, { ...sampled, includeReward: false }).returns, expected);
+  });
+
+  it('total does not bootstrap', () => {
+    const gae = { form: 'gae', gamma: 1, lambda: 1, includeReward: false } as const;
+    expect(() => lengthNorms.total.compute(terms, gae)).toThrow('total has no form for returns gae');
   });
 
   it('total has no discount', () => {

@@ -39,7 +39,14 @@ describe.skipIf(absent)(`the sampling kernel${absent ? ` [skipped: ${absent}]` :
     expect(tf.memory().numTensors).toBe(before);
     expect(Array.from(fused.tokens)).toEqual(Array.from(composed.tokens));
     expect(Object.keys(fused).sort()).toEqual(Object.keys(composed).sort());
-    for (const name of ['studentLogprobs', 'behaviorLogprobs', 'entropy', 'teacherLogprobs', 'kl'] as const) {
+    for (const name of [
+      'studentLogprobs',
+      'behaviorLogprobs',
+      'entropy',
+      'collision',
+      'teacherLogprobs',
+      'kl',
+    ] as const) {
       fused[name]?.forEach((x, b) => {
         const y = composed[name]![b]!;
         expect(Math.abs(x - y), `${name}[${b}]: ${x}, ${y}`).toBeLessThan(1e-5 * Math.max(1, Math.abs(y)));

@@ -94,6 +94,10 @@ export function rolloutSuite(options: { bitwise: boolean }): void {
           expectNear(t.behaviorLogprobs[k]!, Math.log(mixture[y]!));
           expectNear(t.kl![k]!, kl);
           expectNear(t.entropy[k]!, -logq.reduce((sum, lq) => sum + Math.exp(lq) * lq, 0));
+          expectNear(
+            t.collision[k]!,
+            logq.reduce((sum, lq) => sum + Math.exp(lq) ** 2, 0),
+          );
           expect(drawTokenReference(mixture, uniforms())).toBe(y);
           const weight = Math.exp(t.studentLogprobs[k]! - t.behaviorLogprobs[k]!);
           expect(weight).toBeGreaterThan(0);
@@ -236,6 +240,7 @@ export function rolloutSuite(options: { bitwise: boolean }): void {
           'behaviorLogprobs',
           'kl',
           'entropy',
+          'collision',
         ] as const) {
           const [found, expected] = [Array.from(t[name]!), Array.from(twin[name]!)];
           if (options.bitwise) expect(found, name).toEqual(expected);

@@ -42,6 +42,7 @@ describe('a saved training state comes back to the bit', () => {
     behaviorLogprobs: Float32Array.of(-1e-45, -0.1, -3.4e38),
     kl: floats(3),
     entropy: floats(3),
+    collision: floats(3),
     finished: true,
     policyVersion: 17,
     streamKey: '1/rollout/2/3/1',

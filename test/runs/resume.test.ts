@@ -91,6 +91,8 @@ async function interrupted(name: string, change: Record<string, unknown>): Promi
 describe.each([
   ['sft', { train: { steps: 5, prompt_weight: 0.3 } }, 5],
   ['minillm', {}, 12],
+  // The average of the batches before is part of the state.
+  ['minillm-ema', { method: 'minillm', objective: { baseline: 'ema' } }, 4],
   ['seqkd', { train: { steps: 3 } }, 4],
   ['reverse-kd', { train: { steps: 3 } }, 3],
   ['gkd', { train: { steps: 5 } }, 5],

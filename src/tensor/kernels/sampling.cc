@@ -112,8 +112,8 @@ int64_t invert(const float* mix, int64_t size, double u, double* mass) {
   return last;
 }
 
-// records [6, B]: token, ln q and entropy of q at the temperature, ln of the probability of what was drawn, ln p at
-// temperature 1, KL(q || p) with p at temperature 1. Without a teacher the last two are 0.
+// records [7, B]: token, ln q and entropy of q at the temperature, ln of the probability of what was drawn, ln p at
+// temperature 1, KL(q || p) with p at temperature 1 (these two are 0 without a teacher), sum of q squared.
 struct Sample {
   static constexpr const char* name = "MinillmSample";
   // uniforms [B, 2]: high and low part of a float64. settings: temperature, alpha, top-p, greedy.
@@ -128,7 +128,7 @@ struct Sample {
                          uniforms.size() == 2 * rows && settings.size() == 4,
                      "Sample: the shapes do not fit"))
       return;
-    const Tensor records = call.out(0, {6, rows});
+    const Tensor records = call.out(0, {7, rows});
     const float coolness = 1 / settings.floats()[0], alpha = settings.floats()[1];
     const double topP = settings.floats()[2];
     const bool greedy = settings.floats()[3] != 0, mixed = taught && alpha > 0, cut = !greedy && (topK > 0 || topP < 1);
@@ -141,13 +141,14 @@ struct Sample {
         const Soft p = taught ? soften(t, vocab, 1) : Soft{0, 1};
         const Soft cool = mixed && coolness != 1 ? soften(t, vocab, coolness) : p;
         const float logP = p.logMass(), perCool = static_cast<float>(1 / cool.mass);
-        double entropy = 0, kl = 0;
+        double entropy = 0, kl = 0, collision = 0;
         for (int64_t c = 0; c < vocab; c += 1024) {
-          v8 partEntropy = all(0), partKl = all(0);
+          v8 partEntropy = all(0), partKl = all(0), partCollision = all(0);
           lanes(std::min<int64_t>(1024, vocab - c), [&](int64_t i, int n) {
             const v8 x = loadAt(s + c + i, n, -INFINITY) * coolness;
             const v8 weight = vexp(x - q.top) * perMass, logq = (x - q.top) - logQ;
             partEntropy += choose(weight == all(0), all(0), -weight * logq);
+            partCollision += weight * weight;
             v8 share = weight;
             if (taught) {
               const v8 y = loadAt(t + c + i, n, -INFINITY);
@@ -158,6 +159,7 @@ struct Sample {
           });
           entropy += sum(partEntropy);
           kl += sum(partKl);
+          collision += sum(partCollision);
         }
         if (cut) truncate(mix, vocab, topK, topP);
         int64_t token;
@@ -173,6 +175,7 @@ struct Sample {
         out[3 * rows] = greedy ? 0 : !mixed && !cut ? logq : token < 0 ? 0 : static_cast<float>(std::log(mix[token] / (cut ? mass : 1)));
         out[4 * rows] = taught && token >= 0 ? (t[token] - p.top) - logP : 0;
         out[5 * rows] = static_cast<float>(kl);
+        out[6 * rows] = static_cast<float>(collision);
       }
     });
   }
