@@ -22,6 +22,8 @@ export interface Trajectory {
   entropy: Float32Array;
   /** Σ_v q(v | s_t)²: the chance that two draws at this state agree. With q(y_t) it gives |∇ln q(y_t)|² in the logits. */
   collision: Float32Array;
+  /** V(s_t), what a value head said before it learned from this round; absent without one (training/valueRound.ts). */
+  values?: Float32Array;
   /** True if the response ended by itself (EOS), false if it was cut at the length limit. */
   finished: boolean;
   /** Optimizer step of the student that sampled. */

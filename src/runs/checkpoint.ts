@@ -3,10 +3,14 @@ import { join } from 'node:path';
 import { UsageError } from '../errors.js';
 import { loadModel, saveModel } from '../models/checkpoint.js';
 import type { Model } from '../models/model.js';
+import { needsValues } from '../objectives/advantages.js';
 import type { Optimizer } from '../optim/adamw.js';
+import { disposeState } from '../optim/state.js';
 import type { Params } from '../tensor/params.js';
 import { isPolicyGradient, type TrainConfig } from '../training/config.js';
+import { objectiveOf } from '../training/minillm.js';
 import type { TrainingState } from '../training/state.js';
+import { newValueHead, type ValueHead } from '../training/valueHead.js';
 import { removeLeftovers, writeDirectoryAtomic } from './atomic.js';
 import { readReplay } from './replayState.js';
 import { readTrainingState, writeTrainingState } from './trainingState.js';
@@ -49,7 +53,13 @@ export async function loadLatestCheckpoint(
   try {
     const saved = await loadModel(directory);
     checkSameParameters(saved.params, student.params, directory);
-    const state = await readTrainingState(join(directory, 'training-state'), saved.params, optimizer);
+    const value = newHead(config, student);
+    const state = await readTrainingState(
+      join(directory, 'training-state'),
+      saved.params,
+      optimizer,
+      value,
+    ).finally(() => value && disposeState(value));
     if (state.step !== step || step > config.train.steps) {
       throw new UsageError(
         `${directory}: training-state/state.json is of step ${state.step}, expected ${step} of ${config.train.steps}`,
@@ -66,6 +76,12 @@ export async function loadLatestCheckpoint(
       `${error.message}; delete ${directory} and --resume goes on from what was saved before it`,
     );
   }
+}
+
+/** A value head as this configuration begins with it, where it has one. */
+function newHead(config: TrainConfig, student: Model): ValueHead | undefined {
+  if (!isPolicyGradient(config.method) || !needsValues(objectiveOf({ config }))) return undefined;
+  return newValueHead(student.config.hiddenSize, config.value);
 }
 
 function checkSameParameters(found: Params, expected: Params, directory: string): void {
@@ -87,6 +103,8 @@ function checkRound(state: TrainingState, config: TrainConfig, student: Model, d
     throw new UsageError(`${where} has ${rollouts.length} rollouts, expected ${expected}`);
   }
   rollouts.forEach((t, i) => {
+    if (state.value && !t.values)
+      throw new UsageError(`${where}: rollout ${i} lacks the values of the value head`);
     if (t.promptIds.length === 0 || t.responseIds.length === 0 || !t.teacherLogprobs || !t.kl) {
       throw new UsageError(`${where}: rollout ${i} lacks a prompt, a response or the teacher's scores`);
     }

@@ -5,6 +5,8 @@ import { parse, stringify } from 'yaml';
 import { z } from 'zod';
 import { UsageError } from '../errors.js';
 import { resolveModel } from '../models/hub.js';
+import { baselines } from '../objectives/baselines.js';
+import { returnForms } from '../objectives/returns.js';
 import { isPolicyGradient, isUrl, type TrainConfig, trainConfigSchema } from '../training/config.js';
 import { objectiveOf } from '../training/minillm.js';
 import { checkRemoteTeacher } from './remoteTeacher.js';
@@ -156,6 +158,20 @@ function deepest(issues: readonly z.core.$ZodIssue[]): z.core.$ZodIssue | undefi
   return { ...best, path: [...first.path, ...best.path] };
 }
 
+/** Without rollouts there are no returns for a value head to learn. */
+function checkNoValueHead({ method, objective }: TrainConfig, fail: (line: string) => never): void {
+  const asked =
+    objective.baseline === 'value'
+      ? 'baseline'
+      : objective.returns && returnForms[objective.returns].needsValues
+        ? 'returns'
+        : undefined;
+  if (asked)
+    fail(
+      `objective.${asked}: ${objective[asked]} needs a value head, which minillm and opd train and ${method} does not; leave it out`,
+    );
+}
+
 async function checkTogether(config: TrainConfig, file: string): Promise<void> {
   const fail = (line: string): never => {
     throw new UsageError(`${file}: ${line}`);
@@ -194,9 +210,9 @@ async function checkTogether(config: TrainConfig, file: string): Promise<void> {
   }
   if (isPolicyGradient(config.method)) {
     const objective = objectiveOf({ config });
-    if (objective.baseline === 'leave-one-out' && rollout.samples < 2) {
+    if (baselines[objective.baseline].needsSamples && rollout.samples < 2) {
       fail(
-        `objective.baseline: leave-one-out compares the samples of a prompt; set rollout.samples to 2 or more`,
+        `objective.baseline: ${objective.baseline} compares the samples of a prompt; set rollout.samples to 2 or more`,
       );
     }
     if (rollout.sampling === 'antithetic' && rollout.samples % 2 !== 0) {
@@ -222,6 +238,7 @@ async function checkTogether(config: TrainConfig, file: string): Promise<void> {
       );
     }
   }
+  if (!isPolicyGradient(config.method)) checkNoValueHead(config, fail);
   const files: [string, string | undefined][] = [
     ['student', typeof config.student === 'string' ? config.student : config.student.tokenizer],
     ...[config.teacher ?? []]

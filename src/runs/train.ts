@@ -101,6 +101,7 @@ export async function runTraining(
   };
   disposeParams(state.params);
   disposeState(state.optimizer);
+  if (state.value) disposeState(state.value);
   for (const teacher of materials.teachers) disposeParams(teacher.params);
   return summary;
 }

@@ -9,6 +9,7 @@ import { disposeState, type FlatState, flattenState, restoreState } from '../opt
 import type { Trajectory } from '../rollout/trajectory.js';
 import type { Params } from '../tensor/params.js';
 import type { TrainingState } from '../training/state.js';
+import type { ValueHead } from '../training/valueHead.js';
 import { writeReplay } from './replayState.js';
 import { validate } from './runConfig.js';
 
@@ -16,7 +17,7 @@ import { validate } from './runConfig.js';
  * The part of a TrainingState that is not the student itself:
  *
  *   state.json             step, round, step in the round, best validation, what a baseline remembers, the optimizer's numbers
- *   optimizer.safetensors  the optimizer's tensors by name
+ *   optimizer.safetensors  the optimizer's tensors by name, and under value/ the value head and those of its optimizer
  *   rollouts.jsonl         the rollouts of the round under way
  *   replay.json            the replay buffer of distillm (replayState.ts)
  *
@@ -35,7 +36,10 @@ const stateSchema = z.strictObject({
 
 export async function writeTrainingState(directory: string, state: TrainingState): Promise<void> {
   await mkdir(directory, { recursive: true });
-  const { tensors, numbers } = flattenState(state.optimizer);
+  const { tensors, numbers } = flattenState({
+    ...state.optimizer,
+    ...(state.value && { value: state.value }),
+  });
   const json: z.input<typeof stateSchema> = {
     format: 1,
     step: state.step,
@@ -59,11 +63,15 @@ export async function writeTrainingState(directory: string, state: TrainingState
   if (state.replay) await writeReplay(directory, state.replay);
 }
 
-/** @throws UsageError naming the file when it is missing, torn, or does not fit the parameters */
+/**
+ * @param freshValue a head of the expected size, where the run has one; stays the caller's
+ * @throws UsageError naming the file when it is missing, torn, or does not fit the parameters
+ */
 export async function readTrainingState(
   directory: string,
   params: Params,
   optimizer: Optimizer,
+  freshValue?: ValueHead,
 ): Promise<TrainingState> {
   const stateFile = join(directory, 'state.json');
   const json = validate(stateSchema, await readJson(stateFile), stateFile);
@@ -72,17 +80,21 @@ export async function readTrainingState(
   const rollouts = lines.map((line, i) =>
     trajectoryFromJson(parseJson(line, `${rolloutsFile}:${i + 1}`), `${rolloutsFile}:${i + 1}`),
   );
+  // The head is made with the first round.
+  const value = json.round > 0 ? freshValue : undefined;
+  const restored = await readOptimizerState(
+    join(directory, 'optimizer.safetensors'),
+    json.optimizer,
+    params,
+    optimizer,
+    value,
+  );
   return {
     step: json.step,
     round: json.round,
     stepInRound: json.step_in_round,
     params,
-    optimizer: await readOptimizerState(
-      join(directory, 'optimizer.safetensors'),
-      json.optimizer,
-      params,
-      optimizer,
-    ),
+    ...restored,
     rollouts,
     best: json.best,
     ...(json.ema && { ema: json.ema }),
@@ -94,7 +106,8 @@ async function readOptimizerState(
   numbers: FlatState['numbers'],
   params: Params,
   optimizer: Optimizer,
-) {
+  value: ValueHead | undefined,
+): Promise<Pick<TrainingState, 'optimizer' | 'value'>> {
   const tensors: FlatState['tensors'] = {};
   const reader = await SafetensorsFile.open(file);
   const like = optimizer.init(params);
@@ -103,7 +116,9 @@ async function readOptimizerState(
       const { shape, data } = await reader.read(name);
       tensors[name] = tf.tensor(data, [...shape]);
     }
-    return restoreState(like, { tensors, numbers });
+    const saved = restoreState({ ...like, ...(value && { value }) }, { tensors, numbers });
+    const { value: head, ...own } = saved as typeof like & { value?: ValueHead };
+    return { optimizer: own, ...(head && { value: head }) };
   } catch (error) {
     tf.dispose(Object.values(tensors));
     throw error;
@@ -126,6 +141,7 @@ const trajectorySchema = z.strictObject({
   kl: numbers.optional(),
   entropy: numbers,
   collision: numbers,
+  values: numbers.optional(),
   finished: z.boolean(),
   policy_version: z.number().int(),
   stream_key: z.string(),
@@ -144,6 +160,7 @@ export function trajectoryToJson(t: Trajectory): z.input<typeof trajectorySchema
     ...(t.kl && { kl: Array.from(t.kl) }),
     entropy: Array.from(t.entropy),
     collision: Array.from(t.collision),
+    ...(t.values && { values: Array.from(t.values) }),
     finished: t.finished,
     policy_version: t.policyVersion,
     stream_key: t.streamKey,
@@ -171,6 +188,7 @@ export function trajectoryFromJson(value: unknown, where: string): Trajectory {
     ...(row.kl && { kl: Float32Array.from(row.kl) }),
     entropy: Float32Array.from(row.entropy),
     collision: Float32Array.from(row.collision),
+    ...(row.values && { values: Float32Array.from(row.values) }),
     finished: row.finished,
     policyVersion: row.policy_version,
     streamKey: row.stream_key,

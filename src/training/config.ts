@@ -169,6 +169,13 @@ export const trainConfigSchema = z.strictObject({
       batch_size: count.default(64).describe('responses decoded together; results do not depend on it'),
     })
     .prefault({}),
+  value: z
+    .strictObject({
+      lr: z.number().positive().default(0.01).describe('of Adam, constant'),
+      steps: count.default(20).describe('updates on the responses of every round'),
+    })
+    .prefault({})
+    .describe('the head V(s) of baseline value and of the gae returns'),
   kd: z
     .strictObject({
       ratio: z.number().min(0).max(1).default(0.5).describe('kd, seqkd: share of the teacher term'),

@@ -1,3 +1,4 @@
+import { needsValues } from '../objectives/advantages.js';
 import { type ObjectiveConfig, opdObjective, resolveObjective } from '../objectives/presets.js';
 import { permutation, stream } from '../random/streams.js';
 import { type RolloutOptions, rollout } from '../rollout/engine.js';
@@ -11,6 +12,7 @@ import { rolloutMetrics, signalMetrics } from './rolloutMetrics.js';
 import type { TrainingState } from './state.js';
 import { allTokens, sharedVocabulary } from './supervised.js';
 import { TeacherLogits } from './teacherLogits.js';
+import { valueRound } from './valueRound.js';
 
 /**
  * MiniLLM (arXiv 2306.08543), Algorithm 1, phase 2:
@@ -44,7 +46,7 @@ export function minillm(): Method {
       state.rollouts = context.teachers[0]!.remote
         ? scoreRemotely(context, sampled, objectiveOf(context))
         : sampled;
-      return rolloutMetrics(state.rollouts);
+      return { ...rolloutMetrics(state.rollouts), ...learnValues(context, state) };
     },
 
     step(context, state): StepPlan {
@@ -124,6 +126,24 @@ function rolloutOptions(context: TrainingContext, state: TrainingState): Rollout
       ? { vocabSize: sharedVocabulary(context) }
       : { teacher: { model: teachers[0]!, alpha } }),
   };
+}
+
+/** Values for the round that was just sampled, and a head that has learned from it, where the objective reads values. */
+function learnValues(context: TrainingContext, state: TrainingState): Record<string, number> {
+  const objective = objectiveOf(context);
+  if (!needsValues(objective)) return {};
+  const { value, train } = context.config;
+  const options = { ...value, microBatchSize: train.micro_batch_size };
+  const { trajectories, head, metrics } = valueRound(
+    context,
+    state.rollouts,
+    objective,
+    state.value,
+    options,
+  );
+  state.rollouts = trajectories;
+  state.value = head;
+  return metrics;
 }
 
 /** The responses of this step: every pass shuffles the prompts of the round anew, samples of one prompt stay together. */

@@ -1,6 +1,6 @@
 import * as tf from '@tensorflow/tfjs-core';
 import { packSequences } from '../models/packed.js';
-import { advantages, type TokenSignals } from '../objectives/advantages.js';
+import { advantages, type SampledBatch, type TokenSignals } from '../objectives/advantages.js';
 import { batchTotals } from '../objectives/aggregate.js';
 import type { EmaState } from '../objectives/batchStatistics.js';
 import { type MinillmLoss, minillmLoss } from '../objectives/minillmLoss.js';
@@ -72,7 +72,8 @@ export function policyBatches(
   return { signals, micro };
 }
 
-function asBatch(trajectories: readonly Trajectory[]): Parameters<typeof advantages>[0] {
+/** What trajectories know, as the objectives take it. */
+export function asBatch(trajectories: readonly Trajectory[]): SampledBatch {
   return {
     studentLogprobs: trajectories.map((t) => t.studentLogprobs),
     teacherLogprobs: trajectories.map((t) => t.teacherLogprobs!),
@@ -80,6 +81,7 @@ function asBatch(trajectories: readonly Trajectory[]): Parameters<typeof advanta
     kl: trajectories.map((t) => t.kl!),
     collision: trajectories.map((t) => t.collision),
     groups: trajectories.map((t) => t.promptIndex),
+    ...(trajectories.every((t) => t.values) && { values: trajectories.map((t) => t.values!) }),
   };
 }
 

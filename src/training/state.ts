@@ -3,6 +3,7 @@ import type { OptimizerState } from '../optim/adamw.js';
 import type { Trajectory } from '../rollout/trajectory.js';
 import type { Params } from '../tensor/params.js';
 import type { Replay } from './replay.js';
+import type { ValueHead } from './valueHead.js';
 
 /**
  * Everything that changes during training, and nothing else: saving this value and loading it is all that going on
@@ -23,6 +24,8 @@ export interface TrainingState {
   best: { step: number; value: number } | null;
   /** What baseline `ema` remembers of the batches before. */
   ema?: EmaState;
+  /** With baseline `value` or returns `gae`, from the first round on. */
+  value?: ValueHead;
   /** What `distillm` remembers. */
   replay?: Replay;
 }

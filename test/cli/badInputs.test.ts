@@ -231,6 +231,26 @@ const cases: [string, () => string[], RegExp][] = [
     /objective\.gamma: 0\.9 with length_norm total/,
   ],
   [
+    'a value head without rollouts',
+    () => train({ method: 'kd', objective: { baseline: 'value' } }),
+    /objective\.baseline: value needs a value head, which minillm and opd train and kd does not/,
+  ],
+  [
+    'gae without rollouts',
+    () => train({ method: 'gkd', objective: { returns: 'gae' } }),
+    /objective\.returns: gae needs a value head, which minillm and opd train and gkd does not/,
+  ],
+  [
+    'a value head that does not learn',
+    () => train({ objective: { baseline: 'value' }, value: { steps: 0 } }),
+    /value\.steps: /,
+  ],
+  [
+    'group-normalised of one sample',
+    () => train({ objective: { baseline: 'group-normalised' } }),
+    /objective\.baseline: group-normalised.*set rollout\.samples to 2/,
+  ],
+  [
     'leave-one-out of one sample',
     () => train({ objective: { baseline: 'leave-one-out' } }),
     /objective\.baseline: leave-one-out.*set rollout\.samples to 2/,

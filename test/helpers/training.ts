@@ -98,6 +98,7 @@ export function tinyWorld(options: WorldOptions): World {
       method.dispose?.();
       disposeParams(state.params);
       disposeState(state.optimizer);
+      if (state.value) disposeState(state.value);
       for (const teacher of teachers) disposeParams(teacher.params);
     },
   };

@@ -16,6 +16,7 @@ import {
   writeTrainingState,
 } from '../../src/runs/trainingState.js';
 import { initBackend } from '../../src/tensor/backend.js';
+import { newValueHead, trainValueHead } from '../../src/training/valueHead.js';
 import {
   temporaryDirectory,
   worldConfig,
@@ -66,7 +67,7 @@ describe('a saved training state comes back to the bit', () => {
       stepInRound: 3,
       params: next,
       optimizer: state,
-      rollouts: [trajectory],
+      rollouts: [{ ...trajectory, values: floats(3) }],
       best: { step: 5, value: 1 / 3 },
     };
     const directory = join(place.path, 'state');
@@ -80,6 +81,42 @@ describe('a saved training state comes back to the bit', () => {
     const bits = (tensors: Record<string, tf.Tensor>) =>
       Object.fromEntries(Object.entries(tensors).map(([name, x]) => [name, Array.from(x.dataSync())]));
     expect(bits(two.tensors)).toEqual(bits(one.tensors));
+  });
+});
+
+describe('the value head of a saved training state', () => {
+  it('comes back to the bit, and only where it belongs', async () => {
+    const options = { lr: 0.1, steps: 3 };
+    const features = {
+      sequences: [{ promptIds: [1], responseIds: [2, 0] }],
+      hidden: tf.tensor2d([0.1, 0.7, -1, 3e-8], [2, 2]),
+    };
+    const value = trainValueHead(newValueHead(2, options), features, [Float64Array.of(1, -0.3)], options);
+    features.hidden.dispose();
+    const params = { a: tf.tensor1d([1]) };
+    const optimizer = adamw({ learningRate: 0.1 });
+    const common = { step: 1, stepInRound: 1, params, rollouts: [], best: null };
+    const directory = join(place.path, 'value');
+    const state = { ...common, round: 1, optimizer: optimizer.init(params), value };
+    await writeTrainingState(directory, state);
+    const fresh = newValueHead(2, options);
+    const found = await readTrainingState(directory, params, optimizer, fresh);
+    const bits = (head: typeof value) => {
+      const { tensors, numbers } = flattenState(head);
+      return [numbers, Object.entries(tensors).map(([name, x]) => [name, x.shape, [...x.dataSync()]])];
+    };
+    expect(bits(found.value!)).toEqual(bits(value));
+    expect(found.value!.optimizer.adam.count).toBe(3);
+    await expect(readTrainingState(directory, params, optimizer)).rejects.toThrow(
+      /"value\/.*" belongs to another model or optimizer/,
+    );
+    await expect(readTrainingState(directory, params, optimizer, newValueHead(3, options))).rejects.toThrow(
+      /"value\/params\/weight": shape \[2,1\] found, shape \[3,1\] expected/,
+    );
+    // Before the first round there is none.
+    const { value: _, ...before } = state;
+    await writeTrainingState(directory, { ...before, step: 0, round: 0 });
+    expect((await readTrainingState(directory, params, optimizer, fresh)).value).toBeUndefined();
   });
 });
 

@@ -93,6 +93,12 @@ describe.each([
   ['minillm', {}, 12],
   // The average of the batches before is part of the state.
   ['minillm-ema', { method: 'minillm', objective: { baseline: 'ema' } }, 4],
+  // The values of the round, the head and its moments.
+  [
+    'minillm-value',
+    { method: 'minillm', objective: { baseline: 'value', returns: 'gae-rao-blackwell', gae_lambda: 0.9 } },
+    4,
+  ],
   ['seqkd', { train: { steps: 3 } }, 4],
   ['reverse-kd', { train: { steps: 3 } }, 3],
   ['gkd', { train: { steps: 5 } }, 5],

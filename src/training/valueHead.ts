@@ -1,0 +1,126 @@
+import * as tf from '@tensorflow/tfjs-core';
+import { forwardHidden, type Model } from '../models/model.js';
+import { packSequences, type Sequence } from '../models/packed.js';
+import { countTokens, flatten, type Ragged } from '../objectives/ragged.js';
+import { adamw, type Optimizer, type OptimizerState } from '../optim/adamw.js';
+import { gatherRows, linear } from '../tensor/ops/index.js';
+import { disposeParams, type Params, valueAndGrads } from '../tensor/params.js';
+import { microBatches } from './supervised.js';
+
+/** V(s) = h(s)·w + b on the student's hidden state h(s), and what its optimizer remembers. Part of the TrainingState. */
+export type ValueHead = {
+  /** `weight` [D, 1] and `bias` [1]. */
+  params: Params;
+  optimizer: OptimizerState;
+};
+
+/** How the head is trained: `value` of a configuration. */
+export interface ValueOptions {
+  lr: number;
+  /** Updates on the responses of a round. */
+  steps: number;
+}
+
+/** The hidden states h(s_t) [N, D] that predict the response tokens, and of which responses, in the order of the rows. */
+export interface ValueFeatures {
+  sequences: readonly Sequence[];
+  hidden: tf.Tensor2D;
+}
+
+/** A head that says 0 of every state: as a baseline it begins as none. The caller owns it. */
+export function newValueHead(hiddenSize: number, options: ValueOptions): ValueHead {
+  const params: Params = { weight: tf.zeros([hiddenSize, 1]), bias: tf.zeros([1]) };
+  return { params, optimizer: optimizerOf(options).init(params) };
+}
+
+/** Adam with a constant rate and without decay, on moments of its own. */
+function optimizerOf({ lr }: ValueOptions): Optimizer {
+  return adamw({ learningRate: lr });
+}
+
+/**
+ * One pass of the student over finished responses, outside any tape: no gradient of the head reaches the student. The
+ * caller disposes `hidden`.
+ *
+ * @param microBatchSize responses in one pass
+ */
+export function valueFeatures(
+  student: Model,
+  responses: readonly Sequence[],
+  microBatchSize?: number,
+): ValueFeatures {
+  const parts = microBatches(responses, microBatchSize);
+  const hidden = parts.map((part) =>
+    tf.tidy(() => {
+      const batch = packSequences(part);
+      const all = forwardHidden(student.params, student.config, batch.ids, batch.batch, batch.length);
+      return gatherRows(all, tf.tensor1d(batch.rows, 'int32'));
+    }),
+  );
+  const all = hidden.length === 1 ? hidden[0]! : tf.concat(hidden, 0);
+  if (hidden.length > 1) tf.dispose(hidden);
+  return { sequences: parts.flat(), hidden: all };
+}
+
+/** V(s_t) of every response token, by response. */
+export function predictValues(head: ValueHead, features: ValueFeatures): Map<Sequence, Float32Array> {
+  const values = tf.tidy(() => valuesOf(head.params, features.hidden));
+  const flat = values.dataSync<'float32'>();
+  values.dispose();
+  let at = 0;
+  return new Map(
+    features.sequences.map((sequence) => {
+      const own = flat.slice(at, at + sequence.responseIds.length);
+      at += own.length;
+      return [sequence, own];
+    }),
+  );
+}
+
+/** [N] */
+function valuesOf({ weight, bias }: Params, hidden: tf.Tensor2D): tf.Tensor1D {
+  return tf.reshape(linear(hidden, weight as tf.Tensor2D, bias as tf.Tensor1D), [hidden.shape[0]]);
+}
+
+/**
+ * The mean squared error of the head on returns, and its gradient:
+ *
+ *     L = (1/N) Σ_n (V(s_n) − G_n)²
+ *
+ * Gradient in `weight` and `bias` only; hidden states and returns are constants. The caller owns the gradients.
+ *
+ * @param returns G of each of `features.sequences`, in their order
+ */
+export function valueLoss(
+  params: Params,
+  features: ValueFeatures,
+  returns: Ragged,
+): { loss: number; grads: Params } {
+  const targets = tf.tensor1d(flatten(returns));
+  const { value, grads } = valueAndGrads((p) => {
+    const errors = tf.sub<tf.Tensor1D>(valuesOf(p, features.hidden), targets);
+    return tf.div<tf.Scalar>(tf.sum(tf.mul(errors, errors)), countTokens(returns));
+  }, params);
+  const loss = value.dataSync()[0]!;
+  tf.dispose([value, targets]);
+  return { loss, grads };
+}
+
+/** `steps` Adam updates on the mean squared error over all these responses. Consumes the head. */
+export function trainValueHead(
+  head: ValueHead,
+  features: ValueFeatures,
+  returns: Ragged,
+  options: ValueOptions,
+): ValueHead {
+  const optimizer = optimizerOf(options);
+  let { params, optimizer: state } = head;
+  for (let step = 0; step < options.steps; step++) {
+    const { grads } = valueLoss(params, features, returns);
+    const next = optimizer.step(grads, state, params);
+    disposeParams(grads);
+    params = next.params;
+    state = next.state;
+  }
+  return { params, optimizer: state };
+}
