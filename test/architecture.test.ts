@@ -19,6 +19,7 @@ const floors: Record<string, number> = {
   runs: 5,
   report: 5,
   bench: 5,
+  variance: 5,
   cli: 6,
 };
 /** Folders of one floor that may use another of the same floor, and why. */

@@ -160,7 +160,7 @@ function checkRound({ method, rollout }: TrainConfig, examples: number): void {
 }
 
 /** The files of the data section; the embedded WordNet set is built once per set of options and kept in the user's cache. */
-async function dataFiles(
+export async function dataFiles(
   config: TrainConfig,
   log: (line: string) => void,
 ): Promise<{ train: string; valid: string; corpus?: string }> {

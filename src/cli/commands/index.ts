@@ -15,6 +15,7 @@ import { setupCommand } from './setup.js';
 import { sweepCommand } from './sweep.js';
 import { tokenizerCommand } from './tokenizer.js';
 import { trainCommand } from './train.js';
+import { varianceCommand } from './variance.js';
 
 /** Every command of the program, in the order of `--help`. A command file imports heavy modules only in its action. */
 export const commands: (() => Command)[] = [
@@ -32,6 +33,7 @@ export const commands: (() => Command)[] = [
   exportCommand,
   inspectCommand,
   oracleCommand,
+  varianceCommand,
   reportCommand,
   benchCommand,
 ];

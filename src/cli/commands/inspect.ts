@@ -16,6 +16,7 @@ import {
   withCommonOptions,
 } from '../common.js';
 import { inspectionTable } from '../inspectionTable.js';
+import { switchesFrom } from '../objective.js';
 
 interface InspectOptions extends CommonOptions {
   student: string;
@@ -74,7 +75,8 @@ Example:
     const log = logger(options);
     if ((options.rollouts === undefined) === (options.prompts === undefined))
       throw new UsageError('inspect: give either --rollouts FILE, or --prompts FILE to sample responses');
-    const objective = await objectiveFrom(options.preset, options.set);
+    const { resolveObjective } = await import('../../objectives/presets.js');
+    const objective = resolveObjective(options.preset, await switchesFrom(options.set));
     const { readRollouts, readTexts } = await import('../../data/rollouts.js');
     const { readPrompts } = await import('../../data/prompts.js');
     const given = options.rollouts ? await readRollouts(options.rollouts) : undefined;
@@ -106,29 +108,6 @@ Example:
     if (options.json) print(JSON.stringify(asJson(result, records, options.preset, objective)));
     else print(inspectionTable(result, records, tokenizer));
   });
-}
-
-/** The preset with the `--set` switches, whose values are YAML. */
-async function objectiveFrom(preset: string, sets: readonly string[]): Promise<ObjectiveConfig> {
-  const { objectiveSchema, resolveObjective } = await import('../../objectives/presets.js');
-  const { parse } = await import('yaml');
-  const overrides = sets.map((set): [string, unknown] => {
-    const at = set.indexOf('=');
-    if (at < 1) throw new UsageError(`--set ${set}: expected switch=value, for example --set alpha=0`);
-    // As in a configuration file, where the switches stand under `objective`.
-    const name = set.slice(0, at).replace(/^objective\./, '');
-    if (!Object.hasOwn(objectiveSchema.shape, name)) {
-      throw new UsageError(
-        `--set ${set}: no such switch; expected one of ${Object.keys(objectiveSchema.shape).join(', ')}`,
-      );
-    }
-    try {
-      return [name, parse(set.slice(at + 1), { logLevel: 'error' })];
-    } catch (error) {
-      throw new UsageError(`--set ${set}: not a YAML value (${(error as Error).message.split('\n')[0]})`);
-    }
-  });
-  return resolveObjective(preset, Object.fromEntries(overrides));
 }
 
 /** For the texts of the table; ids need none. @throws UsageError when the two models have different ones */
