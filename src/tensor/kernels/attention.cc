@@ -69,7 +69,7 @@ struct Attention {
       float* lseAt = lse.floats() + pair * h.length + q0;
       for (int64_t i = 0; i < rows; i++) {
         const int64_t lo = h.first(q0 + i) - k0, hi = q0 + i + 1 - k0;
-        v8 most = all(-INFINITY);
+        vf most = all(-INFINITY);
         lanes(hi - lo, [&](int64_t j, int n) { most = vmax(most, loadAt(scores + i * keys + lo + j, n, -INFINITY)); });
         lseAt[i] = largest(most) * h.scale;
       }
@@ -77,7 +77,7 @@ struct Attention {
       float* oAt = o.floats() + (b * h.length + q0) * ldq + head * h.width;
       multiplySerial(rows, h.width, keys, {scores, keys, 1}, {v.floats() + kvAt, ldk, 1}, oAt, ldq, scratchProducts);
       for (int64_t i = 0; i < rows; i++) {
-        v8 total = all(0);
+        vf total = all(0);
         lanes(keys, [&](int64_t j, int n) { total += loadAt(scores + i * keys + j, n); });
         const float mass = sum(total), inverse = 1 / mass;
         lanes(h.width, [&](int64_t j, int n) { storeAt(oAt + i * ldq + j, loadAt(oAt + i * ldq + j, n) * inverse, n); });
@@ -122,13 +122,13 @@ struct AttentionGrad {
           maskedExp(p, keys, rows, q0, k0, h, [&](int64_t i) { return lseAt[i]; });
           multiplySerial(rows, keys, h.width, dm, {v.floats() + kvAt, 1, ldk}, ds, keys, scratchProducts);
           for (int64_t i = 0; i < rows; i++) {
-            v8 along = all(0);  // sum over the keys of p dp, without the keys
+            vf along = all(0);  // sum over the keys of p dp, without the keys
             lanes(h.width, [&](int64_t j, int n) {
               along += loadAt(dout.floats() + qAt + i * ldq + j, n) * loadAt(o.floats() + qAt + i * ldq + j, n);
             });
             const float mean = sum(along);
             lanes(keys, [&](int64_t j, int n) {
-              const v8 pj = loadAt(p + i * keys + j, n);
+              const vf pj = loadAt(p + i * keys + j, n);
               storeAt(ds + i * keys + j, pj * (loadAt(ds + i * keys + j, n) - mean) * h.scale, n);
             });
           }
@@ -145,7 +145,7 @@ struct AttentionGrad {
 };
 
 float dot(const float* a, const float* b, int64_t size) {
-  v8 total = all(0);
+  vf total = all(0);
   lanes(size, [&](int64_t i, int n) { total += loadAt(a + i, n) * loadAt(b + i, n); });
   return sum(total);
 }
@@ -186,16 +186,16 @@ struct DecodeAttention {
             p[u] = dot(q.floats() + at, keysAt + (first + u) * width, width) * scale;
             most = std::max(most, p[u]);
           }
-          v8 total = all(0);
+          vf total = all(0);
           lanes(count, [&](int64_t u, int n) {
-            const v8 e = vexp(loadAt(p + u, n, -INFINITY) - most);
+            const vf e = vexp(loadAt(p + u, n, -INFINITY) - most);
             storeAt(p + u, e, n);
             total += e;
           });
           const float inverse = 1 / sum(total);
           float* out = o.floats() + at;
           lanes(width, [&](int64_t i, int n) {
-            v8 acc = all(0);
+            vf acc = all(0);
             for (int64_t u = 0; u < count; u++) acc += p[u] * loadAt(valuesAt + (first + u) * width + i, n);
             storeAt(out + i, acc * inverse, n);
           });

@@ -35,7 +35,7 @@ struct GeluGrad {
     const Tensor dx = call.out(0, {x.rows(), x.cols()});
     parallelRanges(x.size(), GRAIN, [&](int64_t from, int64_t to) {
       lanes(to - from, [&](int64_t i, int n) {
-        const v8 slope = geluSlope(loadAt(x.floats() + from + i, n));
+        const vf slope = geluSlope(loadAt(x.floats() + from + i, n));
         storeAt(dx.floats() + from + i, loadAt(dy.floats() + from + i, n) * slope, n);
       });
     });
@@ -53,7 +53,7 @@ struct Swiglu {
     const Tensor y = call.out(0, {gate.rows(), gate.cols()});
     parallelRanges(gate.size(), GRAIN, [&](int64_t from, int64_t to) {
       lanes(to - from, [&](int64_t i, int n) {
-        const v8 g = loadAt(gate.floats() + from + i, n);
+        const vf g = loadAt(gate.floats() + from + i, n);
         storeAt(y.floats() + from + i, g * vsigmoid(g) * loadAt(up.floats() + from + i, n), n);
       });
     });
@@ -71,8 +71,8 @@ struct SwigluGrad {
     const Tensor dgate = call.out(0, {gate.rows(), gate.cols()}), dup = call.out(1, {gate.rows(), gate.cols()});
     parallelRanges(gate.size(), GRAIN, [&](int64_t from, int64_t to) {
       lanes(to - from, [&](int64_t i, int n) {
-        const v8 g = loadAt(gate.floats() + from + i, n), d = loadAt(dy.floats() + from + i, n);
-        const v8 s = vsigmoid(g), silu = g * s;
+        const vf g = loadAt(gate.floats() + from + i, n), d = loadAt(dy.floats() + from + i, n);
+        const vf s = vsigmoid(g), silu = g * s;
         storeAt(dup.floats() + from + i, d * silu, n);
         storeAt(dgate.floats() + from + i, d * loadAt(up.floats() + from + i, n) * s * (1.0f + g - silu), n);
       });
@@ -101,8 +101,8 @@ struct Rotary {
           const float* in = x.floats() + (r * heads + h) * 2 * half;
           float* out = y.floats() + (r * heads + h) * 2 * half;
           lanes(half, [&](int64_t i, int n) {
-            const v8 a = loadAt(in + i, n), b = loadAt(in + half + i, n);
-            const v8 ci = loadAt(c + i, n), si = loadAt(s + i, n) * sign;
+            const vf a = loadAt(in + i, n), b = loadAt(in + half + i, n);
+            const vf ci = loadAt(c + i, n), si = loadAt(s + i, n) * sign;
             storeAt(out + i, a * ci - b * si, n);
             storeAt(out + half + i, b * ci + a * si, n);
           });

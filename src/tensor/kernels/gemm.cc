@@ -13,23 +13,24 @@
 namespace minillm {
 namespace {
 
-constexpr int MR = 6, NV = 2, NR = NV * LANES;  // 12 accumulators of the 16 registers that AVX2 has
-constexpr int64_t KC = 256;                     // a panel of B, KC * NR floats, fits the first cache
-constexpr int64_t MC = 96;                      // a block of A, MC * KC floats, fits the second
-constexpr int64_t NC = 3072;                    // a block of B, KC * NC floats, fits the last
+// A tile is two registers wide and has as many rows as there are registers for: 24 sums of AVX-512's 32, 12 of AVX2's 16.
+constexpr int MR = LANES == 16 ? 12 : 6, NV = 2, NR = NV * LANES;
+constexpr int64_t KC = 256;   // a panel of B, KC * NR floats, fits the first cache
+constexpr int64_t MC = 96;    // a block of A, MC * KC floats, fits the second
+constexpr int64_t NC = 3072;  // a block of B, KC * NC floats, fits the last
 
 int64_t up(int64_t x, int64_t to) { return (x + to - 1) / to * to; }
 
 // tile = panel of A (K x MR) times panel of B (K x NR).
 template <int ROWS>
-inline void tile(int64_t K, const float* a, const float* b, v8 (&acc)[MR][NV]) {
+inline void tile(int64_t K, const float* a, const float* b, vf (&acc)[MR][NV]) {
   for (int i = 0; i < ROWS; i++)
     for (int j = 0; j < NV; j++) acc[i][j] = all(0);
   for (int64_t k = 0; k < K; k++, a += MR, b += NR) {
-    const v8 b0 = load(b), b1 = load(b + LANES);
-#pragma GCC unroll 6
+    const vf b0 = load(b), b1 = load(b + LANES);
+#pragma GCC unroll 12
     for (int i = 0; i < ROWS; i++) {
-      const v8 x = all(a[i]);
+      const vf x = all(a[i]);
       acc[i][0] += x * b0;
       acc[i][1] += x * b1;
     }
@@ -44,7 +45,7 @@ struct Store {
 };
 
 // `at`: where the first of these numbers lies in a matrix like C.
-inline v8 complete(v8 x, const Epilogue& end, int64_t col, int64_t at, int count) {
+inline vf complete(vf x, const Epilogue& end, int64_t col, int64_t at, int count) {
   if (end.bias) x += loadAt(end.bias + col, count);
   if (end.residual) x += loadAt(end.residual + at, count);
   if (end.beforeGelu) {
@@ -55,12 +56,12 @@ inline v8 complete(v8 x, const Epilogue& end, int64_t col, int64_t at, int count
   return x;
 }
 
-void finish(const v8 (&acc)[MR][NV], int rows, int cols, const Store& s) {
+void finish(const vf (&acc)[MR][NV], int rows, int cols, const Store& s) {
   for (int i = 0; i < rows; i++) {
     float* c = s.c + i * s.ldc;
     for (int j = 0; j * LANES < cols; j++) {
       const int count = std::min<int>(LANES, cols - j * LANES);
-      v8 x = acc[i][j];
+      vf x = acc[i][j];
       if (s.add) x += loadAt(c + j * LANES, count);
       if (s.end) x = complete(x, *s.end, s.col + j * LANES, (s.row + i) * s.ldc + s.col + j * LANES, count);
       storeAt(c + j * LANES, x, count);
@@ -68,23 +69,26 @@ void finish(const v8 (&acc)[MR][NV], int rows, int cols, const Store& s) {
   }
 }
 
-void tileAndStore(int rows, int cols, int64_t K, const float* a, const float* b, const Store& s) {
-  v8 acc[MR][NV];
-  switch (rows) {
-    case 1: tile<1>(K, a, b, acc); break;
-    case 2: tile<2>(K, a, b, acc); break;
-    case 3: tile<3>(K, a, b, acc); break;
-    case 4: tile<4>(K, a, b, acc); break;
-    case 5: tile<5>(K, a, b, acc); break;
-    default: tile<6>(K, a, b, acc);
+// The tile of that many rows.
+template <int ROWS = MR>
+inline void tileOf(int rows, int64_t K, const float* a, const float* b, vf (&acc)[MR][NV]) {
+  if constexpr (ROWS > 1) {
+    if (rows < ROWS) return tileOf<ROWS - 1>(rows, K, a, b, acc);
   }
+  tile<ROWS>(K, a, b, acc);
+}
+
+void tileAndStore(int rows, int cols, int64_t K, const float* a, const float* b, const Store& s) {
+  vf acc[MR][NV];
+  tileOf(rows, K, a, b, acc);
   finish(acc, rows, cols, s);
 }
 
 // to[k * WIDTH + i] = element k of line i: lines of memory side by side, the missing ones 0. Element k of all lines is
-// written at once, so that the writes are sequential.
+// written at once, so that the writes are sequential; the reads jump, so what comes next is asked for ahead.
 template <int WIDTH>
 void interleave(const float* from, int64_t lineStride, int64_t stride, int count, int64_t K, float* to) {
+  constexpr int CACHE_LINE = 16, ROWS_AHEAD = 8;
   if (count < WIDTH) {
     std::fill(to, to + WIDTH * K, 0.f);
     for (int i = 0; i < count; i++)
@@ -92,12 +96,33 @@ void interleave(const float* from, int64_t lineStride, int64_t stride, int count
     return;
   }
   if (lineStride == 1) {
-    for (int64_t k = 0; k < K; k++) std::memcpy(to + k * WIDTH, from + k * stride, WIDTH * sizeof(float));
+    for (int64_t k = 0; k < K; k++) {
+      const float* row = from + k * stride;
+      for (int i = 0; i < WIDTH; i += CACHE_LINE) __builtin_prefetch(row + ROWS_AHEAD * stride + i);
+      std::memcpy(to + k * WIDTH, row, WIDTH * sizeof(float));
+    }
     return;
   }
-  for (int64_t k = 0; k < K; k++, to += WIDTH, from++) {
+  int64_t k = 0;
+  if constexpr (WIDTH % LANES == 0) {
+    for (; k + LANES <= K; k += LANES) {
+      for (int part = 0; part < WIDTH; part += LANES) {
+        vf square[LANES];
 #pragma GCC unroll 16
-    for (int i = 0; i < WIDTH; i++) to[i] = from[i * lineStride];
+        for (int i = 0; i < LANES; i++) {
+          const float* line = from + (part + i) * lineStride + k;
+          square[i] = load(line);
+          __builtin_prefetch(line + CACHE_LINE);
+        }
+        transpose(square);
+#pragma GCC unroll 16
+        for (int i = 0; i < LANES; i++) store(to + (k + i) * WIDTH + part, square[i]);
+      }
+    }
+  }
+  for (; k < K; k++) {
+#pragma GCC unroll 16
+    for (int i = 0; i < WIDTH; i++) to[k * WIDTH + i] = from[i * lineStride + k];
   }
 }
 
@@ -111,7 +136,7 @@ void packA(Matrix a, int64_t rows, int64_t K, float* to) {
 void packPanel(Matrix b, int64_t K, int cols, float* to, float* sums = nullptr) {
   interleave<NR>(b.data, b.colStride, b.rowStride, cols, K, to);
   if (!sums) return;
-  v8 low = all(0), high = all(0);
+  vf low = all(0), high = all(0);
   for (int64_t k = 0; k < K; k++, to += NR) {
     low += load(to);
     high += load(to + LANES);

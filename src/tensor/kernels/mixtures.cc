@@ -15,15 +15,15 @@ namespace minillm {
 namespace {
 
 // ln x within 2 ulp of max(1, |ln x|) for positive normal x: x = 2^n m with m around 1, ln m by a polynomial.
-inline v8 vlog(v8 x) {
-  const i8 bits = (i8)x;
-  i8 n = ((bits >> 23) & 0xff) - 126;
-  v8 m = (v8)((bits & 0x007fffff) | 0x3f000000);  // 1/2 <= m < 1
-  const i8 small = m < all(0.707106781f);
+inline vf vlog(vf x) {
+  const vi bits = (vi)x;
+  vi n = ((bits >> 23) & 0xff) - 126;
+  vf m = (vf)((bits & 0x007fffff) | 0x3f000000);  // 1/2 <= m < 1
+  const vi small = m < all(0.707106781f);
   n += small;  // true is -1
   m = choose(small, m + m, m) - 1.0f;
-  const v8 z = m * m;
-  v8 p = all(7.0376836e-2f);
+  const vf z = m * m;
+  vf p = all(7.0376836e-2f);
   p = p * m - 1.1514610e-1f;
   p = p * m + 1.1676999e-1f;
   p = p * m - 1.2420141e-1f;
@@ -32,12 +32,12 @@ inline v8 vlog(v8 x) {
   p = p * m + 2.0000715e-1f;
   p = p * m - 2.4999994e-1f;
   p = p * m + 3.3333331e-1f;
-  const v8 e = __builtin_convertvector(n, v8);
+  const vf e = __builtin_convertvector(n, vf);
   return (m + (p * m * z - e * 2.12194440e-4f - 0.5f * z)) + e * 0.693359375f;
 }
 
-inline v8 vabs(v8 x) { return vmax(x, -x); }
-inline v8 vsign(v8 x) { return choose(x > all(0), all(1), choose(x < all(0), all(-1), all(0))); }
+inline vf vabs(vf x) { return vmax(x, -x); }
+inline vf vsign(vf x) { return choose(x > all(0), all(1), choose(x < all(0), all(-1), all(0))); }
 
 enum Kind { MIXTURE, TOTAL_VARIATION };
 
@@ -47,13 +47,13 @@ struct Weights {
   explicit Weights(const Attrs& attrs)
       : a(attrs.floats[0]), b(attrs.floats[1]), c(attrs.floats[2]), k(attrs.floats[3]), kind(attrs.ints[4]) {}
   // p ln(p/m), to be weighed by a.
-  v8 ofTeacher(v8 logp, v8 logq, v8 p) const {
+  vf ofTeacher(vf logp, vf logq, vf p) const {
     return choose(p == all(0), all(0), -p * vlog(c + (1 - c) * vexp(logq - logp)));
   }
   // q times the derivative in q (up to a constant), and q ln(q/m), to be weighed by b.
-  v8 derivative(v8 logp, v8 logq, v8 p, v8 q, v8& ofStudent) const {
+  vf derivative(vf logp, vf logq, vf p, vf q, vf& ofStudent) const {
     if (kind == TOTAL_VARIATION) return 0.5f * q * vsign(q - p);
-    const v8 mixture = (1 - c) + c * vexp(logp - logq);  // m/q
+    const vf mixture = (1 - c) + c * vexp(logp - logq);  // m/q
     ofStudent = choose(q == all(0), all(0), -q * vlog(mixture));
     return choose(q == all(0), all(0), b * ofStudent + k * p / mixture);
   }
@@ -78,11 +78,11 @@ struct Mixture {
         reinterpret_cast<Normaliser*>(norms.floats())[2 * r + 1] = ofT;
         double value = 0, mean = 0;
         for (int64_t c = 0; c < width; c += CHUNK) {
-          v8 values = all(0), means = all(0);
+          vf values = all(0), means = all(0);
           lanes(std::min(CHUNK, width - c), [&](int64_t i, int n) {
-            const v8 logq = ofS.log(loadAt(s + c + i, n, -INFINITY)), logp = ofT.log(loadAt(t + c + i, n, -INFINITY));
-            const v8 q = vexp(logq), p = vexp(logp);
-            v8 ofStudent = all(0);
+            const vf logq = ofS.log(loadAt(s + c + i, n, -INFINITY)), logp = ofT.log(loadAt(t + c + i, n, -INFINITY));
+            const vf q = vexp(logq), p = vexp(logp);
+            vf ofStudent = all(0);
             means += w.derivative(logp, logq, p, q, ofStudent);
             if (w.kind == TOTAL_VARIATION) values += 0.5f * vabs(p - q);
             else values += w.b * ofStudent + (w.a == 0 ? all(0) : w.a * w.ofTeacher(logp, logq, p));
@@ -119,9 +119,9 @@ struct MixtureGrad {
         const float d = dy.floats()[r], mean = centre.floats()[r];
         float* to = out.floats() + r * width;
         lanes(width, [&](int64_t i, int n) {
-          const v8 logq = of[0].log(loadAt(s + i, n)), logp = of[1].log(loadAt(t + i, n));
-          const v8 q = vexp(logq), p = vexp(logp);
-          v8 ofStudent = all(0);
+          const vf logq = of[0].log(loadAt(s + i, n)), logp = of[1].log(loadAt(t + i, n));
+          const vf q = vexp(logq), p = vexp(logp);
+          vf ofStudent = all(0);
           storeAt(to + i, (w.derivative(logp, logq, p, q, ofStudent) - q * mean) * d, n);
         });
       }

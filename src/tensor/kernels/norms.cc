@@ -12,7 +12,7 @@ namespace {
 constexpr int64_t GRAIN = 16;  // rows
 
 float sumOf(const float* x, int64_t size) {
-  v8 total = all(0);
+  vf total = all(0);
   lanes(size, [&](int64_t i, int n) { total += loadAt(x + i, n); });
   return sum(total);
 }
@@ -54,9 +54,9 @@ struct LayerNorm {
       for (int64_t r = from; r < to; r++) {
         const float* in = x.floats() + r * width;
         const float mean = sumOf(in, width) / width;
-        v8 squares = all(0);
+        vf squares = all(0);
         lanes(width, [&](int64_t i, int n) {
-          const v8 d = loadAt(in + i, n, mean) - mean;
+          const vf d = loadAt(in + i, n, mean) - mean;
           squares += d * d;
         });
         const float inverse = 1 / std::sqrt(sum(squares) / width + eps);
@@ -86,10 +86,10 @@ struct LayerNormGrad {
     columnSums(rows, width, dgain.floats(), dbias.floats(), [&](int64_t r, float* toGain, float* toBias) {
       const float *d = dy.floats() + r * width, *in = x.floats() + r * width, *g = gain.floats();
       const float mean = stats.floats()[2 * r], inverse = stats.floats()[2 * r + 1];
-      v8 plain = all(0), along = all(0);
+      vf plain = all(0), along = all(0);
       lanes(width, [&](int64_t i, int n) {
-        const v8 dyi = loadAt(d + i, n), normal = (loadAt(in + i, n, mean) - mean) * inverse;
-        const v8 scaled = dyi * loadAt(g + i, n);
+        const vf dyi = loadAt(d + i, n), normal = (loadAt(in + i, n, mean) - mean) * inverse;
+        const vf scaled = dyi * loadAt(g + i, n);
         plain += scaled;
         along += scaled * normal;
         storeAt(toGain + i, loadAt(toGain + i, n) + dyi * normal, n);
@@ -98,7 +98,7 @@ struct LayerNormGrad {
       const float meanPlain = sum(plain) / width, meanAlong = sum(along) / width;
       float* out = dx.floats() + r * width;
       lanes(width, [&](int64_t i, int n) {
-        const v8 normal = (loadAt(in + i, n) - mean) * inverse;
+        const vf normal = (loadAt(in + i, n) - mean) * inverse;
         storeAt(out + i, (loadAt(d + i, n) * loadAt(g + i, n) - meanPlain - normal * meanAlong) * inverse, n);
       });
     });
@@ -119,9 +119,9 @@ struct RmsNorm {
     parallelRanges(rows, GRAIN, [&](int64_t from, int64_t to) {
       for (int64_t r = from; r < to; r++) {
         const float* in = x.floats() + r * width;
-        v8 squares = all(0);
+        vf squares = all(0);
         lanes(width, [&](int64_t i, int n) {
-          const v8 v = loadAt(in + i, n);
+          const vf v = loadAt(in + i, n);
           squares += v * v;
         });
         const float inverse = 1 / std::sqrt(sum(squares) / width + eps);
@@ -150,16 +150,16 @@ struct RmsNormGrad {
     columnSums(rows, width, dgain.floats(), nullptr, [&](int64_t r, float* toGain, float*) {
       const float *d = dy.floats() + r * width, *in = x.floats() + r * width, *g = gain.floats();
       const float inverse = stats.floats()[r];
-      v8 along = all(0);
+      vf along = all(0);
       lanes(width, [&](int64_t i, int n) {
-        const v8 dyNormal = loadAt(d + i, n) * (loadAt(in + i, n) * inverse);
+        const vf dyNormal = loadAt(d + i, n) * (loadAt(in + i, n) * inverse);
         along += dyNormal * loadAt(g + i, n);
         storeAt(toGain + i, loadAt(toGain + i, n) + dyNormal, n);
       });
       const float meanAlong = sum(along) / width;
       float* out = dx.floats() + r * width;
       lanes(width, [&](int64_t i, int n) {
-        const v8 normal = loadAt(in + i, n) * inverse;
+        const vf normal = loadAt(in + i, n) * inverse;
         storeAt(out + i, (loadAt(d + i, n) * loadAt(g + i, n) - normal * meanAlong) * inverse, n);
       });
     });

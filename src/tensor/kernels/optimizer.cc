@@ -48,9 +48,9 @@ struct SquaredNorm {
     parallel(all.size(), [&](int64_t i) {
       const float* x = xs[all[i].tensor].floats() + all[i].from;
       for (int64_t c = 0; c < all[i].size; c += 1024) {
-        v8 part = minillm::all(0);
+        vf part = minillm::all(0);
         lanes(std::min<int64_t>(1024, all[i].size - c), [&](int64_t j, int n) {
-          const v8 v = loadAt(x + c + j, n);
+          const vf v = loadAt(x + c + j, n);
           part += v * v;
         });
         squares[i] += sum(part);
@@ -111,9 +111,9 @@ struct AdamW {
             *v = vs[piece.tensor].floats() + piece.from;
       const float* g = gs[piece.tensor].floats() + piece.from;
       lanes(piece.size, [&](int64_t j, int n) {
-        const v8 gj = loadAt(g + j, n) * scale, mj = loadAt(m + j, n), vj = loadAt(v + j, n);
-        const v8 m1 = mj + (gj - mj) * (1 - beta1), v1 = vj + (gj * gj - vj) * (1 - beta2);
-        v8 root;
+        const vf gj = loadAt(g + j, n) * scale, mj = loadAt(m + j, n), vj = loadAt(v + j, n);
+        const vf m1 = mj + (gj - mj) * (1 - beta1), v1 = vj + (gj * gj - vj) * (1 - beta2);
+        vf root;
         for (int k = 0; k < LANES; k++) root[k] = std::sqrt(v1[k]);
         storeAt(m + j, m1, n);
         storeAt(v + j, v1, n);

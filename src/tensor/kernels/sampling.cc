@@ -24,12 +24,12 @@ struct Soft {
 };
 
 Soft soften(const float* x, int64_t size, float coolness) {
-  v8 most = all(-INFINITY);
+  vf most = all(-INFINITY);
   lanes(size, [&](int64_t i, int n) { most = vmax(most, loadAt(x + i, n, -INFINITY)); });
   const float top = largest(most) * coolness;
   double mass = 0;
   for (int64_t c = 0; c < size; c += 1024) {
-    v8 part = all(0);
+    vf part = all(0);
     lanes(std::min<int64_t>(1024, size - c), [&](int64_t i, int n) {
       part += vexp(loadAt(x + c + i, n, -INFINITY) * coolness - top);
     });
@@ -42,7 +42,7 @@ template <class Term>
 double total(int64_t size, Term term) {
   double sumOfAll = 0;
   for (int64_t c = 0; c < size; c += 1024) {
-    v8 part = all(0);
+    vf part = all(0);
     lanes(std::min<int64_t>(1024, size - c), [&](int64_t i, int n) { part += term(c + i, n); });
     sumOfAll += sum(part);
   }
@@ -85,7 +85,7 @@ int64_t invert(const float* mix, int64_t size, double u, double* mass) {
   std::vector<double> sums(blocks);
   double whole = 0;
   for (int64_t b = 0; b < blocks; b++) {
-    v8 part = all(0);
+    vf part = all(0);
     lanes(std::min(BLOCK, size - b * BLOCK), [&](int64_t i, int n) { part += loadAt(mix + b * BLOCK + i, n); });
     whole += sums[b] = sum(part);
   }
@@ -143,15 +143,15 @@ struct Sample {
         const float logP = p.logMass(), perCool = static_cast<float>(1 / cool.mass);
         double entropy = 0, kl = 0, collision = 0;
         for (int64_t c = 0; c < vocab; c += 1024) {
-          v8 partEntropy = all(0), partKl = all(0), partCollision = all(0);
+          vf partEntropy = all(0), partKl = all(0), partCollision = all(0);
           lanes(std::min<int64_t>(1024, vocab - c), [&](int64_t i, int n) {
-            const v8 x = loadAt(s + c + i, n, -INFINITY) * coolness;
-            const v8 weight = vexp(x - q.top) * perMass, logq = (x - q.top) - logQ;
+            const vf x = loadAt(s + c + i, n, -INFINITY) * coolness;
+            const vf weight = vexp(x - q.top) * perMass, logq = (x - q.top) - logQ;
             partEntropy += choose(weight == all(0), all(0), -weight * logq);
             partCollision += weight * weight;
-            v8 share = weight;
+            vf share = weight;
             if (taught) {
-              const v8 y = loadAt(t + c + i, n, -INFINITY);
+              const vf y = loadAt(t + c + i, n, -INFINITY);
               partKl += choose(weight == all(0), all(0), weight * (logq - ((y - p.top) - logP)));
               if (mixed) share = alpha * (vexp(y * coolness - cool.top) * perCool) + (1 - alpha) * weight;
             }

@@ -1,43 +1,63 @@
-// Eight floats at a time. GCC's and Clang's vector types become AVX2, AVX-512 or NEON instructions, whatever -march=native
-// has; there is no intrinsic of one processor in these files.
+// As many floats at a time as one register holds: sixteen with AVX-512, else eight. GCC's and Clang's vector types become
+// AVX2, AVX-512 or NEON instructions, whatever -march=native has; there is no intrinsic of one processor in these files.
 #pragma once
 #include <cstdint>
 #include <cstring>
 
 namespace minillm {
 
+#if defined(__AVX512F__) && defined(__AVX512DQ__)
+constexpr int LANES = 16;
+#else
 constexpr int LANES = 8;
-typedef float v8 __attribute__((vector_size(4 * LANES)));
-typedef int32_t i8 __attribute__((vector_size(4 * LANES)));
+#endif
+typedef float vf __attribute__((vector_size(4 * LANES)));
+typedef int32_t vi __attribute__((vector_size(4 * LANES)));
+using v8 = vf;
 
-inline v8 load(const float* p) {
-  v8 x;
+inline vf load(const float* p) {
+  vf x;
   std::memcpy(&x, p, sizeof x);
   return x;
 }
-inline void store(float* p, v8 x) { std::memcpy(p, &x, sizeof x); }
-inline v8 all(float x) { return v8{x, x, x, x, x, x, x, x}; }
-inline v8 choose(i8 mask, v8 yes, v8 no) { return (v8)((mask & (i8)yes) | (~mask & (i8)no)); }
-inline v8 vmax(v8 a, v8 b) { return choose(a > b, a, b); }
-inline v8 vmin(v8 a, v8 b) { return choose(a < b, a, b); }
+inline void store(float* p, vf x) { std::memcpy(p, &x, sizeof x); }
+inline vf all(float x) { return x - vf{}; }
+inline vf choose(vi mask, vf yes, vf no) { return mask ? yes : no; }
+inline vf vmax(vf a, vf b) { return a > b ? a : b; }
+inline vf vmin(vf a, vf b) { return a < b ? a : b; }
 
-// The sum of the lanes, always in the same order.
-inline float sum(v8 x) { return ((x[0] + x[4]) + (x[2] + x[6])) + ((x[1] + x[5]) + (x[3] + x[7])); }
-inline float largest(v8 x) {
-  float m = x[0];
-  for (int i = 1; i < LANES; i++) m = x[i] > m ? x[i] : m;
-  return m;
+// Folds a vector to one number by halves: the lanes always meet in the same order.
+template <int COUNT, class Meet>
+inline float fold(const float* x, Meet meet) {
+  if constexpr (COUNT == 1) {
+    return x[0];
+  } else {
+    constexpr int HALF = COUNT / 2;
+    float half[HALF];
+    for (int i = 0; i < HALF; i++) half[i] = meet(x[i], x[i + HALF]);
+    return fold<HALF>(half, meet);
+  }
+}
+inline float sum(vf x) {
+  float lanes[LANES];
+  store(lanes, x);
+  return fold<LANES>(lanes, [](float a, float b) { return a + b; });
+}
+inline float largest(vf x) {
+  float lanes[LANES];
+  store(lanes, x);
+  return fold<LANES>(lanes, [](float a, float b) { return a > b ? a : b; });
 }
 
 // e^x within 2 ulp: x = n ln 2 + r with |r| <= ln 2 / 2, e^r by a polynomial of degree 7, 2^n into the exponent. Below
 // -87.3, where the result would be denormal, and at -Infinity it is exactly 0; above 88.7 it is +Infinity. NaN stays NaN.
-inline v8 vexp(v8 x) {
-  const v8 clamped = vmin(vmax(x, all(-87.3f)), all(88.72f));
-  const v8 shifted = clamped * 1.44269504f + 12582912.f;  // 1.5 * 2^23: rounds to an integer in the low bits
-  const v8 n = shifted - 12582912.f;
-  v8 r = clamped - n * 0.693359375f;
+inline vf vexp(vf x) {
+  const vf clamped = vmin(vmax(x, all(-87.3f)), all(88.72f));
+  const vf shifted = clamped * 1.44269504f + 12582912.f;  // 1.5 * 2^23: rounds to an integer in the low bits
+  const vf n = shifted - 12582912.f;
+  vf r = clamped - n * 0.693359375f;
   r = r + n * 2.12194440e-4f;
-  v8 p = all(1.9841270e-4f);
+  vf p = all(1.9841270e-4f);
   p = p * r + 1.3888889e-3f;
   p = p * r + 8.3333333e-3f;
   p = p * r + 4.1666667e-2f;
@@ -45,22 +65,22 @@ inline v8 vexp(v8 x) {
   p = p * r + 0.5f;
   p = p * r * r + r + 1.0f;
   // 2^n as 2^(n-1) * 2: for n = 128 the exponent alone would overflow.
-  const i8 exponent = (((i8)shifted - 0x4b400000) + 126) << 23;
-  v8 y = p * (v8)exponent * 2.0f;
+  const vi exponent = (((vi)shifted - 0x4b400000) + 126) << 23;
+  vf y = p * (vf)exponent * 2.0f;
   y = choose(x < all(-87.3f), all(0.0f), y);
   y = choose(x > all(88.72f), all(__builtin_inff()), y);
   return choose(x == x, y, x);
 }
 
-inline v8 vsigmoid(v8 x) { return 1.0f / (1.0f + vexp(-x)); }
+inline vf vsigmoid(vf x) { return 1.0f / (1.0f + vexp(-x)); }
 
 // The first `count` lanes from memory, the others filled up; and back. For the end of a row.
-inline v8 load(const float* p, int count, float fill) {
-  v8 x = all(fill);
+inline vf load(const float* p, int count, float fill) {
+  vf x = all(fill);
   std::memcpy(&x, p, count * sizeof(float));
   return x;
 }
-inline void store(float* p, v8 x, int count) { std::memcpy(p, &x, count * sizeof(float)); }
+inline void store(float* p, vf x, int count) { std::memcpy(p, &x, count * sizeof(float)); }
 
 // body(i, count) for every group of lanes of a row; count is LANES but for the last one.
 template <class Body>
@@ -69,10 +89,52 @@ inline void lanes(int64_t size, Body body) {
   for (; i + LANES <= size; i += LANES) body(i, LANES);
   if (i < size) body(i, static_cast<int>(size - i));
 }
-inline v8 loadAt(const float* p, int count, float fill = 0) { return count == LANES ? load(p) : load(p, count, fill); }
-inline void storeAt(float* p, v8 x, int count) {
+inline vf loadAt(const float* p, int count, float fill = 0) { return count == LANES ? load(p) : load(p, count, fill); }
+inline void storeAt(float* p, vf x, int count) {
   if (count == LANES) store(p, x);
   else store(p, x, count);
+}
+
+// Rows and columns of a square of registers exchanged, by halves of halves.
+#if defined(__clang__)
+#define MINILLM_SHUFFLE(a, b, ...) __builtin_shufflevector(a, b, __VA_ARGS__)
+#else
+#define MINILLM_SHUFFLE(a, b, ...) __builtin_shuffle(a, b, vi{__VA_ARGS__})
+#endif
+template <int STEP = LANES / 2>
+inline void transpose(vf (&x)[LANES]) {
+#pragma GCC unroll 16
+  for (int i = 0; i < LANES; i++) {
+    if (i & STEP) continue;
+    const vf a = x[i], b = x[i + STEP];
+#if defined(__AVX512F__) && defined(__AVX512DQ__)
+    if constexpr (STEP == 8) {
+      x[i] = MINILLM_SHUFFLE(a, b, 0, 1, 2, 3, 4, 5, 6, 7, 16, 17, 18, 19, 20, 21, 22, 23);
+      x[i + STEP] = MINILLM_SHUFFLE(a, b, 8, 9, 10, 11, 12, 13, 14, 15, 24, 25, 26, 27, 28, 29, 30, 31);
+    } else if constexpr (STEP == 4) {
+      x[i] = MINILLM_SHUFFLE(a, b, 0, 1, 2, 3, 16, 17, 18, 19, 8, 9, 10, 11, 24, 25, 26, 27);
+      x[i + STEP] = MINILLM_SHUFFLE(a, b, 4, 5, 6, 7, 20, 21, 22, 23, 12, 13, 14, 15, 28, 29, 30, 31);
+    } else if constexpr (STEP == 2) {
+      x[i] = MINILLM_SHUFFLE(a, b, 0, 1, 16, 17, 4, 5, 20, 21, 8, 9, 24, 25, 12, 13, 28, 29);
+      x[i + STEP] = MINILLM_SHUFFLE(a, b, 2, 3, 18, 19, 6, 7, 22, 23, 10, 11, 26, 27, 14, 15, 30, 31);
+    } else {
+      x[i] = MINILLM_SHUFFLE(a, b, 0, 16, 2, 18, 4, 20, 6, 22, 8, 24, 10, 26, 12, 28, 14, 30);
+      x[i + STEP] = MINILLM_SHUFFLE(a, b, 1, 17, 3, 19, 5, 21, 7, 23, 9, 25, 11, 27, 13, 29, 15, 31);
+    }
+#else
+    if constexpr (STEP == 4) {
+      x[i] = MINILLM_SHUFFLE(a, b, 0, 1, 2, 3, 8, 9, 10, 11);
+      x[i + STEP] = MINILLM_SHUFFLE(a, b, 4, 5, 6, 7, 12, 13, 14, 15);
+    } else if constexpr (STEP == 2) {
+      x[i] = MINILLM_SHUFFLE(a, b, 0, 1, 8, 9, 4, 5, 12, 13);
+      x[i + STEP] = MINILLM_SHUFFLE(a, b, 2, 3, 10, 11, 6, 7, 14, 15);
+    } else {
+      x[i] = MINILLM_SHUFFLE(a, b, 0, 8, 2, 10, 4, 12, 6, 14);
+      x[i + STEP] = MINILLM_SHUFFLE(a, b, 1, 9, 3, 11, 5, 13, 7, 15);
+    }
+#endif
+  }
+  if constexpr (STEP > 1) transpose<STEP / 2>(x);
 }
 
 }  // namespace minillm
