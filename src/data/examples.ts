@@ -17,6 +17,8 @@ export interface Example {
   promptIds: Int32Array;
   /** Tokens of the first reference and EOS; empty without a reference. */
   responseIds: Int32Array;
+  /** The answers that a classification prompt allows, each encoded with the prompt. */
+  choices?: { text: string; promptIds: Int32Array; responseIds: Int32Array }[];
 }
 
 export interface ExampleLimits {
@@ -72,6 +74,16 @@ export async function loadExamples(
           prompt,
           promptIds: Int32Array.from(promptIds),
           responseIds: Int32Array.from(responseIds),
+          ...(item.choices && {
+            choices: item.choices.map((text) => {
+              const ids = encodeExample(tokenizer, prompt, text, asChat);
+              return {
+                text,
+                promptIds: Int32Array.from(ids.promptIds),
+                responseIds: Int32Array.from(ids.responseIds),
+              };
+            }),
+          }),
         });
     }
   }

@@ -7,6 +7,8 @@ export interface Item {
   input: string;
   /** References, best first; empty when the row has none. */
   outputs: string[];
+  /** The answers that a classification row chooses from. */
+  choices?: string[];
   /** A finished prompt, for rows that carry one in place of an instruction. */
   prompt?: string;
   /** A conversation up to the turn that is asked for; only a chat template can make a prompt of it. */
@@ -25,9 +27,18 @@ type Row = Record<string, unknown>;
  * - `turns: [question, …]` (Vicuna): the first question, without a reference;
  * - `messages: [{role, content}, …]` (Hugging Face chat data): where the last turn is the assistant's, it is the reference.
  *
+ * Any of them may have `choices: [string, …]`, the answers that a classification prompt allows, the reference among them.
+ *
  * @throws UsageError naming the place, the field, what was found and what was expected
  */
 export function rowItems(row: Row, where: string): Item[] {
+  return itemsOf(row, where).map((item) => {
+    const choices = choicesOf(row, item.outputs, where);
+    return choices ? { ...item, choices } : item;
+  });
+}
+
+function itemsOf(row: Row, where: string): Item[] {
   if (row.instances !== undefined) {
     const instruction = text(row, 'instruction', where);
     return list(row.instances, `${where}: "instances"`, 'objects with input and output').map(
@@ -104,6 +115,18 @@ function references(row: Row, where: string): string[] {
       throw new UsageError(`${where}: ${name}[${i}]: expected a string, found ${kind(item)}`);
   });
   return items as string[];
+}
+
+function choicesOf(row: Row, outputs: readonly string[], where: string): string[] | undefined {
+  if (row.choices == null) return undefined;
+  const items = list(row.choices, `${where}: "choices"`, 'strings');
+  if (!items.every((item): item is string => typeof item === 'string' && item !== ''))
+    throw new UsageError(`${where}: "choices": expected a list of strings that are not empty`);
+  if (new Set(items).size < Math.max(2, items.length))
+    throw new UsageError(`${where}: "choices": expected two different answers or more`);
+  if (!items.includes(outputs[0] ?? ''))
+    throw new UsageError(`${where}: "choices" lack the output; expected the reference answer among them`);
+  return items;
 }
 
 function text(row: Row, field: string, where: string): string {

@@ -9,7 +9,7 @@ import { endOfText, tokenizerConfigJson, tokenizerJson } from '../text/tokenizer
 import { loadWordnet } from './wordnet.js';
 import { wordnetCard } from './wordnet-card.js';
 import { type Entry, simpleEntries } from './wordnet-entries.js';
-import { entrySentence, type Material, type TaskName, taskNames, tasks } from './wordnet-tasks.js';
+import { entrySentence, type Material, type Task, type TaskName, taskNames, tasks } from './wordnet-tasks.js';
 
 export const splitNames = ['train', 'valid', 'test'] as const;
 export type SplitName = (typeof splitNames)[number];
@@ -21,6 +21,8 @@ export interface WordnetRow {
   output: string;
   task: TaskName;
   word: string;
+  /** Of tasks with few possible answers: all of them. */
+  choices?: readonly string[];
 }
 
 /**
@@ -75,10 +77,11 @@ export function drawRows(
       );
     const order = permutation(pool.length, stream(seed, 'wordnet', 'draw', split, task));
     const ask = stream(seed, 'wordnet', 'ask', split, task);
-    const { instructions } = tasks[task];
+    const { instructions, choices }: Pick<Task, 'instructions' | 'choices'> = tasks[task];
     return Array.from(order.subarray(0, counts[task]), (index): WordnetRow => {
       const { input, output, word } = pool[index]!;
-      return { instruction: instructions[integer(ask, instructions.length)]!, input, output, task, word };
+      const instruction = instructions[integer(ask, instructions.length)]!;
+      return { instruction, input, output, task, word, ...(choices && { choices }) };
     });
   });
   return Array.from(
@@ -121,7 +124,7 @@ function fitsTokens(corpus: string): (material: Material) => boolean {
 }
 
 /** Raised whenever the same options give other bytes, so that no cache hands out what an older version built. */
-export const wordnetFormat = 1;
+export const wordnetFormat = 2;
 
 export interface WordnetOptions {
   out: string;

@@ -8,11 +8,13 @@ export interface Material {
 }
 
 /** A kind of request: its share of the rows, ways of asking, and what it makes from an entry (nothing, one or several). */
-interface Task {
+export interface Task {
   share: number;
   /** The sentences that ask for it; a row gets one of them by its random stream. */
   instructions: readonly string[];
   make(entry: Entry, rng: () => Rng): Material[];
+  /** All answers there are, where they are few: what a model's confidence in its answer can be judged by. */
+  choices?: readonly string[];
 }
 
 /**
@@ -100,6 +102,7 @@ export const tasks = {
       'Which class of word means this?',
     ],
     make: ({ partOfSpeech, meaning }) => [{ input: meaning, output: partOfSpeech }],
+    choices: ['noun', 'verb', 'adjective', 'adverb'],
   },
 } as const satisfies Record<string, Task>;
 

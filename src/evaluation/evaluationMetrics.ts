@@ -1,194 +1,125 @@
 import type { Example } from '../data/examples.js';
-import { klEstimators } from '../objectives/klEstimators.js';
-import type { Trajectory } from '../rollout/trajectory.js';
-import type { GoldTokens } from './goldTokens.js';
-import { calibration } from './metrics/calibration.js';
+import { answerCalibration, excessAtMedian, tokenCalibration } from './curves.js';
+import type { Generation } from './generations.js';
+import { klMetrics, ratioValues } from './klMetrics.js';
+import type { Material, Metric, SetMetric, Values } from './material.js';
 import { distinctN, sampleDiversity } from './metrics/distinct.js';
 import { exactMatch } from './metrics/exactMatch.js';
 import { repetitionRate } from './metrics/repetition.js';
 import { rougeL } from './metrics/rougeL.js';
+import { type Given, obstacle } from './requirements.js';
 
-/** Per seed, per prompt; methods that draw nothing have one "seed". */
-export type Values = number[][];
-
-/** What a metric may look at; each part is made at most once, and only if a metric asks for it. */
-export interface Material {
-  examples: readonly Example[];
-  /** [seed][prompt] samples of the model at temperature 1. */
-  sampled(): Trajectory[][];
-  greedy(): Trajectory[];
-  /** [seed][prompt] samples of the teacher, scored by the model. */
-  teacherSampled(): Trajectory[][];
-  gold(): GoldTokens[];
-  text(trajectory: Trajectory): string;
-}
-
-export interface Metric {
-  describe: string;
-  needsTeacher?: true;
-  compute(material: Material): Values;
-}
-
-const overResponses =
-  (f: (t: Trajectory, text: string, example: Example) => number) =>
+const overSamples =
+  (f: (generation: Generation, text: string, example: Example) => number) =>
   (m: Material): Values =>
-    m.sampled().map((seed) => seed.map((t, i) => f(t, m.text(t), m.examples[i]!)));
+    m.sampled().map((seed) => seed.map((g, i) => f(g, m.text(g), m.examples[i]!)));
 
-/** KL estimates summed over a response; with the teacher as scorer of the model's own samples. */
-const reverseKl = (perToken: (r: number) => number) =>
-  overResponses((t) => sum(t.teacherLogprobs!.map((p, i) => perToken(p - t.studentLogprobs[i]!))));
+const overGreedy =
+  (f: (text: string, example: Example) => number) =>
+  (m: Material): Values => [m.greedy().map((g, i) => f(m.text(g), m.examples[i]!))];
 
-/** Every metric by name (definitions: docs/evaluation.md). */
+/** Every metric with a value per prompt, by name (definitions: docs/evaluation.md). */
 export const evaluationMetrics = {
   rouge_l_sampled: {
     describe: 'Rouge-L F1 ×100 of samples at temperature 1, best reference',
-    compute: overResponses((_, text, example) => rougeL(text, example.outputs)),
+    needs: ['references'],
+    compute: overSamples((_, text, example) => rougeL(text, example.outputs)),
   },
   rouge_l_greedy: {
     describe: 'Rouge-L F1 ×100 of the greedy response',
-    compute: (m) => [m.greedy().map((t, i) => rougeL(m.text(t), m.examples[i]!.outputs))],
+    needs: ['references'],
+    compute: overGreedy((text, example) => rougeL(text, example.outputs)),
   },
   exact_match: {
     describe: 'share of greedy responses equal to a reference, ×100',
-    compute: (m) => [m.greedy().map((t, i) => exactMatch(m.text(t), m.examples[i]!.outputs))],
+    needs: ['references'],
+    compute: overGreedy((text, example) => exactMatch(text, example.outputs)),
   },
-  reverse_kl_seq: {
-    describe: 'KL(q‖p) per response on the model’s samples, Rao-Blackwellised over the vocabulary, nats',
-    needsTeacher: true,
-    compute: overResponses((t) => sum(t.kl!)),
+  exact_match_sampled: {
+    describe: 'the same of samples at temperature 1',
+    needs: ['references'],
+    compute: overSamples((_, text, example) => exactMatch(text, example.outputs)),
   },
-  reverse_kl_token: {
-    describe: 'the same per token',
-    needsTeacher: true,
-    compute: (m) =>
-      m.sampled().map((seed) =>
-        ratioValues(
-          seed.map((t) => sum(t.kl!)),
-          lengths(seed),
-        ),
-      ),
-  },
-  reverse_kl_k1: {
-    describe: 'per response, −r',
-    needsTeacher: true,
-    compute: reverseKl(klEstimators.k1.token),
-  },
-  reverse_kl_k2: {
-    describe: 'per response, r²/2',
-    needsTeacher: true,
-    compute: reverseKl(klEstimators.k2.token),
-  },
-  reverse_kl_k3: {
-    describe: 'per response, e^r − 1 − r',
-    needsTeacher: true,
-    compute: reverseKl(klEstimators.k3.token),
-  },
-  forward_kl_seq: {
-    describe: 'KL(p‖q) per response on the teacher’s samples, Rao-Blackwellised, nats',
-    needsTeacher: true,
-    compute: (m) => m.teacherSampled().map((seed) => seed.map((t) => sum(t.kl!))),
-  },
-  forward_kl_token: {
-    describe: 'the same per token',
-    needsTeacher: true,
-    compute: (m) =>
-      m.teacherSampled().map((seed) =>
-        ratioValues(
-          seed.map((t) => sum(t.kl!)),
-          lengths(seed),
-        ),
-      ),
-  },
+  ...klMetrics,
   lm_loss: {
     describe: 'cross-entropy of the gold responses, nats per token',
+    needs: ['references'],
     compute: (m) => [
       ratioValues(
-        m.gold().map((g) => -sum(g.logprobs)),
+        m.gold().map((g) => -g.logprobs.reduce((sum, x) => sum + x, 0)),
         m.gold().map((g) => g.logprobs.length),
       ),
     ],
   },
+  answer_accuracy: {
+    describe: 'share of rows with choices whose likeliest choice is the reference, ×100',
+    needs: ['choices'],
+    compute: (m) => [m.choices().map(({ correct }) => 100 * correct)],
+  },
   sample_diversity: {
-    describe: '1 − mean Rouge-L among samples of one prompt (needs two seeds or more)',
-    compute: (m) => {
-      const seeds = m.sampled();
-      if (seeds.length < 2) return [];
-      return [sampleDiversity(m.examples.map((_, i) => seeds.map((seed) => m.text(seed[i]!))))];
-    },
+    describe: '1 − mean Rouge-L among samples of one prompt',
+    needs: ['seeds'],
+    compute: (m) => [sampleDiversity(m.examples.map((_, i) => m.sampled().map((seed) => m.text(seed[i]!))))],
   },
   length: {
     describe: 'tokens in a sampled response, EOS included',
-    compute: overResponses((t) => t.responseIds.length),
+    compute: overSamples((g) => g.responseIds.length),
   },
   ended: {
     describe: 'share of samples that end by themselves',
-    compute: overResponses((t) => Number(t.finished)),
+    compute: overSamples((g) => Number(g.finished)),
   },
   empty: {
     describe: 'share of samples without text',
-    compute: overResponses((_, text) => Number(text.trim() === '')),
+    compute: overSamples((_, text) => Number(text === '')),
   },
   repetition: {
     describe: 'share of repeated 4-grams in a sample',
-    compute: overResponses((t) => repetitionRate(t.responseIds)),
+    compute: overSamples((g) => repetitionRate(g.responseIds)),
   },
 } satisfies Record<string, Metric>;
 
-/** Metrics of a whole set of responses: one number per seed, no number per prompt. */
+/** Metrics of a whole set of responses. */
 export const setMetrics = {
   distinct_1: setDistinct(1),
   distinct_2: setDistinct(2),
   distinct_3: setDistinct(3),
   distinct_4: setDistinct(4),
+  ex_acc_err: {
+    describe: 'excess accumulated error up to the median length of the teacher’s samples, %',
+    needs: ['teacher'],
+    compute: (m) => excessAtMedian(m),
+  },
   ece: {
     describe: 'expected calibration error of the token on gold responses, 10 bins',
-    compute: (m: Material): number[] => [
-      calibration(
-        m.gold().flatMap((g) => Array.from(g.confidence)),
-        m.gold().flatMap((g) => Array.from(g.correct)),
-      ).ece,
-    ],
+    needs: ['references'],
+    compute: (m) => [tokenCalibration(m).ece],
   },
-} satisfies Record<string, { describe: string; compute(m: Material): number[] }>;
+  answer_ece: {
+    describe: 'expected calibration error of the answer on rows with choices, 10 bins',
+    needs: ['choices'],
+    compute: (m) => [answerCalibration(m).ece],
+  },
+} satisfies Record<string, SetMetric>;
 
 export type MetricName = keyof typeof evaluationMetrics | keyof typeof setMetrics;
 export const metricNames = [...Object.keys(evaluationMetrics), ...Object.keys(setMetrics)] as MetricName[];
 
-/** Whether a metric compares with a teacher. */
-export function needsTeacher(name: MetricName): boolean {
-  const metrics: Partial<Record<MetricName, Metric>> = evaluationMetrics;
-  return metrics[name]?.needsTeacher ?? false;
+/** Why a metric cannot be computed from what is given, as the end of a sentence; undefined if it can. */
+export function cannotCompute(name: MetricName, given: Given): string | undefined {
+  const metrics: Record<MetricName, Metric | SetMetric> = { ...evaluationMetrics, ...setMetrics };
+  return obstacle(metrics[name].needs ?? [], given);
 }
 
-function setDistinct(n: number) {
+function setDistinct(n: number): SetMetric {
   return {
     describe: `different ${n}-grams / all ${n}-grams over the samples of a seed`,
-    compute: (m: Material): number[] =>
+    compute: (m) =>
       m.sampled().map((seed) =>
         distinctN(
-          seed.map((t) => t.responseIds),
+          seed.map((g) => g.responseIds),
           n,
         ),
       ),
   };
-}
-
-/**
- * Σ numerators / Σ denominators as a mean over prompts: value_i = R + (a_i − R·b_i)/mean(b), the linearised ratio.
- * Their mean is R and their spread gives its standard error (delta method).
- */
-function ratioValues(numerators: readonly number[], denominators: readonly number[]): number[] {
-  const ratio = sum(numerators) / sum(denominators);
-  const meanDenominator = sum(denominators) / denominators.length;
-  return numerators.map((a, i) => ratio + (a - ratio * denominators[i]!) / meanDenominator);
-}
-
-function lengths(trajectories: readonly Trajectory[]): number[] {
-  return trajectories.map((t) => t.responseIds.length);
-}
-
-export function sum(values: ArrayLike<number>): number {
-  let total = 0;
-  for (let i = 0; i < values.length; i++) total += values[i]!;
-  return total;
 }

@@ -4,37 +4,75 @@ import { rollout } from '../rollout/engine.js';
 import { plainSampling } from '../rollout/sampling.js';
 import type { Trajectory } from '../rollout/trajectory.js';
 
+/** A response to one prompt, as its model gave it. */
+export type Generation = Pick<
+  Trajectory,
+  'promptIndex' | 'promptIds' | 'responseIds' | 'studentLogprobs' | 'teacherLogprobs' | 'finished'
+>;
+
+/** Everything that a set of responses depends on, but for the weights. */
+export interface GenerationRequest {
+  /** Whose responses: of the model under evaluation or of its teacher. */
+  of: 'model' | 'teacher';
+  seed: number;
+  greedy: boolean;
+  maxNewTokens: number;
+  eosIds: readonly number[];
+  /** Ids from here on are never drawn. */
+  vocabSize: number;
+  prompts: readonly Int32Array[];
+}
+
+/** Where finished responses are kept (runs/generationCache.ts), so that one more metric decodes nothing again. */
+export interface GenerationStore {
+  load(request: GenerationRequest): Generation[] | undefined;
+  save(request: GenerationRequest, generations: readonly Generation[]): void;
+}
+
 export interface GenerationOptions {
   maxNewTokens: number;
   batchSize: number;
   eosIds: readonly number[];
+  store?: GenerationStore;
   onProgress?: (line: string, done: number, total: number) => void;
 }
 
-/** One response to every example, scored on the way by `scorer` when there is one. */
+/** One response to every example by the model alone, out of the store where it is there. */
 export function generate(
   model: Model,
-  scorer: Model | undefined,
   examples: readonly Example[],
-  how: { seed: number; greedy: boolean },
+  how: Pick<GenerationRequest, 'of' | 'seed' | 'greedy' | 'vocabSize'>,
   options: GenerationOptions,
-  what: string,
-): Trajectory[] {
-  return rollout(
+): Generation[] {
+  const { maxNewTokens, batchSize, eosIds, store } = options;
+  const request: GenerationRequest = {
+    ...how,
+    maxNewTokens,
+    eosIds,
+    prompts: examples.map((example) => example.promptIds),
+  };
+  const kept = store?.load(request);
+  if (kept) return kept;
+  const what = how.greedy
+    ? 'greedy decoding'
+    : `${how.of === 'teacher' ? 'teacher samples' : 'sampling'}, seed ${how.seed}`;
+  const made = rollout(
     model,
-    examples.map((example, index) => ({ index, ids: example.promptIds })),
+    request.prompts.map((ids, index) => ({ index, ids })),
     {
       ...plainSampling,
       greedy: how.greedy,
       samples: 1,
-      maxNewTokens: options.maxNewTokens,
-      eosIds: options.eosIds,
+      maxNewTokens,
+      eosIds,
       seed: how.seed,
       round: 0,
-      batchSize: options.batchSize,
+      batchSize,
       policyVersion: 0,
-      ...(scorer && { teacher: { model: scorer, alpha: 0 } }),
+      vocabSize: how.vocabSize,
       onProgress: (done, total) => options.onProgress?.(what, done, total),
     },
   );
+  store?.save(request, made);
+  return made;
 }

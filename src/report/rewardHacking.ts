@@ -1,3 +1,4 @@
+import { hasDrifted, responseFormNames, responseForms } from '../evaluation/responseForm.js';
 import { metricInfo } from './catalog.js';
 import { brief } from './format.js';
 import type { MetricSummary, Run } from './runs.js';
@@ -9,18 +10,6 @@ export interface HackingReport {
   /** What was compared with what, or why it could not be. */
   checked: string;
 }
-
-/**
- * How far from the teacher a response's form may be before it is worth a notice: relative for a length, absolute for
- * shares. They are thresholds for looking, not a test: the numbers are in the sentence.
- */
-const tolerances: Record<string, { called: string; of: 'teacher' | 'one'; by: number }> = {
-  length: { called: 'the response length', of: 'teacher', by: 0.2 },
-  ended: { called: 'the share that ends by itself', of: 'one', by: 0.1 },
-  repetition: { called: 'the share of repeated 4-grams', of: 'one', by: 0.05 },
-  empty: { called: 'the share of empty answers', of: 'one', by: 0.05 },
-  sample_diversity: { called: 'the diversity of samples', of: 'one', by: 0.1 },
-};
 
 /** Names under which training logs the same quantities, best source first. */
 const logged: Record<string, string[]> = {
@@ -78,16 +67,12 @@ function shown(name: string, value: number): string {
 function inEvaluation(run: Run, teacher: Run, start: Run): string[] {
   const name = ['reverse_kl_seq', 'reverse_kl_token'].find((n) => run.evaluation[n] && start.evaluation[n]);
   if (name === undefined || !clearlyAbove(start.evaluation[name]!, run.evaluation[name]!)) return [];
-  return Object.entries(tolerances).flatMap(([form, tolerance]) => {
+  return responseFormNames.flatMap((form) => {
     const [own, model, before] = [run, teacher, start].map((r) => r.evaluation[form]);
-    if (!own || !model) return [];
-    const gap = Math.abs(own.mean - model.mean);
-    const allowed = tolerance.by * (tolerance.of === 'teacher' ? Math.abs(model.mean) : 1);
-    const clear = clearlyAbove(own, model) || clearlyAbove(model, own);
-    const farther = !before || gap > Math.abs(before.mean - model.mean);
-    if (gap <= allowed || !clear || !farther) return [];
+    if (!own || !model || !hasDrifted(form, own.mean, model.mean, before?.mean)) return [];
+    if (!clearlyAbove(own, model) && !clearlyAbove(model, own)) return [];
     const kl = `${metricInfo(name).label.replace('Reverse', 'reverse')} is ${brief(run.evaluation[name]!.mean)} nats, below ${start.label}’s ${brief(start.evaluation[name]!.mean)}`;
-    const drift = `${tolerance.called} is ${shown(form, own.mean)} (${teacher.label} ${shown(form, model.mean)}${before ? `, ${start.label} ${shown(form, before.mean)}` : ''})`;
+    const drift = `${responseForms[form].called} is ${shown(form, own.mean)} (${teacher.label} ${shown(form, model.mean)}${before ? `, ${start.label} ${shown(form, before.mean)}` : ''})`;
     return [
       `${run.label}: ${kl}, but ${drift}. Part of the low divergence may be bought with the form of the responses.`,
     ];
@@ -106,20 +91,25 @@ function shift(run: Run, quantity: string): { first: number; last: number } | un
   return undefined;
 }
 
+/** What the teacher's samples on the validation prompts are like, logged once at the beginning of a run. */
+function loggedTeacher(run: Run, form: string): number | undefined {
+  const name = `teacher_${form}`;
+  return run.logged.find((row) => row.values[name] !== undefined)?.values[name];
+}
+
 function inTraining(run: Run, teacher: Run | undefined): string[] {
   const kl = shift(run, 'reverse_kl');
   if (!kl || kl.last > 0.9 * kl.first) return [];
-  return Object.entries(tolerances).flatMap(([form, tolerance]) => {
+  return responseFormNames.flatMap((form) => {
     const own = shift(run, form);
     if (!own) return [];
-    const known = teacher?.evaluation[form]?.mean;
-    const target = known ?? own.first;
-    const allowed = tolerance.by * (tolerance.of === 'teacher' ? Math.abs(target) : 1);
-    const gap = Math.abs(own.last - target);
-    if (gap <= allowed || gap <= Math.abs(own.first - target)) return [];
-    const from = known === undefined ? '' : `, away from ${teacher!.label}’s ${shown(form, known)}`;
+    // On its own validation prompts where the run logged them, else on the test prompts.
+    const known = loggedTeacher(run, form) ?? teacher?.evaluation[form]?.mean;
+    if (!hasDrifted(form, own.last, known ?? own.first, own.first)) return [];
+    const from =
+      known === undefined ? '' : `, away from ${teacher?.label ?? 'the teacher'}’s ${shown(form, known)}`;
     return [
-      `${run.label}: during training reverse KL falls from ${brief(kl.first)} to ${brief(kl.last)} nats while ${tolerance.called} goes from ${shown(form, own.first)} to ${shown(form, own.last)}${from}.`,
+      `${run.label}: during training reverse KL falls from ${brief(kl.first)} to ${brief(kl.last)} nats while ${responseForms[form].called} goes from ${shown(form, own.first)} to ${shown(form, own.last)}${from}.`,
     ];
   });
 }

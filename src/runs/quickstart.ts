@@ -88,7 +88,8 @@ function evaluation(name: string, model: string, data: string, { out, flags }: Q
     args: [
       ...['eval', '--model', model, '--teacher', shippedTeacher, '--data', data, '--template', 'plain'],
       ...['--seeds', '10,20', '--max-new-tokens', '40', '--batch-size', '250', '--threads', '1'],
-      ...['--run', directory, '--label', name, ...flags],
+      // One place for all: the teacher's samples are the same for every student.
+      ...['--run', directory, '--label', name, '--cache', join(out, 'generations'), ...flags],
     ],
     result: join(directory, 'evaluation.json'),
   };

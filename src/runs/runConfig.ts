@@ -4,6 +4,7 @@ import { dirname, resolve } from 'node:path';
 import { parse, stringify } from 'yaml';
 import { z } from 'zod';
 import { UsageError } from '../errors.js';
+import { metricNames } from '../evaluation/evaluationMetrics.js';
 import { resolveModel } from '../models/hub.js';
 import { baselines } from '../objectives/baselines.js';
 import { returnForms } from '../objectives/returns.js';
@@ -195,6 +196,9 @@ async function checkTogether(config: TrainConfig, file: string): Promise<void> {
     );
   }
   checkRemoteTeacher(config, fail);
+  const unknown = config.eval.metrics.find((name) => !(metricNames as string[]).includes(name));
+  if (unknown !== undefined)
+    fail(`eval.metrics: ${unknown} is no metric; expected some of ${metricNames.join(', ')}`);
   if (train.warmup > train.steps)
     fail(`train.warmup: ${train.warmup} is more than train.steps ${train.steps}`);
   if (isPolicyGradient(config.method) && rollout.temperature !== 1) {

@@ -74,15 +74,24 @@ export class RunLog {
     this.stepStarted = performance.now();
   }
 
-  evaluation(step: number, roundNumber: number, metrics: Record<string, Summary>): void {
-    const means = Object.fromEntries(
-      Object.entries(metrics).map(([name, { mean }]) => [`valid_${name}`, mean]),
-    );
-    this.metrics.write({ ...this.head(step, roundNumber, 'valid'), ...means });
-    this.board.scalars(
-      step,
-      Object.fromEntries(Object.entries(metrics).map(([name, { mean }]) => [`valid/${name}`, mean])),
-    );
+  /**
+   * @param seen what else the validation says: forms of the responses that left the teacher's while the reverse KL fell
+   *   (driftWatch.ts), and at the first validation what the teacher's own samples are like
+   */
+  evaluation(
+    step: number,
+    roundNumber: number,
+    metrics: Record<string, Summary>,
+    seen: { drifted?: readonly string[]; teacher?: Record<string, Summary> | undefined } = {},
+  ): void {
+    const { drifted = [], teacher = {} } = seen;
+    this.metrics.write({
+      ...this.head(step, roundNumber, 'valid'),
+      ...meansOf(metrics, 'valid_'),
+      ...meansOf(teacher, 'teacher_'),
+      ...(drifted.length > 0 && { drifted: drifted.join(' ') }),
+    });
+    this.board.scalars(step, meansOf(metrics, 'valid/'));
   }
 
   note(line: string): void {
@@ -111,6 +120,10 @@ export class RunLog {
 
 function round(seconds: number): number {
   return Math.round(seconds * 1000) / 1000;
+}
+
+function meansOf(metrics: Record<string, Summary>, prefix: string): Record<string, number> {
+  return Object.fromEntries(Object.entries(metrics).map(([name, { mean }]) => [`${prefix}${name}`, mean]));
 }
 
 function prefixed(prefix: string, values: Record<string, number>): Record<string, number> {

@@ -1,6 +1,6 @@
 import { join } from 'node:path';
 import type { Example } from '../data/examples.js';
-import type { Trajectory } from '../rollout/trajectory.js';
+import type { Generation } from '../evaluation/generations.js';
 import type { Tokenizer } from '../text/tokenizer.js';
 import { writeFileAtomic } from './atomic.js';
 import { runPaths } from './runDirectory.js';
@@ -15,7 +15,7 @@ const MOST = 60;
 export async function writeSamples(
   runDir: string,
   name: string,
-  samples: readonly Trajectory[],
+  samples: readonly Generation[],
   examples: readonly Example[],
   tokenizer: Tokenizer,
 ): Promise<void> {

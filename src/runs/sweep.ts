@@ -112,7 +112,7 @@ async function runOne(outcome: SweepOutcome, sweep: Sweep, options: SweepOptions
 async function evaluation(
   { run, directory }: SweepOutcome,
   sweep: Sweep,
-  { flags, log }: SweepOptions,
+  { out, flags, log }: SweepOptions,
 ): Promise<string[]> {
   const { data, model, seeds, metrics, max_new_tokens, batch_size } = sweep.evaluate!;
   const { config } = run;
@@ -130,7 +130,7 @@ async function evaluation(
     ...['--seeds', seeds.join(','), '--batch-size', String(batch_size), '--threads', String(config.threads)],
     ...['--max-new-tokens', String(max_new_tokens ?? config.rollout.max_new_tokens)],
     ...['--max-prompt-tokens', String(config.data.max_prompt_tokens)],
-    ...['--run', directory, '--label', run.name, ...flags],
+    ...['--run', directory, '--label', run.name, '--cache', join(out, 'generations'), ...flags],
   ];
 }
 

@@ -1,6 +1,4 @@
 import { readFile } from 'node:fs/promises';
-import { type Evaluation, evaluate } from '../evaluation/evaluate.js';
-import type { MetricName } from '../evaluation/evaluationMetrics.js';
 import { saveModel } from '../models/checkpoint.js';
 import type { Model } from '../models/model.js';
 import { disposeState } from '../optim/state.js';
@@ -8,17 +6,19 @@ import type { BackendInfo } from '../tensor/backend.js';
 import { disposeParams } from '../tensor/params.js';
 import type { TrainConfig } from '../training/config.js';
 import { optimizerOf, trainingLoop } from '../training/loop.js';
-import type { Method, TrainingContext } from '../training/method.js';
+import type { TrainingContext } from '../training/method.js';
 import { methods } from '../training/methods.js';
 import type { TrainingState } from '../training/state.js';
 import { writeDirectoryAtomic, writeFileAtomic } from './atomic.js';
 import { loadLatestCheckpoint, pruneCheckpoints, saveCheckpoint } from './checkpoint.js';
+import { DriftWatch } from './driftWatch.js';
 import { describeEnvironment } from './environment.js';
 import { endTokens, loadMaterials, type Materials } from './materials.js';
+import { readMetrics } from './metricsLog.js';
 import { stringifyConfig } from './runConfig.js';
 import { openRunDirectory, runPaths, scratchOf } from './runDirectory.js';
 import { RunLog } from './runLog.js';
-import { writeSamples } from './samples.js';
+import { selectionOf, validate } from './validation.js';
 
 export interface TrainRunOptions {
   resume: boolean;
@@ -71,12 +71,16 @@ export async function runTraining(
     label: config.method,
     quiet: options.quiet,
   });
+  const validation = {
+    ...{ context, method, materials, out, runLog, watch: DriftWatch.from(readMetrics(paths.metrics)) },
+    save: (directory: string, student: Model) => saveStudent(directory, student, materials),
+  };
   const { max_seconds = Number.POSITIVE_INFINITY, max_teacher_tokens = Number.POSITIVE_INFINITY } =
     config.train;
   try {
     await trainingLoop(context, method, state, {
       onStep: (record) => runLog.step(record),
-      evaluate: () => runLog.untimed(() => validate(context, method, materials, state, runLog, out)),
+      evaluate: () => runLog.untimed(() => validate(validation, state)),
       checkpoint: () =>
         runLog.untimed(async () => {
           await saveCheckpoint(out, state, context.student, materials.tokenizerFrom);
@@ -152,63 +156,6 @@ async function openState(
   };
   // A run killed before its first checkpoint begins again: what it logged is dropped.
   return { state, resumeAt: options.resume ? -1 : undefined };
-}
-
-/** What `best/` is chosen by. */
-function selectionOf(config: TrainConfig): { metric: MetricName; better: (a: number, b: number) => boolean } {
-  const select = config.eval.select ?? (config.method === 'sft' ? 'loss' : 'rouge_l');
-  return select === 'loss'
-    ? { metric: 'lm_loss', better: (a, b) => a < b }
-    : { metric: 'rouge_l_sampled', better: (a, b) => a > b };
-}
-
-/** Validates the student; a new best is saved as `best/`. */
-async function validate(
-  context: TrainingContext,
-  method: Method,
-  materials: Materials,
-  state: TrainingState,
-  runLog: RunLog,
-  out: string,
-): Promise<void> {
-  const { config, student, teachers, eosIds } = context;
-  const { metric, better } = selectionOf(config);
-  // A remote teacher takes no part in validation: `best/` is chosen without it.
-  const teacher = teachers[0]?.remote ? undefined : teachers[0];
-  const result: Evaluation = evaluate(student, teacher, materials.tokenizer, materials.valid, {
-    metrics: [...new Set<MetricName>(['lm_loss', metric, ...sampleMetrics(config, teacher)])],
-    seeds: [config.seed],
-    maxNewTokens: config.eval.max_new_tokens ?? config.rollout.max_new_tokens,
-    batchSize: config.rollout.batch_size,
-    eosIds,
-  });
-  const own = method.objective?.(context, materials.valid);
-  runLog.evaluation(state.step, state.round, {
-    ...result.metrics,
-    ...(own !== undefined && { objective: { mean: own, stderr: null, n: materials.valid.length } }),
-  });
-  method.validated?.(context, state, result.metrics.lm_loss!.mean);
-  if (result.samples.length > 0) {
-    await writeSamples(out, `step-${state.step}`, result.samples, materials.valid, materials.tokenizer);
-  }
-  const value = result.metrics[metric]?.mean;
-  if (value !== undefined && (state.best === null || better(value, state.best.value))) {
-    state.best = { step: state.step, value };
-    await saveStudent(runPaths(out).best, student, materials);
-  }
-}
-
-/** Sampling at every validation is what a policy-gradient run is judged by; plain SFT is spared it. */
-function sampleMetrics(config: TrainConfig, teacher: Model | undefined): MetricName[] {
-  if (config.method === 'sft') return [];
-  return [
-    'rouge_l_sampled',
-    ...(teacher ? (['reverse_kl_seq', 'reverse_kl_token'] as const) : []),
-    'length',
-    'ended',
-    'empty',
-    'repetition',
-  ];
 }
 
 async function saveStudent(directory: string, student: Model, materials: Materials): Promise<void> {

@@ -241,6 +241,10 @@ export const trainConfigSchema = z.strictObject({
         .optional()
         .describe('what best/ is chosen by; default: loss for sft, else rouge_l'),
       max_new_tokens: count.optional().describe('default: rollout.max_new_tokens'),
+      metrics: z
+        .array(z.string())
+        .default([])
+        .describe('metrics of eval that are computed beside the usual ones'),
     })
     .prefault({}),
   checkpoint: z

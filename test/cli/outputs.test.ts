@@ -1,4 +1,4 @@
-import { rmSync, writeFileSync } from 'node:fs';
+import { readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { createProgram, everyCommand } from '../../src/cli/program.js';
@@ -11,6 +11,7 @@ import {
   writeFileWorld,
   writeTinyModel,
 } from '../helpers/files.js';
+import { tinystories, tinystoriesAbsent } from '../models/fixtures.js';
 
 await initBackend({ backend: 'wasm' });
 const place = temporaryDirectory('outputs');
@@ -225,7 +226,76 @@ describe('eval', () => {
     expect(alone.metrics).toHaveProperty('rouge_l_greedy');
     expect(alone.metrics).not.toHaveProperty('reverse_kl_seq');
   });
+
+  it('keeps the responses beside the run: one more metric decodes nothing again', async () => {
+    const run = at('evaluated');
+    const ask = (...more: string[]) =>
+      runInProcess(...args(), '--teacher', world.teacher, '--run', run, ...more);
+    const first = await ask('--metrics', 'length,forward_kl_seq');
+    expect(first.stderr).toMatch(/sampling, seed 1: .*teacher samples, seed 2: /s);
+    expect(readdirSync(join(run, 'generations'))).toHaveLength(4);
+    const second = await ask('--metrics', 'reverse_kl_k3,ex_acc_err,repetition,length');
+    expect(second.stderr).not.toMatch(/sampling|samples/);
+    const of = (result: { stdout: string }) =>
+      (JSON.parse(result.stdout) as { metrics: Record<string, object> }).metrics;
+    expect(of(second).length).toEqual(of(first).length);
+    expect(Object.keys(of(second))).toEqual(['reverse_kl_k3', 'ex_acc_err', 'repetition', 'length']);
+    const written = JSON.parse(readFileSync(join(run, 'evaluation.json'), 'utf8')) as Record<string, object>;
+    expect(written).toMatchObject({ model: 'evaluated', prompts: 4, seeds: [1, 2], data: 'valid.jsonl' });
+    expect(Object.keys(written.curves!)).toEqual(['exposure_bias', 'length']);
+    // A student of the same teacher finds the teacher's responses; without a cache everything is made again.
+    const other = ['--model', world.secondTeacher, '--cache', join(run, 'generations')];
+    const third = await ask('--metrics', 'length,forward_kl_seq', ...other);
+    expect(third.stderr).toContain('sampling, seed 1');
+    expect(third.stderr).not.toContain('teacher samples');
+    expect((await ask('--metrics', 'length', '--no-cache')).stderr).toContain('sampling, seed 1');
+  });
+
+  it('without references measures what needs none, and says what it leaves out', async () => {
+    writeFileSync(at('questions.jsonl'), jsonl([{ turns: ['ab:'] }, { turns: ['cd:'] }]));
+    const result = await runInProcess(...args(), '--data', at('questions.jsonl'));
+    const { metrics } = JSON.parse(result.stdout) as { metrics: Record<string, unknown> };
+    expect(Object.keys(metrics)).toEqual(
+      expect.arrayContaining(['length', 'ended', 'sample_diversity', 'distinct_1']),
+    );
+    expect(metrics).not.toHaveProperty('lm_loss');
+    expect(result.stderr).toMatch(
+      /rouge_l_sampled, .*lm_loss, ece: not measured, need a reference answer in every row of the data\n/,
+    );
+    const asked = await runInProcess(...args(), '--data', at('questions.jsonl'), '--metrics', 'lm_loss');
+    expect(asked).toMatchObject({ code: 2, stdout: '' });
+    expect(asked.stderr).toContain('metric lm_loss needs a reference answer in every row of the data\n');
+  });
 });
+
+describe.skipIf(tinystoriesAbsent !== undefined)(
+  'the paper’s evaluation sets as published (skipped without ../shared/data)',
+  () => {
+    it.each([
+      ['dolly-dev-1000.jsonl', true],
+      ['dolly-test-500.jsonl', true],
+      ['self-instruct-252.jsonl', true],
+      ['vicuna-80.jsonl', false],
+      ['vicuna-80-with-outputs.jsonl', true],
+    ])('%s', async (name, referenced) => {
+      const rows = readFileSync(join(tinystories, '../eval', name), 'utf8')
+        .split('\n')
+        .slice(0, 3);
+      // S-NI and UnNI come in this shape too, with several references.
+      const more = JSON.stringify({ instruction: 'Say it.', input: 'yes', output: ['yes', 'Yes.'] });
+      writeFileSync(at(name), `${rows.join('\n')}\n${referenced ? `${more}\n` : ''}`);
+      const result = await runInProcess(
+        ...['eval', '--model', tinystories, '--data', at(name), '--seeds', '10', '--max-new-tokens', '3'],
+        ...['--max-prompt-tokens', '500', '--backend', 'wasm', '--quiet'],
+      );
+      expect(result.code, result.stderr).toBe(0);
+      const found = JSON.parse(result.stdout) as { prompts: number; dropped: number; metrics: object };
+      expect(found.prompts + found.dropped).toBe(referenced ? 4 : 3);
+      expect('rouge_l_sampled' in found.metrics).toBe(referenced);
+      expect(found.metrics).toHaveProperty('length');
+    });
+  },
+);
 
 describe('help', () => {
   const leaves = everyCommand(createProgram()).filter((command) => command.commands.length === 0);

@@ -97,6 +97,19 @@ describe('loadExamples', () => {
     await expect(load(rows)).rejects.toThrow(':1: has no "output"');
   });
 
+  it('encodes the answers that a classification row chooses from', async () => {
+    const row = { instruction: 'Do', output: 'b', choices: ['a', 'b'] };
+    const { examples } = await load([row, { instruction: 'Do', output: 'b' }]);
+    const promptIds = Int32Array.from('Do\nAnswer:\n', (c) => c.charCodeAt(0));
+    expect(examples.map(({ choices }) => choices)).toEqual([
+      [
+        { text: 'a', promptIds, responseIds: Int32Array.of(97, 0) },
+        { text: 'b', promptIds, responseIds: Int32Array.of(98, 0) },
+      ],
+      undefined,
+    ]);
+  });
+
   it('reads a JSON array, named by position in messages', async () => {
     const text = '\uFEFF [\n {"instruction": "Do",\n "output": "y"},\n {"instruction": 5}]';
     const name = file(text, 'json');
@@ -158,6 +171,21 @@ describe('loadExamples', () => {
       'an instance that is no object',
       '{"instruction":"Do","instances":[7]}',
       ':1: instances[0]: expected an object, found a number',
+    ],
+    [
+      'choices without the answer',
+      '{"instruction":"Do","output":"c","choices":["a","b"]}',
+      ':1: "choices" lack the output',
+    ],
+    [
+      'one choice twice',
+      '{"instruction":"Do","output":"a","choices":["a","a"]}',
+      ':1: "choices": expected two different answers or more',
+    ],
+    [
+      'a choice that is no text',
+      '{"instruction":"Do","output":"a","choices":["a",1]}',
+      ':1: "choices": expected a list of strings that are not empty',
     ],
     ['turns without a question', '{"turns":[1]}', ':1: turns[0]: expected a question'],
   ])('ends with one line: %s', async (_, text, message) => {

@@ -1,8 +1,9 @@
-import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { crc32c, maskedCrc32c, openTensorBoard, scalarEvent, tfRecord } from '../../src/runs/tensorboard.js';
+import { python, pythonAbsent } from '../helpers/python.js';
 
 /** A reader of its own: records by length, protobuf fields by wire type, checksums bit by bit. */
 function slowCrc32c(bytes: Uint8Array): number {
@@ -154,6 +155,46 @@ describe('openTensorBoard', () => {
     expect(events[1]![1]![0]).toBeGreaterThan(1.6e9);
   });
 });
+
+const reader = path.join(import.meta.dirname, '../fixtures/tensorboard/read_events.py');
+describe.skipIf(pythonAbsent !== undefined)(
+  `a reader in another language, by the public format (skipped without Python: ${pythonAbsent ?? 'there is one'})`,
+  () => {
+    it('finds every event, with all checksums right', () => {
+      const times = [1700000000.5, 1700000001, 1700000002.25];
+      const writer = openTensorBoard(directory, { resumeAtStep: 6, now: () => times.shift() ?? 1700000003 });
+      writer.scalars(7, { 'train/loss': 0.1, ünï: 0, 'valid/length': -12.5 });
+      writer.scalars(3_000_000_000, { big: 3e38 });
+      writer.close();
+      const file = path.join(directory, readdirSync(directory)[0]!);
+      const events = python(reader, file)
+        .trimEnd()
+        .split('\n')
+        .map((line) => JSON.parse(line));
+      expect(events).toEqual([
+        { wall_time: 1700000001, file_version: 'brain.Event:2' },
+        { wall_time: 1700000002.25, step: 7, session: { 1: 1 } },
+        {
+          wall_time: 1700000003,
+          step: 7,
+          scalars: { 'train/loss': Math.fround(0.1), ünï: 0, 'valid/length': -12.5 },
+        },
+        { wall_time: 1700000003, step: 3_000_000_000, scalars: { big: Math.fround(3e38) } },
+      ]);
+    });
+
+    it('refuses a file with a flipped bit', () => {
+      const writer = openTensorBoard(directory);
+      writer.scalars(1, { loss: 1 });
+      writer.close();
+      const file = path.join(directory, readdirSync(directory)[0]!);
+      const bytes = readFileSync(file);
+      bytes[bytes.length - 6]! ^= 1;
+      writeFileSync(file, bytes);
+      expect(() => python(reader, file)).toThrow('checksum at byte');
+    });
+  },
+);
 
 describe('tfRecord', () => {
   it('frames a payload with its length and two checksums', () => {

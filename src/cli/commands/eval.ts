@@ -1,4 +1,4 @@
-import { basename } from 'node:path';
+import { basename, join } from 'node:path';
 import { Command } from 'commander';
 import { UsageError } from '../../errors.js';
 import {
@@ -23,6 +23,8 @@ interface EvalOptions extends CommonOptions {
   template: string;
   run?: string;
   label?: string;
+  /** A directory, or false for --no-cache. */
+  cache?: string | false;
 }
 
 export function evalCommand(): Command {
@@ -38,6 +40,11 @@ export function evalCommand(): Command {
     .option('--batch-size <b>', 'responses decoded together', positiveInteger, 64)
     .option('--template <name>', 'how instruction and input become a prompt', 'alpaca')
     .option('--run <dir>', 'also write evaluation.json and samples/eval.jsonl into this run directory')
+    .option(
+      '--cache <dir>',
+      'keep the responses here (default with --run: generations/ in the run directory)',
+    )
+    .option('--no-cache', 'keep no responses')
     .option('--label <name>', 'what the report calls this model (default: the name of --run)')
     .addHelpText(
       'after',
@@ -46,15 +53,11 @@ export function evalCommand(): Command {
   return withCommonOptions(command).action(async (options: EvalOptions) => {
     const log = logger(options);
     const { evaluate } = await import('../../evaluation/evaluate.js');
-    const { metricNames, needsTeacher } = await import('../../evaluation/evaluationMetrics.js');
+    const { cannotCompute, metricNames } = await import('../../evaluation/evaluationMetrics.js');
     const { promptFormats } = await import('../../text/template.js');
     const template = oneOf(options.template, promptFormats, '--template');
-    const metrics = options.metrics
-      ? options.metrics.split(',').map((name) => oneOf(name, metricNames, '--metrics'))
-      : options.teacher
-        ? metricNames
-        : metricNames.filter((name) => !needsTeacher(name));
-    await startBackend(options, log);
+    const asked = options.metrics?.split(',').map((name) => oneOf(name, metricNames, '--metrics'));
+    const backend = await startBackend(options, log);
     const { loadModel } = await import('../../models/checkpoint.js');
     const { loadTokenizer, tokenizerIfPresent } = await import('../../text/tokenizer.js');
     const { endTokens } = await import('../../runs/materials.js');
@@ -75,19 +78,31 @@ export function evalCommand(): Command {
       template,
       maxPromptTokens: Math.min(options.maxPromptTokens, context - 1),
       maxTokens: context,
+      outputs: 'optional',
     });
     log(`${examples.length} prompts${dropped > 0 ? `, ${dropped} over the token limits left out` : ''}`);
+    const given = { teacher: teacher !== undefined, examples, seeds: options.seeds.length };
+    const metrics = asked ?? metricNames.filter((name) => !cannotCompute(name, given));
+    for (const [problem, names] of leftOut(metricNames, (name) => cannotCompute(name, given))) {
+      if (!asked)
+        log(
+          `${names.join(', ')}: not measured, ${names.length > 1 ? problem.replace(/^needs/, 'need') : problem}`,
+        );
+    }
+    const cache = options.cache ?? (options.run && join(options.run, 'generations'));
     const result = evaluate(model, teacher, tokenizer, examples, {
       metrics,
       seeds: options.seeds,
       maxNewTokens: options.maxNewTokens,
       batchSize: options.batchSize,
       eosIds: endTokens(model, tokenizer),
+      ...(cache && { store: await storeOf(cache, options, backend.engine, log) }),
       onProgress: (what, done, total) => log(`${what}: ${done}/${total}`),
     });
     if (options.run) {
       const { writeEvaluation } = await import('../../runs/evaluationFiles.js');
-      await writeEvaluation(options.run, options.label ?? basename(options.run), result, examples, tokenizer);
+      const { data, seeds, label = basename(options.run) } = options;
+      await writeEvaluation(options.run, { label, data, seeds }, result, examples, tokenizer);
     }
     print(
       JSON.stringify(
@@ -97,6 +112,31 @@ export function evalCommand(): Command {
       ),
     );
   });
+}
+
+/** The metrics that cannot be computed, by the reason. */
+function leftOut<T extends string>(
+  names: readonly T[],
+  problemOf: (name: T) => string | undefined,
+): Map<string, T[]> {
+  const groups = new Map<string, T[]>();
+  for (const name of names) {
+    const problem = problemOf(name);
+    if (problem) groups.set(problem, [...(groups.get(problem) ?? []), name]);
+  }
+  return groups;
+}
+
+async function storeOf(
+  directory: string,
+  { model, teacher }: EvalOptions,
+  engine: string,
+  log: (line: string) => void,
+) {
+  const { generationCache } = await import('../../runs/generationCache.js');
+  const { modelDigest } = await import('../../runs/modelDigest.js');
+  const digests = { model: await modelDigest(model), teacher: teacher && (await modelDigest(teacher)) };
+  return generationCache(directory, { ...digests, engine, log });
 }
 
 function oneOf<T extends string>(name: string, names: readonly T[], flag: string): T {

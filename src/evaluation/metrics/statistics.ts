@@ -1,10 +1,4 @@
-import { createRequire } from 'node:module';
 import { integer, stream } from '../../random/streams.js';
-
-// The library's one-file build: its 650 modules one by one cost every command a second before it begins.
-const { mean, quantileSeq, std } = createRequire(import.meta.url)(
-  'mathjs/lib/browser/math.js',
-) as typeof import('mathjs');
 
 /** A number with its uncertainty: what evaluation.json holds for every metric. */
 export interface Summary {
@@ -31,9 +25,11 @@ export interface BootstrapOptions {
 /** Mean and standard error. @throws RangeError for an empty list: a mean of nothing is no number to report. */
 export function summarize(values: readonly number[]): Summary {
   if (values.length === 0) throw new RangeError('summarize needs at least one value');
-  const average = Number(mean([...values]));
-  const stderr = values.length === 1 ? null : Number(std([...values])) / Math.sqrt(values.length);
-  return { mean: average, stderr, n: values.length };
+  const n = values.length;
+  const mean = values.reduce((sum, x) => sum + x, 0) / n;
+  if (n === 1) return { mean, stderr: null, n };
+  const squares = values.reduce((sum, x) => sum + (x - mean) ** 2, 0);
+  return { mean, stderr: Math.sqrt(squares / (n - 1) / n), n };
 }
 
 /**
@@ -55,7 +51,16 @@ export function bootstrapInterval(
     return sum / values.length;
   });
   const tail = (1 - level) / 2;
-  return [Number(quantileSeq(means, tail)), Number(quantileSeq(means, 1 - tail))];
+  means.sort((a, b) => a - b);
+  return [quantile(means, tail), quantile(means, 1 - tail)];
+}
+
+/** Between the two nearest of sorted values, by linear interpolation. */
+function quantile(sorted: readonly number[], share: number): number {
+  const at = share * (sorted.length - 1);
+  const low = sorted[Math.floor(at)]!;
+  const high = sorted[Math.ceil(at)]!;
+  return low + (at - Math.floor(at)) * (high - low);
 }
 
 /**
