@@ -64,25 +64,37 @@ enum Kind { REVERSE, FORWARD, SOFT_CROSS_ENTROPY };
 struct Divergence {
   static constexpr const char* name = "MinillmDivergence";
   static constexpr const char* inputs[] = {"student: float", "teacher: float"};
-  static constexpr const char* outputs[] = {"y: float", "norms: float"};  // norms [N, 4]: of student and teacher
+  // norms [N, 6]: of student and teacher; a and y - a, where a is the log-ratio at the student's likeliest token: the reverse
+  // KL is a + sum q (ln q - ln p - a), and where that token has nearly all of q, nothing large is left in the sum to round.
+  static constexpr const char* outputs[] = {"y: float", "norms: float"};
   static constexpr const char* attrs[] = {"kind: int"};
   static void run(Call& call) {
     const Tensor student = call.in(0), teacher = call.in(1);
     const int64_t kind = call.attrs.ints[0], rows = student.rows(), width = student.cols();
     if (!call.expect(teacher.size() == student.size(), "Divergence: the shapes differ")) return;
-    const Tensor y = call.out(0, {rows}), norms = call.out(1, {rows, 4});
+    const Tensor y = call.out(0, {rows}), norms = call.out(1, {rows, 6});
     parallelRanges(rows, 1, [&](int64_t from, int64_t to) {
       for (int64_t r = from; r < to; r++) {
         const float *s = student.floats() + r * width, *t = teacher.floats() + r * width;
-        const Normaliser ofS = normaliser(s, width), ofT = normaliser(t, width);
-        reinterpret_cast<Normaliser*>(norms.floats())[2 * r] = ofS;
-        reinterpret_cast<Normaliser*>(norms.floats())[2 * r + 1] = ofT;
-        y.floats()[r] = static_cast<float>(sumRow(width, [&](int64_t i, int n) {
-          const v8 logq = ofS.log(loadAt(s + i, n, -INFINITY)), logp = ofT.log(loadAt(t + i, n, -INFINITY));
+        const Normaliser of[2] = {normaliser(s, width), normaliser(t, width)};
+        float around = 0;
+        if (kind == REVERSE) {
+          const int64_t likeliest = std::find(s, s + width, of[0].top) - s;
+          // No token is the likeliest where a logit is NaN.
+          if (likeliest < width) around = -of[0].logMass - ((t[likeliest] - of[1].top) - of[1].logMass);
+          if (!std::isfinite(around)) around = 0;
+        }
+        const double rest = sumRow(width, [&](int64_t i, int n) {
+          const v8 logq = of[0].log(loadAt(s + i, n, -INFINITY)), logp = of[1].log(loadAt(t + i, n, -INFINITY));
           const v8 weight = vexp(kind == REVERSE ? logq : logp);
-          const v8 term = kind == REVERSE ? logq - logp : kind == FORWARD ? logp - logq : -logq;
+          const v8 term = kind == REVERSE ? logq - logp - around : kind == FORWARD ? logp - logq : -logq;
           return choose(weight == all(0), all(0), weight * term);  // 0 times infinity is 0 here
-        }));
+        });
+        y.floats()[r] = static_cast<float>(around + rest);
+        float* kept = norms.floats() + 6 * r;
+        std::memcpy(kept, of, sizeof of);
+        kept[4] = around;
+        kept[5] = static_cast<float>(rest);
       }
     });
   }
@@ -96,19 +108,21 @@ struct DivergenceGrad {
   static void run(Call& call) {
     const Tensor dy = call.in(0), student = call.in(1), teacher = call.in(2), y = call.in(3), norms = call.in(4);
     const int64_t kind = call.attrs.ints[0], rows = student.rows(), width = student.cols();
-    if (!call.expect(teacher.size() == student.size() && dy.size() == rows && y.size() == rows && norms.size() == 4 * rows,
+    if (!call.expect(teacher.size() == student.size() && dy.size() == rows && y.size() == rows && norms.size() == 6 * rows,
                      "DivergenceGrad: the shapes do not fit"))
       return;
     const Tensor out = call.out(0, {rows, width});
     parallelRanges(rows, 1, [&](int64_t from, int64_t to) {
       for (int64_t r = from; r < to; r++) {
         const float *s = student.floats() + r * width, *t = teacher.floats() + r * width;
-        const Normaliser *of = reinterpret_cast<Normaliser*>(norms.floats()) + 2 * r;
-        const float d = dy.floats()[r], value = y.floats()[r];
+        Normaliser of[2];
+        const float* kept = norms.floats() + 6 * r;
+        std::memcpy(of, kept, sizeof of);
+        const float d = dy.floats()[r], around = kept[4], rest = kept[5];
         float* to = out.floats() + r * width;
         lanes(width, [&](int64_t i, int n) {
           const v8 logq = of[0].log(loadAt(s + i, n)), logp = of[1].log(loadAt(t + i, n)), q = vexp(logq);
-          const v8 slope = kind == REVERSE ? choose(q == all(0), all(0), q * (logq - logp - value)) : q - vexp(logp);
+          const v8 slope = kind == REVERSE ? choose(q == all(0), all(0), q * (logq - logp - around - rest)) : q - vexp(logp);
           storeAt(to + i, slope * d, n);
         });
       }

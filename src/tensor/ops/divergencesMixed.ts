@@ -5,6 +5,7 @@ import { differentiable } from './custom.js';
 import { forwardKl, reverseKl } from './divergences.js';
 import { byRows, checkLogits, type RowValues } from './divergencesRows.js';
 import * as raw from './raw.js';
+import { rowSums } from './rowSums.js';
 import { softmax } from './softmax.js';
 
 /*
@@ -95,10 +96,13 @@ export function totalVariation(
 
 function variationRows(student: tf.Tensor2D, teacher: tf.Tensor2D): RowValues {
   const q = softmax(student);
-  const difference = tf.sub(q, softmax(teacher));
+  const difference = tf.sub<tf.Tensor2D>(q, softmax(teacher));
+  // The sign of wasm is 0 below 1e-7.
+  const sign = tf.clipByValue<tf.Tensor2D>(tf.mul<tf.Tensor2D>(difference, 1e30), -1, 1);
+  const distances: tf.Tensor2D = tf.mul(difference, sign);
   return {
-    value: tf.mul(tf.sum<tf.Tensor1D>(tf.abs(difference), 1), 0.5),
-    slope: centred(tf.mul<tf.Tensor2D>(tf.mul(q, tf.sign(difference)), 0.5), q),
+    value: tf.mul(flat(rowSums(distances)), 0.5),
+    slope: centred(tf.mul(tf.mul<tf.Tensor2D>(q, sign), 0.5), q),
   };
 }
 
@@ -135,7 +139,7 @@ function mixtureRows(of: Mixture) {
       const mixtureOverX = tf.add(tf.mul(tf.div(y, tf.add(x, TINY)), 1 - w), w);
       return tf.neg(tf.mul<tf.Tensor2D>(x, tf.log(mixtureOverX)));
     };
-    const sum = (x: tf.Tensor2D, factor: number): tf.Tensor1D => tf.mul(tf.sum<tf.Tensor1D>(x, 1), factor);
+    const sum = (x: tf.Tensor2D, factor: number): tf.Tensor1D => tf.mul(flat(rowSums(x)), factor);
     const ofStudent = b === 0 ? undefined : terms(q, p, 1 - c);
     const values = [...(a === 0 ? [] : [sum(terms(p, q, c), a)]), ...(ofStudent ? [sum(ofStudent, b)] : [])];
     /** k pq/m; nothing for JSD. */
@@ -188,7 +192,11 @@ function mixtureKernel(): boolean {
 
 /** x − q Σ x: from q times the derivative in q to the derivative in the logits. */
 function centred(x: tf.Tensor2D, q: tf.Tensor2D): tf.Tensor2D {
-  return tf.sub<tf.Tensor2D>(x, tf.mul(q, tf.sum(x, 1, true)));
+  return tf.sub<tf.Tensor2D>(x, tf.mul(q, rowSums(x)));
+}
+
+function flat(x: tf.Tensor2D): tf.Tensor1D {
+  return tf.reshape(x, [x.size]);
 }
 
 function share(x: number, what: string): void {

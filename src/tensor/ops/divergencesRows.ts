@@ -3,6 +3,7 @@ import { native } from '../backend.js';
 import { assertShape } from '../shape.js';
 import { differentiable } from './custom.js';
 import * as raw from './raw.js';
+import { rowSums } from './rowSums.js';
 import { writeRows } from './writeRows.js';
 
 /** Divergence of each row, [n], and its gradient in the student's logits of that row, [n, V]. */
@@ -16,8 +17,8 @@ export const CHUNK = 1 << 20;
 
 /**
  * A divergence between two matrices of logits, worked out of TensorFlow operations some rows at a time. Of the size of
- * the whole it makes one matrix, the slopes, which the backward pass multiplies by dy. Rows do not know of one another, so
- * that the pieces change no number beyond the rounding of other shapes.
+ * the whole it makes one matrix: the slopes, which the backward pass turns into the gradient where they lie. Rows do not know
+ * of one another, so that the pieces change no number beyond the rounding of other shapes.
  *
  * @param chunk logits in a piece, at least one row @param what name of the operation, for the error
  * @returns [N], gradient to the student only @throws UsageError if the shapes differ
@@ -37,8 +38,24 @@ export function byRows(
       save([slope]);
       return value;
     },
-    (dy, [slope]) => [tf.mul(slope!, tf.reshape(dy, [rows, 1]))],
+    (dy, [slope]) => {
+      const factors = tf.reshape<tf.Rank.R2>(dy, [rows, 1]);
+      return [step >= rows ? tf.mul(slope!, factors) : scaleRows(slope as tf.Tensor2D, factors, step)];
+    },
   );
+}
+
+/** x · factors, a piece at a time into the memory of x: nobody else reads the slopes, and they are used once. */
+function scaleRows(x: tf.Tensor2D, factors: tf.Tensor2D, step: number): tf.Tensor2D {
+  const [rows, width] = x.shape;
+  forPieces(rows, step, (first, count) => {
+    const piece = tf.mul<tf.Tensor2D>(
+      tf.slice(x, [first, 0], [count, width]),
+      tf.slice(factors, [first, 0], [count, 1]),
+    );
+    writeRows(x, rowNumbers(first, count), piece);
+  });
+  return tf.reshape(x, [rows, width]);
 }
 
 function inPieces(
@@ -49,22 +66,30 @@ function inPieces(
 ): RowValues {
   const [rows, width] = student.shape;
   const slope = tf.zeros<tf.Rank.R2>([rows, width]);
-  const values: tf.Tensor1D[] = [];
-  for (let first = 0; first < rows; first += step) {
-    const count = Math.min(step, rows - first);
-    const value = tf.tidy(() => {
-      const piece = (x: tf.Tensor2D): tf.Tensor2D => tf.slice(x, [first, 0], [count, width]);
-      const result = f(piece(student), piece(teacher));
-      writeRows(
-        slope,
-        Int32Array.from({ length: count }, (_, i) => first + i),
-        result.slope,
-      );
-      return result.value;
-    });
-    values.push(value);
-  }
+  const values = forPieces(rows, step, (first, count) => {
+    const piece = (x: tf.Tensor2D): tf.Tensor2D => tf.slice(x, [first, 0], [count, width]);
+    const result = f(piece(student), piece(teacher));
+    writeRows(slope, rowNumbers(first, count), result.slope);
+    return result.value;
+  });
   return { value: tf.concat(values), slope };
+}
+
+/** What `f` gives for each piece of at most `step` rows; its other tensors are gone before the next piece begins. */
+function forPieces<T extends tf.TensorContainer>(
+  rows: number,
+  step: number,
+  f: (first: number, count: number) => T,
+): T[] {
+  const results: T[] = [];
+  for (let first = 0; first < rows; first += step) {
+    results.push(tf.tidy(() => f(first, Math.min(step, rows - first))));
+  }
+  return results;
+}
+
+function rowNumbers(first: number, count: number): Int32Array {
+  return Int32Array.from({ length: count }, (_, i) => first + i);
 }
 
 export function checkLogits(student: tf.Tensor2D, teacher: tf.Tensor2D, where: string): void {
@@ -76,7 +101,7 @@ export function checkLogits(student: tf.Tensor2D, teacher: tf.Tensor2D, where: s
  * [N, 1] sums over each row of x · weight, and the products themselves; a weight of 0 gives 0 whatever x is.
  */
 export function weightedSum(x: tf.Tensor2D, weight: tf.Tensor2D): { terms: tf.Tensor2D; total: tf.Tensor2D } {
-  const sum = (terms: tf.Tensor2D) => ({ terms, total: tf.sum(terms, 1, true) as tf.Tensor2D });
+  const sum = (terms: tf.Tensor2D) => ({ terms, total: rowSums(terms) });
   if (native()) return sum(raw.plain('MulNoNan', x, weight));
   const product = sum(tf.mul(x, weight));
   // Comparisons are slow on wasm, and needed only where an infinite logit has made a NaN.
