@@ -7,8 +7,9 @@ import { disposeParams } from '../tensor/params.js';
 import { endTokens, type Family, type ModelConfig, type ParameterSpec } from './config.js';
 import { familyOf, parseConfig } from './families.js';
 import { exists, readJsonObject, writeAtomically } from './files.js';
+import { loadTensor, pieceFor } from './loadTensor.js';
 import type { Model } from './model.js';
-import { type NamedArray, type WeightDtype, writeSafetensors } from './safetensors.js';
+import { type TensorSource, type WeightDtype, writeSafetensors } from './safetensorsWriter.js';
 import { openWeights, type Weights } from './weights.js';
 
 /** Everything that a tokenizer may consist of; only tokenizer.json is always there. */
@@ -23,17 +24,26 @@ const tokenizerFiles = [
   'chat_template.jinja',
 ] as const;
 
+/** A head of its own, under this name in every family. */
+const HEAD = 'lm_head.weight';
+
 const torchDtype: Record<WeightDtype, string> = { f32: 'float32', f16: 'float16', bf16: 'bfloat16' };
 
 /** The configuration of a model directory, with the end tokens of generation_config.json where it names some. */
 export async function loadConfig(directory: string): Promise<ModelConfig> {
   const info = await stat(directory).catch(() => undefined);
   if (!info?.isDirectory()) throw new UsageError(`${directory}: no such model directory`);
+  if (await exists(join(directory, 'adapter_config.json'))) {
+    throw new UsageError(
+      `${directory}: holds an adapter (adapter_config.json), which is not read; merge it into its model and save that`,
+    );
+  }
   const file = join(directory, 'config.json');
-  const config = parseConfig(await readJsonObject(file), file);
+  const plain = parseConfig(await readJsonObject(file), file);
   const generation = join(directory, 'generation_config.json');
-  if (!(await exists(generation))) return config;
-  const { eos_token_id: eos } = await readJsonObject(generation);
+  if (!(await exists(generation))) return plain;
+  const config = { ...plain, generation: await readJsonObject(generation) };
+  const eos = config.generation.eos_token_id;
   if (eos === undefined || eos === null) return config;
   const ids = [eos].flat();
   if (!ids.every((id) => Number.isInteger(id))) {
@@ -49,8 +59,8 @@ export async function loadConfig(directory: string): Promise<ModelConfig> {
  * 32-bit floats, linear maps [in, out]. The caller owns the parameters (`disposeParams`).
  *
  * Accepted besides the names that `transformers` writes today: names without the family's prefix, as in checkpoints
- * of the headless model; buffers of old versions, which are ignored; for a tied head either of the two names, or
- * both (then the embedding counts, as in `transformers`).
+ * of the headless model; buffers of old versions, which are ignored; for a tied head either of the two names, or both
+ * with the same values (`transformers` 4 drops a head that differs, 5 keeps it: an error here).
  *
  * @throws UsageError in one line for the first file, field or tensor that is missing, malformed or does not fit
  */
@@ -64,8 +74,10 @@ export async function loadModel(directory: string): Promise<Model> {
     const stored = matchNames(family, config, specs, weights);
     // Shapes are checked before anything is read: a wrong config.json is told at once, also for a large model.
     for (const [name, spec] of Object.entries(specs)) checkShape(weights, stored.get(name)!, spec);
+    if (config.tiedHead) await checkTied(weights, stored.get(family.embedding)!);
+    const piece = pieceFor(specs);
     for (const [name, spec] of Object.entries(specs)) {
-      params[name] = toTensor(await weights.read(stored.get(name)!), spec, weights.where);
+      params[name] = await loadTensor(weights, stored.get(name)!, spec, piece);
     }
     return { config, params };
   } catch (error) {
@@ -97,11 +109,11 @@ export async function saveModel(
   const json = (value: unknown) => `${JSON.stringify(value, null, 2)}\n`;
   await writeAtomically(join(directory, 'config.json'), json(savedConfig(config, dtype)));
   await writeAtomically(join(directory, 'generation_config.json'), json(generationConfig(config)));
-  const tensors: NamedArray[] = [];
+  const tensors: TensorSource[] = [];
   for (const [name, spec] of Object.entries(familyOf(config).parameters(config))) {
     const tensor = params[name];
     if (!tensor) throw new UsageError(`${directory}: the model lacks the parameter ${name}`);
-    tensors.push(await fromTensor(name, tensor, spec));
+    tensors.push(sourceOf(name, tensor, spec));
   }
   await writeSafetensors(join(directory, 'model.safetensors'), tensors, dtype);
 }
@@ -117,7 +129,7 @@ function matchNames(
   const unknown = new Set(weights.names());
   for (const name of Object.keys(specs)) {
     const short = name.startsWith(family.prefix) ? name.slice(family.prefix.length) : name;
-    const tied = config.tiedHead && name === family.embedding ? ['lm_head.weight'] : [];
+    const tied = config.tiedHead && name === family.embedding ? [HEAD] : [];
     const found = [name, short, ...tied].find((candidate) => unknown.has(candidate));
     if (found === undefined) {
       throw new UsageError(
@@ -126,7 +138,7 @@ function matchNames(
     }
     stored.set(name, found);
     unknown.delete(found);
-    if (tied.length > 0) unknown.delete('lm_head.weight');
+    if (tied.length > 0) unknown.delete(HEAD);
   }
   for (const name of unknown) {
     if (family.buffers.test(name)) continue;
@@ -138,6 +150,25 @@ function matchNames(
   return stored;
 }
 
+/** A head that lies beside the embedding it is tied to must be the same. */
+async function checkTied(weights: Weights, embedding: string): Promise<void> {
+  if (embedding === HEAD || ![...weights.names()].includes(HEAD)) return;
+  const [rows, width] = weights.shape(embedding) as [number, number];
+  let same = weights.shape(HEAD).join() === `${rows},${width}`;
+  const step = Math.max(1, Math.floor((1 << 20) / width));
+  for (let row = 0; row < rows && same; row += step) {
+    const size = Math.min(step, rows - row) * width;
+    const [a, b] = [new Float32Array(size), new Float32Array(size)];
+    await weights.file(embedding).readRows(embedding, row, a);
+    await weights.file(HEAD).readRows(HEAD, row, b);
+    same = a.every((x, i) => x === b[i]);
+  }
+  if (same) return;
+  throw new UsageError(
+    `${weights.where}: ${HEAD} differs from ${embedding}, and tie_word_embeddings in config.json makes them one; set it to false, or remove ${HEAD}`,
+  );
+}
+
 function checkShape(weights: Weights, name: string, { shape, transposed }: ParameterSpec): void {
   const expected = transposed ? [...shape].reverse() : shape;
   const found = weights.shape(name);
@@ -147,24 +178,18 @@ function checkShape(weights: Weights, name: string, { shape, transposed }: Param
   );
 }
 
-function toTensor({ name, shape, data }: NamedArray, spec: ParameterSpec, where: string): tf.Tensor {
-  const bad = data.findIndex((x) => !Number.isFinite(x));
-  if (bad >= 0)
-    throw new UsageError(`${where}: tensor ${JSON.stringify(name)} holds ${data[bad]} at element ${bad}`);
-  return tf.tidy(() => {
-    const tensor = tf.tensor(data, [...shape]);
-    return tf.keep(spec.transposed ? tf.transpose(tensor) : tensor);
-  });
-}
-
-async function fromTensor(name: string, tensor: tf.Tensor, spec: ParameterSpec): Promise<NamedArray> {
-  if (!spec.transposed) return { name, shape: tensor.shape, data: (await tensor.data()) as Float32Array };
-  const stored = tf.tidy(() => tf.transpose(tensor));
-  try {
-    return { name, shape: stored.shape, data: (await stored.data()) as Float32Array };
-  } finally {
-    stored.dispose();
-  }
+function sourceOf(name: string, tensor: tf.Tensor, { transposed }: ParameterSpec): TensorSource {
+  const shape = transposed ? [...tensor.shape].reverse() : tensor.shape;
+  const data = async (): Promise<Float32Array> => {
+    if (!transposed) return tensor.data<'float32'>();
+    const stored = tf.tidy(() => tf.transpose(tensor));
+    try {
+      return await stored.data<'float32'>();
+    } finally {
+      stored.dispose();
+    }
+  };
+  return { name, shape, data };
 }
 
 /** config.json as it was read; only how the weights are stored has changed, and what they were stored as is gone. */
@@ -173,9 +198,10 @@ function savedConfig(config: ModelConfig, dtype: WeightDtype): Record<string, un
   return { ...rest, architectures: [familyOf(config).architecture], torch_dtype: torchDtype[dtype] };
 }
 
-function generationConfig({ bosId, eosIds, hf }: ModelConfig): Record<string, unknown> {
+/** generation_config.json as it was read, with the special tokens as they are. */
+function generationConfig({ bosId, eosIds, hf, generation }: ModelConfig): Record<string, unknown> {
   return {
-    _from_model_config: true,
+    ...(generation ?? { _from_model_config: true }),
     ...(bosId !== undefined && { bos_token_id: bosId }),
     ...(eosIds.length > 0 && { eos_token_id: eosIds.length === 1 ? eosIds[0] : eosIds }),
     ...(typeof hf.pad_token_id === 'number' && { pad_token_id: hf.pad_token_id }),

@@ -2,6 +2,7 @@ import type * as tf from '@tensorflow/tfjs-core';
 import { z } from 'zod';
 import { UsageError } from '../errors.js';
 import type { Params } from '../tensor/params.js';
+import { type ActivationName, activationNames } from './activations.js';
 import type { RopeScaling } from './rope.js';
 
 /** The shape of a model: what its functions need to know besides the parameters. */
@@ -31,6 +32,12 @@ export interface ModelConfig {
   qkNorm?: boolean;
   /** For each layer how many tokens back it looks, itself included, 0 for all; absent if all layers look at all. */
   windows?: number[];
+  /** GPT-2, OPT: the function between the two maps of a feed-forward block. */
+  activation?: ActivationName;
+  /** GPT-2: for each layer a factor of the attention scores besides 1 / sqrt(headDim); absent if all are 1. */
+  scoreScales?: number[];
+  /** OPT: whether the norms have gains and biases; absent: they have. */
+  plainNorms?: boolean;
   /** OPT: whether the norms stand before the parts of a block, whether one follows the last block. */
   normFirst?: boolean;
   finalNorm?: boolean;
@@ -47,6 +54,8 @@ export interface ModelConfig {
   eosIds: number[];
   /** config.json as read, for saving. */
   hf: Record<string, unknown>;
+  /** generation_config.json as read, for saving. */
+  generation?: Record<string, unknown>;
 }
 
 /** What makes a new model. Unset, a field follows the family's custom. */
@@ -133,7 +142,23 @@ export const commonFields = {
   eos_token_id: z.union([z.number().int(), z.array(z.number().int())]).nullish(),
   initializer_range: z.number().positive().max(100).default(0.02),
   quantization_config: only(null),
+  is_causal: only(true),
+  // transformers 5 reads the weights from the file of this name.
+  transformers_weights: only(null),
 };
+
+/** The name of an activation, `fallback` where there is none. */
+export function activation(fallback: ActivationName) {
+  return z
+    .unknown()
+    .optional()
+    .transform((found, context): ActivationName => {
+      const name = activationNames.find((known) => known === (found ?? fallback));
+      if (name) return name;
+      context.addIssue({ code: 'custom', message: `supported: ${activationNames.join(', ')}` });
+      return z.NEVER;
+    });
+}
 
 /**
  * Reads config.json through a schema.

@@ -1,11 +1,13 @@
 import * as tf from '@tensorflow/tfjs-core';
 import { z } from 'zod';
 import { UsageError } from '../errors.js';
-import { embedding, geluMlp, layerNorm } from '../tensor/ops/index.js';
+import { embedding, geluMlp, layerNorm, linear } from '../tensor/ops/index.js';
 import type { Params } from '../tensor/params.js';
+import { activations } from './activations.js';
 import { affine, affineSpec, parameter } from './blocks.js';
 import {
   type Attend,
+  activation,
   checkConfig,
   commonFields,
   endTokens,
@@ -26,16 +28,16 @@ const schema = z.looseObject({
   n_inner: size().nullish(),
   n_positions: size(1 << 30).default(1024),
   layer_norm_epsilon: z.number().positive().default(1e-5),
-  activation_function: only('gelu_new'),
-  scale_attn_weights: only(true),
-  scale_attn_by_inverse_layer_idx: only(false),
+  activation_function: activation('gelu_new'),
+  scale_attn_weights: z.boolean().default(true),
+  scale_attn_by_inverse_layer_idx: z.boolean().default(false),
   add_cross_attention: only(false),
   tie_word_embeddings: z.boolean().default(true),
 });
 
 /**
  * GPT-2 (Radford et al. 2019): pre-norm blocks with LayerNorm, learned positions, a fused query/key/value map and
- * GELU in its tanh form. As in `transformers`' GPT2LMHeadModel, whose Conv1D holds weights as [in, out]; dropout is
+ * GELU in its tanh form (others by `activation_function`). As in `transformers`' GPT2LMHeadModel, whose Conv1D holds weights as [in, out]; dropout is
  * never applied.
  */
 export const gpt2: Family = {
@@ -45,7 +47,8 @@ export const gpt2: Family = {
   buffers: /\.attn\.(bias|masked_bias)$/,
 
   parseConfig(hf, where) {
-    const c = checkConfig(schema, hf, where);
+    const c = checkConfig(schema, withoutAliases(hf, where), where);
+    const headDim = c.n_embd / c.n_head;
     if (c.n_embd % c.n_head !== 0) {
       throw new UsageError(`${where}: n_embd ${c.n_embd} is no multiple of n_head ${c.n_head}`);
     }
@@ -56,10 +59,15 @@ export const gpt2: Family = {
       layers: c.n_layer,
       heads: c.n_head,
       kvHeads: c.n_head,
-      headDim: c.n_embd / c.n_head,
+      headDim,
       intermediateSize: c.n_inner ?? 4 * c.n_embd,
       maxPositions: c.n_positions,
       normEps: c.layer_norm_epsilon,
+      activation: c.activation_function,
+      ...scoreScales(c.n_layer, {
+        all: c.scale_attn_weights ? 1 : Math.sqrt(headDim),
+        byLayer: c.scale_attn_by_inverse_layer_idx,
+      }),
       attentionBias: true,
       outputBias: true,
       mlpBias: true,
@@ -145,14 +153,50 @@ function block(
   const at = `transformer.h.${layer}`;
   const fused = affine(params, `${at}.attn.c_attn`, norm(params, config, `${at}.ln_1`, x), true); // [N, 3D]
   const [q, k, v] = tf.split(fused, 3, 1) as [tf.Tensor2D, tf.Tensor2D, tf.Tensor2D];
-  const y = affine(params, `${at}.attn.c_proj`, attend(layer, q, k, v), true, x);
+  const scale = config.scoreScales?.[layer];
+  const scaled = scale === undefined ? q : tf.mul<tf.Tensor2D>(q, scale);
+  const y = affine(params, `${at}.attn.c_proj`, attend(layer, scaled, k, v), true, x);
   const mlp = {
     inWeight: parameter<tf.Tensor2D>(params, `${at}.mlp.c_fc.weight`),
     inBias: parameter<tf.Tensor1D>(params, `${at}.mlp.c_fc.bias`),
     outWeight: parameter<tf.Tensor2D>(params, `${at}.mlp.c_proj.weight`),
     outBias: parameter<tf.Tensor1D>(params, `${at}.mlp.c_proj.bias`),
   };
-  return geluMlp(norm(params, config, `${at}.ln_2`, y), mlp, y);
+  const m = norm(params, config, `${at}.ln_2`, y);
+  const act = activations[config.activation!];
+  if (act === activations.gelu_new) return geluMlp(m, mlp, y);
+  return linear(act(linear(m, mlp.inWeight, mlp.inBias)), mlp.outWeight, mlp.outBias, y);
+}
+
+/** Factors of the scores besides 1 / sqrt(headDim): none of that, or a further 1 / (layer + 1). */
+function scoreScales(
+  layers: number,
+  { all, byLayer }: { all: number; byLayer: boolean },
+): Pick<ModelConfig, 'scoreScales'> {
+  if (all === 1 && !byLayer) return {};
+  return { scoreScales: Array.from({ length: layers }, (_, layer) => (byLayer ? all / (layer + 1) : all)) };
+}
+
+/** Other names for GPT-2's sizes, which `transformers` takes as well (`attribute_map`). */
+const aliases = {
+  hidden_size: 'n_embd',
+  max_position_embeddings: 'n_positions',
+  num_attention_heads: 'n_head',
+  num_hidden_layers: 'n_layer',
+} as const;
+
+function withoutAliases(hf: Record<string, unknown>, where: string): Record<string, unknown> {
+  const result = { ...hf };
+  for (const [alias, name] of Object.entries(aliases)) {
+    if (hf[alias] === undefined) continue;
+    if (hf[name] !== undefined && hf[name] !== hf[alias]) {
+      throw new UsageError(
+        `${where}: ${alias} is ${JSON.stringify(hf[alias]).slice(0, 80)} and ${name}, which means the same, is ${JSON.stringify(hf[name]).slice(0, 80)}`,
+      );
+    }
+    result[name] = hf[alias];
+  }
+  return result;
 }
 
 function norm(params: Params, config: ModelConfig, name: string, x: tf.Tensor2D): tf.Tensor2D {

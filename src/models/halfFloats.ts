@@ -20,11 +20,10 @@ export function toF16(values: Float32Array): Uint16Array {
   return out;
 }
 
-/** The values of f16 patterns, exactly. */
-export function fromF16(patterns: Uint16Array): Float32Array {
+/** The values of f16 patterns, exactly. @param out of the same length, where they go */
+export function fromF16(patterns: Uint16Array, out = new Float32Array(patterns.length)): Float32Array {
   f16Values ??= Float32Array.from({ length: 65536 }, (_, pattern) => f16Value(pattern));
-  const out = new Float32Array(patterns.length);
-  for (let i = 0; i < out.length; i++) out[i] = f16Values[patterns[i]!]!;
+  for (let i = 0; i < patterns.length; i++) out[i] = f16Values[patterns[i]!]!;
   return out;
 }
 
@@ -40,11 +39,11 @@ export function toBf16(values: Float32Array): Uint16Array {
   return out;
 }
 
-/** The values of bf16 patterns, exactly: they are the upper half of a 32-bit float. */
-export function fromBf16(patterns: Uint16Array): Float32Array {
-  const bits = new Uint32Array(patterns.length);
-  for (let i = 0; i < bits.length; i++) bits[i] = patterns[i]! << 16;
-  return new Float32Array(bits.buffer);
+/** The values of bf16 patterns, exactly: they are the upper half of a 32-bit float. @param out of the same length, where they go */
+export function fromBf16(patterns: Uint16Array, out = new Float32Array(patterns.length)): Float32Array {
+  const bits = new Uint32Array(out.buffer, out.byteOffset, out.length);
+  for (let i = 0; i < patterns.length; i++) bits[i] = patterns[i]! << 16;
+  return out;
 }
 
 let f16Values: Float32Array | undefined;

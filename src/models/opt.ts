@@ -3,15 +3,16 @@ import { z } from 'zod';
 import { UsageError } from '../errors.js';
 import { embedding, layerNorm, linear } from '../tensor/ops/index.js';
 import type { Params } from '../tensor/params.js';
+import { activations } from './activations.js';
 import { affine, affineSpec, parameter } from './blocks.js';
 import {
   type Attend,
+  activation,
   checkConfig,
   commonFields,
   endTokens,
   type Family,
   type ModelConfig,
-  only,
   type ParameterSpec,
   paddingToken,
   size,
@@ -20,6 +21,7 @@ import {
 /** Defaults are those of `transformers`' OPTConfig. */
 const schema = z.looseObject({
   ...commonFields,
+  pad_token_id: commonFields.pad_token_id.default(1),
   vocab_size: size().default(50272),
   hidden_size: size().default(768),
   num_hidden_layers: size(1024).default(12),
@@ -29,9 +31,9 @@ const schema = z.looseObject({
   do_layer_norm_before: z.boolean().default(true),
   _remove_final_layer_norm: z.boolean().default(false),
   word_embed_proj_dim: size().nullish(),
-  activation_function: only('relu'),
+  activation_function: activation('relu'),
   enable_bias: z.boolean().default(true),
-  layer_norm_elementwise_affine: only(true),
+  layer_norm_elementwise_affine: z.boolean().default(true),
   init_std: z.number().positive().max(100).default(0.02),
   tie_word_embeddings: z.boolean().default(true),
 });
@@ -42,7 +44,8 @@ const OFFSET = 2;
 const NORM_EPS = 1e-5;
 
 /**
- * OPT (Zhang et al., arXiv 2205.01068), as in `transformers`' OPTForCausalLM: learned positions with an offset of 2, ReLU,
+ * OPT (Zhang et al., arXiv 2205.01068), as in `transformers`' OPTForCausalLM: learned positions with an offset of 2, ReLU (GELU in
+ * Galactica),
  * LayerNorm before or (opt-350m) after each part of a block, and word embeddings that may be narrower than the blocks
  * (opt-350m), with a map in and a map out. No dropout.
  */
@@ -71,6 +74,8 @@ export const opt: Family = {
       intermediateSize: c.ffn_dim,
       maxPositions: c.max_position_embeddings,
       normEps: NORM_EPS,
+      activation: c.activation_function,
+      ...(!c.layer_norm_elementwise_affine && { plainNorms: true }),
       attentionBias: c.enable_bias,
       outputBias: c.enable_bias,
       mlpBias: c.enable_bias,
@@ -111,10 +116,13 @@ export const opt: Family = {
     const { hiddenSize: width, intermediateSize: inner, layers, vocabSize, initStd: std } = config;
     const narrow = config.embeddingSize!;
     const map = { bias: config.attentionBias, transposed: true, std };
-    const normSpec = (name: string): Record<string, ParameterSpec> => ({
-      [`${name}.weight`]: { shape: [width], transposed: false, init: 'ones' },
-      [`${name}.bias`]: { shape: [width], transposed: false, init: 'zeros' },
-    });
+    const normSpec = (name: string): Record<string, ParameterSpec> =>
+      config.plainNorms
+        ? {}
+        : {
+            [`${name}.weight`]: { shape: [width], transposed: false, init: 'ones' },
+            [`${name}.bias`]: { shape: [width], transposed: false, init: 'zeros' },
+          };
     const table = (rows: number, columns: number): ParameterSpec => ({
       shape: [rows, columns],
       transposed: false,
@@ -161,7 +169,7 @@ export const opt: Family = {
       // Outside differentiation each layer's temporaries are freed at once; under it the tape keeps what it saved.
       x = tf.tidy(() => block(params, config, layer, x, attend));
     }
-    if (config.finalNorm) x = norm(params, 'model.decoder.final_layer_norm', x);
+    if (config.finalNorm) x = norm(params, config, 'model.decoder.final_layer_norm', x);
     return map('project_out', x);
   },
 };
@@ -175,18 +183,22 @@ function block(
 ): tf.Tensor2D {
   const at = `model.decoder.layers.${layer}`;
   const { normFirst, attentionBias: bias } = config;
-  const before = (name: string, y: tf.Tensor2D) => (normFirst ? norm(params, `${at}.${name}`, y) : y);
-  const after = (name: string, y: tf.Tensor2D) => (normFirst ? y : norm(params, `${at}.${name}`, y));
+  const before = (name: string, y: tf.Tensor2D) => (normFirst ? norm(params, config, `${at}.${name}`, y) : y);
+  const after = (name: string, y: tf.Tensor2D) => (normFirst ? y : norm(params, config, `${at}.${name}`, y));
   const h = before('self_attn_layer_norm', x);
   const [q, k, v] = ['q_proj', 'k_proj', 'v_proj'].map((name) =>
     affine(params, `${at}.self_attn.${name}`, h, bias),
   ) as [tf.Tensor2D, tf.Tensor2D, tf.Tensor2D];
   const attended = affine(params, `${at}.self_attn.out_proj`, attend(layer, q, k, v), bias, x);
   const y = after('self_attn_layer_norm', attended);
-  const inner = tf.relu(affine(params, `${at}.fc1`, before('final_layer_norm', y), bias)); // [N, F]
+  const act = activations[config.activation!];
+  const inner = act(affine(params, `${at}.fc1`, before('final_layer_norm', y), bias)); // [N, F]
   return after('final_layer_norm', affine(params, `${at}.fc2`, inner, bias, y));
 }
 
-function norm(params: Params, name: string, x: tf.Tensor2D): tf.Tensor2D {
-  return layerNorm(x, parameter(params, `${name}.weight`), parameter(params, `${name}.bias`), NORM_EPS);
+function norm(params: Params, config: ModelConfig, name: string, x: tf.Tensor2D): tf.Tensor2D {
+  const [gain, bias] = config.plainNorms
+    ? [tf.ones<tf.Rank.R1>([config.hiddenSize]), tf.zeros<tf.Rank.R1>([config.hiddenSize])]
+    : [parameter<tf.Tensor1D>(params, `${name}.weight`), parameter<tf.Tensor1D>(params, `${name}.bias`)];
+  return layerNorm(x, gain, bias, NORM_EPS);
 }

@@ -50,6 +50,13 @@ export function readRope(c: z.output<typeof schema>, where: string): Rope {
   // As transformers 5: the old field counts where a file has both, and an inner theta before the outer one.
   const field = c.rope_scaling ? 'rope_scaling' : 'rope_parameters';
   const found: Partial<NonNullable<z.output<typeof settings>>> = c[field] ?? {};
+  const nested = Object.entries(found).find(
+    ([, value]) => typeof value === 'object' && !Array.isArray(value) && value,
+  );
+  if (nested)
+    throw new UsageError(
+      `${where}: ${field}.${nested[0].slice(0, 80)} is an object; rotary settings for each kind of layer are not supported`,
+    );
   const theta = found.rope_theta ?? c.rope_theta ?? 10000;
   const type = found.rope_type ?? found.type ?? 'default';
   const number = (name: 'factor' | 'low_freq_factor' | 'high_freq_factor'): number => {

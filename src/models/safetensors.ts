@@ -1,14 +1,10 @@
 import { type FileHandle, open } from 'node:fs/promises';
 import { UsageError } from '../errors.js';
-import { describeIo, writeAtomically } from './files.js';
-import { fromBf16, fromF16, toBf16, toF16 } from './halfFloats.js';
+import { describeIo } from './files.js';
+import { fromBf16, fromF16 } from './halfFloats.js';
 import { MAX_HEADER_BYTES, parseHeader, type TensorEntry } from './safetensorsHeader.js';
 
 export type { TensorEntry } from './safetensorsHeader.js';
-
-/** How weights may be stored. In memory they are always 32-bit floats. */
-export const weightDtypes = ['f32', 'f16', 'bf16'] as const;
-export type WeightDtype = (typeof weightDtypes)[number];
 
 /** A tensor on the host, row-major. */
 export interface NamedArray {
@@ -19,12 +15,17 @@ export interface NamedArray {
 
 /** Bytes moved by one system call; larger tensors take several. */
 const CHUNK = 1 << 26;
+/** Bytes of a file held while they become floats. */
+const STAGE = 1 << 20;
 
 /**
  * An open safetensors file (format: https://github.com/huggingface/safetensors, "Format"). The header is checked
  * whole when the file is opened, so that no later read can leave the file; tensors are read one by one.
  */
 export class SafetensorsFile {
+  private readonly stage = new Uint8Array(STAGE);
+  private block = new Float32Array(0);
+
   private constructor(
     readonly file: string,
     readonly entries: ReadonlyMap<string, TensorEntry>,
@@ -69,17 +70,56 @@ export class SafetensorsFile {
    * @throws UsageError if there is no such tensor, it holds no floating-point weights, or the file has shrunk
    */
   async read(name: string): Promise<NamedArray> {
+    const { shape } = this.entry(name);
+    const data = new Float32Array(sizeOf(shape));
+    await this.readRows(name, 0, data);
+    return { name, shape, data };
+  }
+
+  /**
+   * Reads some rows of a tensor, seen as a matrix [first size, product of the others], as many as fit into `into`. Beside
+   * `into` a few megabytes are held, whatever the size of the tensor. @throws UsageError as `read`
+   */
+  async readRows(name: string, first: number, into: Float32Array<ArrayBuffer>): Promise<void> {
+    const { offset, dtype, shape } = this.entry(name);
+    const { bytes, decode } = decoders[dtype]!;
+    const begin = offset + first * columnsOf(shape) * bytes;
+    for (let done = 0; done < into.length; ) {
+      const count = Math.min(into.length - done, STAGE / bytes);
+      await readFully(this.handle, this.stage.subarray(0, count * bytes), begin + done * bytes, this.file);
+      decode(this.stage.buffer, into.subarray(done, done + count));
+      done += count;
+    }
+  }
+
+  /**
+   * Reads some rows of the transpose of a matrix [rows, columns], as many as fit into `into`: columns of the file. The whole
+   * tensor passes by. @throws UsageError as `read`
+   */
+  async readColumns(name: string, first: number, into: Float32Array<ArrayBuffer>): Promise<void> {
+    const { shape } = this.entry(name);
+    const columns = columnsOf(shape);
+    const rows = shape[0]!;
+    const block = Math.max(1, Math.floor(STAGE / 4 / columns));
+    const size = Math.min(block, rows) * columns;
+    if (this.block.length < size) this.block = new Float32Array(size);
+    const some = this.block;
+    for (let row = 0; row < rows; row += block) {
+      const count = Math.min(block, rows - row);
+      await this.readRows(name, row, some.subarray(0, count * columns));
+      transposeInto(into, some, { rows, columns, row, count, first });
+    }
+  }
+
+  private entry(name: string): TensorEntry {
     const entry = this.entries.get(name);
     if (!entry) throw new UsageError(`${this.file}: no tensor ${JSON.stringify(name)}`);
-    const bytes = new Uint8Array(entry.bytes);
-    const decode = decoders[entry.dtype];
-    if (!decode) {
+    if (!Object.hasOwn(decoders, entry.dtype)) {
       throw new UsageError(
         `${this.file}: tensor ${JSON.stringify(name)} is ${entry.dtype}, expected F32, F16 or BF16`,
       );
     }
-    await readFully(this.handle, bytes, entry.offset, this.file);
-    return { name, shape: entry.shape, data: decode(bytes.buffer) };
+    return entry;
   }
 
   async close(): Promise<void> {
@@ -88,69 +128,32 @@ export class SafetensorsFile {
 }
 
 // The format is little-endian, and so is every machine that Node and TensorFlow.js run on.
-const decoders: Record<string, (buffer: ArrayBuffer) => Float32Array> = {
-  F32: (buffer) => new Float32Array(buffer),
-  F16: (buffer) => fromF16(new Uint16Array(buffer)),
-  BF16: (buffer) => fromBf16(new Uint16Array(buffer)),
-};
-
-const encoders: Record<
-  WeightDtype,
-  { name: string; bytes: number; encode: (data: Float32Array) => ArrayBufferView }
+const decoders: Record<
+  string,
+  { bytes: number; decode: (from: ArrayBuffer, into: Float32Array<ArrayBuffer>) => void }
 > = {
-  f32: { name: 'F32', bytes: 4, encode: (data) => data },
-  f16: { name: 'F16', bytes: 2, encode: toF16 },
-  bf16: { name: 'BF16', bytes: 2, encode: toBf16 },
+  F32: { bytes: 4, decode: (from, into) => into.set(new Float32Array(from, 0, into.length)) },
+  F16: { bytes: 2, decode: (from, into) => void fromF16(new Uint16Array(from, 0, into.length), into) },
+  BF16: { bytes: 2, decode: (from, into) => void fromBf16(new Uint16Array(from, 0, into.length), into) },
 };
 
-/**
- * Writes a safetensors file, atomically. The bytes depend on the tensors only, not on their order: names are sorted
- * by code unit, the header is padded with spaces to a multiple of 8 and names its format "pt", which
- * `transformers` asks for. Values are rounded to nearest, ties to even.
- *
- * @throws UsageError if a name occurs twice, a shape does not fit its data, or a finite value has no finite f16
- */
-export async function writeSafetensors(
-  file: string,
-  tensors: readonly NamedArray[],
-  dtype: WeightDtype = 'f32',
-): Promise<void> {
-  const { name: dtypeName, bytes, encode } = encoders[dtype];
-  const sorted = [...tensors].sort((a, b) => (a.name < b.name ? -1 : a.name > b.name ? 1 : 0));
-  // A list of pairs, written out by hand: an object would put integer-like names first.
-  const pairs = ['"__metadata__":{"format":"pt"}'];
-  let offset = 0;
-  sorted.forEach(({ name, shape, data }, i) => {
-    if (name === sorted[i - 1]?.name)
-      throw new UsageError(`${file}: tensor ${JSON.stringify(name)} given twice`);
-    if (shape.reduce((product, size) => product * size, 1) !== data.length) {
-      throw new UsageError(
-        `${file}: tensor ${JSON.stringify(name)} of shape [${shape.join(', ')}] has ${data.length} values`,
-      );
-    }
-    const end = offset + data.length * bytes;
-    pairs.push(
-      `${JSON.stringify(name)}:${JSON.stringify({ dtype: dtypeName, shape, data_offsets: [offset, end] })}`,
-    );
-    offset = end;
-    if (dtype === 'f16') checkF16Range(file, name, data);
-  });
-  const json = Buffer.from(`{${pairs.join(',')}}`, 'utf8');
-  const header = Buffer.alloc(8 + Math.ceil(json.length / 8) * 8, ' ');
-  header.writeBigUInt64LE(BigInt(header.length - 8));
-  json.copy(header, 8);
-  await writeAtomically(file, async (handle) => {
-    await writeFully(handle, header);
-    for (const { data } of sorted) await writeFully(handle, encode(data));
-  });
-}
+const sizeOf = (shape: readonly number[]): number => shape.reduce((product, n) => product * n, 1);
+const columnsOf = (shape: readonly number[]): number => sizeOf(shape.slice(1));
 
-function checkF16Range(file: string, name: string, data: Float32Array): void {
-  const beyond = data.find((x) => Math.abs(x) >= 65520 && Number.isFinite(x));
-  if (beyond !== undefined) {
-    throw new UsageError(
-      `${file}: tensor ${JSON.stringify(name)} holds ${beyond}, beyond the range of f16; save as f32 or bf16`,
-    );
+/** Columns `first`… of `count` rows that begin at `row`, into the rows of the transpose. */
+function transposeInto(
+  into: Float32Array,
+  some: Float32Array,
+  at: { rows: number; columns: number; row: number; count: number; first: number },
+): void {
+  const { rows, columns, row, count, first } = at;
+  const wanted = into.length / rows;
+  // In strips of a few rows, whose columns then still lie in the cache.
+  for (let r0 = 0; r0 < count; r0 += 16) {
+    const r1 = Math.min(count, r0 + 16);
+    for (let c = 0; c < wanted; c++) {
+      for (let r = r0; r < r1; r++) into[c * rows + row + r] = some[r * columns + first + c]!;
+    }
   }
 }
 
@@ -164,12 +167,5 @@ async function readFully(
     const { bytesRead } = await handle.read(into, done, Math.min(CHUNK, into.length - done), position + done);
     if (bytesRead === 0) throw new UsageError(`${file}: ended early, at byte ${position + done}`);
     done += bytesRead;
-  }
-}
-
-async function writeFully(handle: FileHandle, view: ArrayBufferView): Promise<void> {
-  const bytes = new Uint8Array(view.buffer, view.byteOffset, view.byteLength);
-  for (let done = 0; done < bytes.length; ) {
-    done += (await handle.write(bytes, done, Math.min(CHUNK, bytes.length - done))).bytesWritten;
   }
 }

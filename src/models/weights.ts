@@ -1,7 +1,7 @@
 import { join } from 'node:path';
 import { UsageError } from '../errors.js';
 import { exists, readJsonObject } from './files.js';
-import { type NamedArray, SafetensorsFile } from './safetensors.js';
+import { SafetensorsFile } from './safetensors.js';
 
 const SINGLE = 'model.safetensors';
 const INDEX = 'model.safetensors.index.json';
@@ -13,7 +13,8 @@ export interface Weights {
   names(): Iterable<string>;
   /** As stored. @throws UsageError if there is no such tensor */
   shape(name: string): readonly number[];
-  read(name: string): Promise<NamedArray>;
+  /** The file that holds it. @throws UsageError if there is no such tensor */
+  file(name: string): SafetensorsFile;
   close(): Promise<void>;
 }
 
@@ -86,7 +87,7 @@ function overFiles(
     where,
     names: () => owners.keys(),
     shape: (name) => owner(name).entries.get(name)!.shape,
-    read: (name) => owner(name).read(name),
+    file: owner,
     async close() {
       for (const file of files) await file.close();
     },

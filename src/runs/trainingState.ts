@@ -3,7 +3,8 @@ import { join } from 'node:path';
 import * as tf from '@tensorflow/tfjs-core';
 import { z } from 'zod';
 import { UsageError } from '../errors.js';
-import { SafetensorsFile, writeSafetensors } from '../models/safetensors.js';
+import { SafetensorsFile } from '../models/safetensors.js';
+import { writeSafetensors } from '../models/safetensorsWriter.js';
 import type { Optimizer } from '../optim/adamw.js';
 import { disposeState, type FlatState, flattenState, restoreState } from '../optim/state.js';
 import type { Trajectory } from '../rollout/trajectory.js';
@@ -53,7 +54,7 @@ export async function writeTrainingState(directory: string, state: TrainingState
   const moments = Object.entries(tensors).map(([name, x]) => ({
     name,
     shape: x.shape,
-    data: x.dataSync<'float32'>(),
+    data: () => x.data<'float32'>(),
   }));
   await writeSafetensors(join(directory, 'optimizer.safetensors'), moments);
   await writeFile(

@@ -17,11 +17,13 @@ import { UsageError } from '../../src/errors.js';
 import { loadModel, saveModel } from '../../src/models/checkpoint.js';
 import { gpt2Config, llamaConfig } from '../../src/models/families.js';
 import { initModel, type Model } from '../../src/models/model.js';
-import { type NamedArray, SafetensorsFile, writeSafetensors } from '../../src/models/safetensors.js';
+import { type NamedArray, SafetensorsFile } from '../../src/models/safetensors.js';
+import { writeSafetensors } from '../../src/models/safetensorsWriter.js';
 import { scoreTokens } from '../../src/scoring/score.js';
 import { initBackend } from '../../src/tensor/backend.js';
 import { disposeParams } from '../../src/tensor/params.js';
 import {
+  type ExpectedGrads,
   fixtureDir,
   fixtureNames,
   maxDifference,
@@ -99,6 +101,17 @@ describe('saving and loading', () => {
     },
   );
 
+  it.each(fixtureNames)('%s: in f16 and bf16 too', async (name) => {
+    const { sha256: expected } = readExpected<ExpectedGrads>(`${name}/expected.json`);
+    const model = await loadModel(`${fixtureDir}${name}`);
+    for (const dtype of ['f16', 'bf16'] as const) {
+      const directory = freshDir();
+      await saveModel(directory, model, { dtype });
+      expect(sha256(join(directory, 'model.safetensors')), dtype).toBe(expected[dtype]);
+    }
+    disposeParams(model.params);
+  });
+
   it.each([
     ['f16', 'float16', 0.02],
     ['bf16', 'bfloat16', 0.2],
@@ -126,7 +139,7 @@ describe('saving and loading', () => {
 
   it('keeps the fields of config.json and the end tokens', async () => {
     const source = copyOf('llama-tied');
-    writeFileSync(join(source, 'generation_config.json'), '{"eos_token_id": [5, 3, 67]}');
+    writeFileSync(join(source, 'generation_config.json'), '{"eos_token_id": [5, 3, 67], "top_k": 20}');
     const model = await loadModel(source);
     disposeParams(model.params);
     expect(model.config.eosIds).toEqual([5, 3]); // generation_config.json decides; 67 is beyond the vocabulary
@@ -142,9 +155,9 @@ describe('saving and loading', () => {
     });
     expect(saved).not.toHaveProperty('dtype');
     expect(JSON.parse(readFileSync(join(directory, 'generation_config.json'), 'utf8'))).toEqual({
-      _from_model_config: true,
       bos_token_id: 1,
       eos_token_id: [5, 3],
+      top_k: 20,
     });
   });
 
@@ -250,6 +263,12 @@ describe('names in checkpoints', () => {
         .map((t) => ({ ...t, name: 'lm_head.weight' })),
     ]);
     await same('gpt2', both);
+    await rewrite(both, (tensors) =>
+      tensors.map((t) => (t.name === 'lm_head.weight' ? { ...t, data: t.data.map((x) => x + 1) } : t)),
+    );
+    expect(await loses(both)).toContain(
+      'lm_head.weight differs from transformer.wte.weight, and tie_word_embeddings in config.json makes them one',
+    );
     const instead = copyOf('llama-tied');
     await rewrite(instead, rename(/^model\.embed_tokens\.weight$/, 'lm_head.weight'));
     await same('llama-tied', instead);
@@ -322,6 +341,8 @@ describe('names in checkpoints', () => {
     const empty = freshDir();
     mkdirSync(empty);
     expect(await loses(empty)).toContain('config.json: no such file');
+    writeFileSync(join(empty, 'adapter_config.json'), '{}');
+    expect(await loses(empty)).toContain('holds an adapter (adapter_config.json), which is not read');
     const directory = copyOf('gpt2');
     rmSync(join(directory, 'model.safetensors'));
     expect(await loses(directory)).toContain('no model.safetensors and no model.safetensors.index.json');

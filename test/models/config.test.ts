@@ -107,6 +107,22 @@ describe('config.json', () => {
     expect(parse({ model_type: 'mistral', ...shape, sliding_window: null }).windows).toBeUndefined();
   });
 
+  it("takes transformers' other names of GPT-2's sizes", () => {
+    const aliased = { model_type: 'gpt2', hidden_size: 32, num_attention_heads: 4, num_hidden_layers: 2 };
+    expect(parse({ ...aliased, max_position_embeddings: 64, n_embd: 32 })).toMatchObject({
+      hiddenSize: 32,
+      heads: 4,
+      layers: 2,
+      maxPositions: 64,
+    });
+  });
+
+  it('the padding token of an OPT that names none is that of transformers, 1; null is none', () => {
+    const opt = { model_type: 'opt', hidden_size: 24, num_attention_heads: 4 };
+    expect(parse(opt).padId).toBe(1);
+    expect(parse({ ...opt, pad_token_id: null }).padId).toBeUndefined();
+  });
+
   it('keeps the end tokens that the vocabulary has', () => {
     expect(parse({ ...llama, eos_token_id: [2, 7, 2, 100] }).eosIds).toEqual([2, 7]);
     expect(parse({ ...gpt2, eos_token_id: 50256 }).eosIds).toEqual([]);
@@ -181,15 +197,26 @@ describe('config.json', () => {
     ['an end token of the wrong type', { ...llama, eos_token_id: '</s>' }, 'eos_token_id is "</s>"'],
     [
       'another GPT-2 activation',
-      { ...gpt2, activation_function: 'relu' },
-      'activation_function is "relu"; only "gelu_new" is supported',
+      { ...gpt2, activation_function: 'gelu_10' },
+      'activation_function is "gelu_10"; supported: gelu_new, gelu_pytorch_tanh, gelu_fast, gelu, relu, silu, swish',
+    ],
+    ['an activation from the prototype', { ...gpt2, activation_function: 'toString' }, '"toString"; supp'],
+    ['attention that looks ahead', { ...gpt2, is_causal: false }, 'is_causal is false; only true'],
+    [
+      'two names of one size that differ',
+      { ...gpt2, hidden_size: 40 },
+      'hidden_size is 40 and n_embd, which means the same, is 32',
     ],
     [
-      'scores scaled by layer',
-      { ...gpt2, scale_attn_by_inverse_layer_idx: true },
-      'scale_attn_by_inverse_layer_idx is true; only false',
+      'rotary settings for each kind of layer',
+      { ...llama, rope_parameters: { full_attention: { rope_theta: 5 } } },
+      'rope_parameters.full_attention is an object; rotary settings for each kind of layer',
     ],
-    ['scores not scaled', { ...gpt2, scale_attn_weights: false }, 'scale_attn_weights is false; only true'],
+    [
+      'weights in a file of another name',
+      { ...llama, transformers_weights: 'other.safetensors' },
+      'transformers_weights is "other.safetensors"; only null',
+    ],
     ['cross-attention', { ...gpt2, add_cross_attention: true }, 'add_cross_attention is true; only false'],
     [
       'GPT-2 heads that do not divide the width',

@@ -17,6 +17,8 @@ export const fixtureNames = [
   'mistral',
   'qwen2',
   'qwen3',
+  'gpt2-scaled',
+  'opt-plain',
 ] as const;
 
 export interface Expected {
@@ -29,6 +31,8 @@ export interface Expected {
 export interface ExpectedGrads extends Expected {
   loss: number;
   grad_norms: Record<string, number>;
+  /** Of model.safetensors as transformers saves the model in half the size. */
+  sha256: { f16: string; bf16: string };
 }
 
 export function readExpected<T extends Expected>(file: string): T {

@@ -3,7 +3,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, describe, expect, it } from 'vitest';
 import { UsageError } from '../../src/errors.js';
-import { type NamedArray, SafetensorsFile, writeSafetensors } from '../../src/models/safetensors.js';
+import { type NamedArray, SafetensorsFile } from '../../src/models/safetensors.js';
+import { writeSafetensors } from '../../src/models/safetensorsWriter.js';
 
 const directory = mkdtempSync(join(tmpdir(), 'minillm-safetensors-'));
 afterAll(() => rmSync(directory, { recursive: true }));

@@ -42,6 +42,18 @@ export const rmsNorm = (x: Numbers, gain: Numbers, eps: number): number[] =>
 export const gelu = (x: Numbers): number[] =>
   x.map((v) => 0.5 * v * (1 + Math.tanh(Math.sqrt(2 / Math.PI) * (v + 0.044715 * v ** 3))));
 
+/** x Φ(x), Φ by its series (Abramowitz and Stegun 26.2.10 is the same in erf): Φ(x) = ½ + φ(x) Σ_k x^(2k+1) / (1·3·…·(2k+1)). */
+export const exactGelu = (x: Numbers): number[] =>
+  x.map((v) => {
+    let term = v;
+    let total = v;
+    for (let k = 1; k < 200; k++) {
+      term *= v ** 2 / (2 * k + 1);
+      total += term;
+    }
+    return v * (0.5 + (Math.exp((-v * v) / 2) / Math.sqrt(2 * Math.PI)) * total);
+  });
+
 export const swiglu = (gate: Numbers, up: Numbers): number[] =>
   gate.map((g, i) => (g / (1 + Math.exp(-g))) * at(up, i));
 

@@ -160,6 +160,17 @@ export function opsSuite(): void {
       expectClose(y.dataSync(), [-0.158808, 0, 0.841192, 100, 0], 1e-5, 'value');
       y.dispose();
     });
+    it('exactGelu: value and gradient', () =>
+      checkOp({
+        inputs: { x: gaussian([4, 5], 'x', 2) },
+        op: (p) => ops.exactGelu(p.x as T2),
+        reference: ({ x }) => reference.exactGelu(x!),
+      }));
+    it('exactGelu, literal (torch.nn.functional.gelu)', () => {
+      const y = tf.tidy(() => ops.exactGelu(tf.tensor2d([[-1, 0, 1, 2.5, 100, -100]])));
+      expectClose(y.dataSync(), [-0.1586553, 0, 0.8413447, 2.4844758, 100, 0], 1e-5, 'value');
+      y.dispose();
+    });
     it('swiglu: value and gradients', () =>
       checkOp({
         inputs: { gate: gaussian([4, 5], 'gate', 2), up: gaussian([4, 5], 'up') },

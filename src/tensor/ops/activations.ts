@@ -37,6 +37,28 @@ export function gelu(x: tf.Tensor2D): tf.Tensor2D {
 }
 
 /**
+ * GELU itself (Hendrycks and Gimpel, arXiv 1606.08415, eq. 1; `gelu` of `transformers`): y = x Φ(x), Φ the normal distribution
+ * function, (1 + erf(x / √2)) / 2. Composed on every backend: few checkpoints use it.
+ *
+ * @param x [N, D] @returns [N, D], differentiable
+ */
+export function exactGelu(x: tf.Tensor2D): tf.Tensor2D {
+  return differentiable<tf.Tensor2D>(
+    [x],
+    (save) => {
+      const below = tf.mul<tf.Tensor2D>(tf.add(tf.erf(tf.mul(x, Math.SQRT1_2)), 1), 0.5); // Φ(x)
+      save([x, below]);
+      return tf.mul(x, below);
+    },
+    (dy, saved) => {
+      const [x, below] = saved as [tf.Tensor2D, tf.Tensor2D];
+      const density = tf.mul(tf.exp(tf.mul(tf.square(x), -0.5)), 1 / Math.sqrt(2 * Math.PI));
+      return [tf.mul(dy, tf.add(below, tf.mul(x, density)))];
+    },
+  );
+}
+
+/**
  * Gated activation of LLaMA: y = silu(gate) · up, silu(z) = z sigmoid(z) (Shazeer, arXiv 2002.05202, eq. 5 without the projections).
  *
  * @param gate [N, F] @param up [N, F] @returns [N, F], differentiable in both

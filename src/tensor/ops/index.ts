@@ -1,4 +1,4 @@
-export { gelu, swiglu } from './activations.js';
+export { exactGelu, gelu, swiglu } from './activations.js';
 export { type AttentionDims, cachedAttention, causalAttention } from './attention.js';
 export { type DecodeDims, decodeAttention } from './decodeAttention.js';
 export { crossEntropyToTeacher, forwardKl, reverseKl } from './divergences.js';
