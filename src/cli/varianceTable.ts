@@ -12,7 +12,7 @@ export function varianceTable(rows: readonly EstimatorResult[], reference: strin
     ['mean cos', 22, (row) => withInterval(row.mean_cosine)],
     ['ESS', 7, (row) => row.effective_sample_size.toFixed(3)],
     ['s/est.', 8, (row) => short(row.cost.sampling_s + row.cost.gradient_s)],
-    ['s needed', 10, (row) => short(row.seconds_needed)],
+    ['computation', 12, (row) => short(row.computation_needed)],
   ];
   const head = 'estimator'.padEnd(width) + columns.map(([title, w]) => title.padStart(w)).join('');
   const lines = rows.map(

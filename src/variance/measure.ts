@@ -1,3 +1,4 @@
+import { parameterCount } from '../models/model.js';
 import { needsValues } from '../objectives/advantages.js';
 import { disposeParams } from '../tensor/params.js';
 import { batchGradients } from '../training/loop.js';
@@ -21,7 +22,7 @@ export interface Measurement {
   cost: Cost;
 }
 
-/** Of one estimate: medians of the seconds, means of the tokens. Tokens are those of prompts and responses. */
+/** Of one estimate: medians of the seconds, means of the tokens. */
 export interface Cost {
   /** Sampling the rollouts, the teacher's part in it included. */
   sampling_s: number;
@@ -32,6 +33,8 @@ export interface Cost {
   /** Read by the teacher, while sampling. */
   teacher_tokens: number;
   response_tokens: number;
+  /** All of it in tokens of the student's forward pass: see `computation`. */
+  computation: number;
 }
 
 export interface MeasureOptions {
@@ -97,7 +100,7 @@ function repeat(
   const ema = warmup.ema(objective);
   const vectors: Float32Array[] = [];
   const seconds: number[] = [];
-  const sums = { ess: 0, tokens: 0, responses: 0 };
+  const sums = { ess: 0, packed: 0, responses: 0 };
   for (let m = 0; m < repeats; m++) {
     const sampled = condition.repeat(m);
     const began = performance.now() / 1000 - condition.scoringSeconds;
@@ -112,7 +115,7 @@ function repeat(
     vectors.push(space.vector(grads));
     disposeParams(grads);
     sums.ess += signalMetrics(trajectories, signals).effective_sample_size!;
-    sums.tokens += allTokens(sampled);
+    sums.packed += allTokens(sampled);
     sums.responses += responseTokens(sampled);
     options.onGradient?.();
   }
@@ -122,10 +125,34 @@ function repeat(
     cost: {
       sampling_s: median(condition.samplingSeconds),
       gradient_s: median(seconds),
-      student_tokens: ((needsValues(objective) ? 3 : 2) * sums.tokens) / repeats,
-      teacher_tokens: sums.tokens / repeats,
-      response_tokens: sums.responses / repeats,
+      ...tokens(setting, needsValues(objective), sums.packed / repeats, sums.responses / repeats),
     },
+  };
+}
+
+/**
+ * What went through the models, and what it amounts to in tokens of the student's forward pass:
+ *
+ *     sampling   (P + R) (1 + c)   each prompt is read once for its K samples; c: parameters of the teacher over the student's
+ *     training   3 (K P + R)       forward and backward, which counts as two forward passes
+ *     values     K P + R           where the objective reads a value head
+ *
+ * @param packed K P + R, the prompts repeated for every sample @param responses R
+ */
+function tokens(
+  { models, samples }: Setting,
+  values: boolean,
+  packed: number,
+  responses: number,
+): Omit<Cost, 'sampling_s' | 'gradient_s'> {
+  const read = (packed - responses) / samples + responses;
+  const [own, teacher] = [models.student, models.teachers[0]!].map(({ config }) => parameterCount(config));
+  const passes = values ? packed : 0;
+  return {
+    student_tokens: read + packed + passes,
+    teacher_tokens: read,
+    response_tokens: responses,
+    computation: read * (1 + teacher! / own!) + 3 * packed + passes,
   };
 }
 

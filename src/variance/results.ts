@@ -15,10 +15,10 @@ export interface EstimatorResult extends VarianceStatistics {
   /** (Σ w)² / (N Σ w²), a share of the tokens. */
   effective_sample_size: number;
   cost: Cost;
-  /** Trace of the covariance times seconds per estimate: what one second of computation buys. */
-  variance_seconds: number;
-  /** Seconds for the rollouts that reach the target. */
-  seconds_needed: number;
+  /** Trace of the covariance times the computation of an estimate: the lower, the more a unit of computation buys. */
+  variance_computation: number;
+  /** Computation for the rollouts that reach the target, in tokens of the student's forward pass. */
+  computation_needed: number;
 }
 
 /** The measured estimators, those that need the fewest rollouts first. */
@@ -36,15 +36,14 @@ export function results(
       const { objective, sampling } = byName.get(name)!;
       const { returns, baseline, importance, alpha, length_norm, single_step } = objective;
       const statistics = varianceStatistics({ own, cross, reference: base, rollouts }, options);
-      const seconds = cost.sampling_s + cost.gradient_s;
       return {
         name,
         ...{ returns, baseline, importance, sampling, alpha, length_norm, single_step },
         ...statistics,
         effective_sample_size,
         cost,
-        variance_seconds: statistics.variance.value * seconds,
-        seconds_needed: (statistics.rollouts_needed.value / rollouts) * seconds,
+        variance_computation: statistics.variance.value * cost.computation,
+        computation_needed: (statistics.rollouts_needed.value / rollouts) * cost.computation,
       };
     })
     .sort((a, b) => a.rollouts_needed.value - b.rollouts_needed.value || (a.name < b.name ? -1 : 1));
@@ -70,8 +69,9 @@ export function resultsCsv(rows: readonly EstimatorResult[]): string {
     'gradient_s',
     'student_tokens',
     'teacher_tokens',
-    'variance_seconds',
-    'seconds_needed',
+    'computation',
+    'variance_computation',
+    'computation_needed',
   ];
   const lines = rows.map((row) => [
     row.name,
@@ -81,8 +81,9 @@ export function resultsCsv(rows: readonly EstimatorResult[]): string {
     row.cost.gradient_s,
     row.cost.student_tokens,
     row.cost.teacher_tokens,
-    row.variance_seconds,
-    row.seconds_needed,
+    row.cost.computation,
+    row.variance_computation,
+    row.computation_needed,
   ]);
   const cell = (x: string | number): string | number => (x === Infinity ? '' : x);
   return `${[head, ...lines].map((line) => line.map(cell).join(',')).join('\n')}\n`;

@@ -30,6 +30,7 @@ const measurementSchema = z.strictObject({
     student_tokens: count,
     teacher_tokens: count,
     response_tokens: count,
+    computation: count,
   }),
 });
 

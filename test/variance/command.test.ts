@@ -40,9 +40,9 @@ interface Output {
 const withoutTimes = ({ estimators, ...rest }: Output) => ({
   ...rest,
   estimators: estimators
-    .map(({ cost, variance_seconds: _, seconds_needed: __, ...row }) => ({
+    .map(({ cost: { sampling_s: _, gradient_s: __, ...tokens }, ...row }) => ({
       ...row,
-      tokens: [cost.student_tokens, cost.teacher_tokens, cost.response_tokens],
+      ...tokens,
     }))
     .sort((a, b) => (a.name < b.name ? -1 : 1)),
 });
@@ -73,7 +73,13 @@ describe('minillm variance', () => {
     for (const row of json.estimators) {
       expect(row.variance.value).toBeGreaterThan(0);
       expect(row.variance.interval[0]).toBeLessThanOrEqual(row.variance.value);
-      expect(row.cost.student_tokens / row.cost.teacher_tokens).toBe(row.baseline === 'value' ? 3 : 2);
+      const { student_tokens, teacher_tokens, response_tokens, computation } = row.cost;
+      const packed = 2 * (teacher_tokens - response_tokens) + response_tokens;
+      const value = row.baseline === 'value' ? packed : 0;
+      expect(student_tokens).toBeCloseTo(teacher_tokens + packed + value, 9);
+      // Student and teacher are of one size here: both read while sampling.
+      expect(computation).toBeCloseTo(2 * teacher_tokens + 3 * packed + value, 9);
+      expect(row.variance_computation).toBeCloseTo(row.variance.value * computation, 9);
       expect(row.effective_sample_size).toBeLessThanOrEqual(1);
     }
     expect(JSON.parse(readFileSync(join(out, 'variance.json'), 'utf8'))).toEqual(json);

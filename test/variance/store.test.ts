@@ -14,7 +14,14 @@ const measurement: Measurement = {
   own: [Float64Array.of(1 / 3, -2e-9), Float64Array.of(-2e-9, 7)],
   cross: [Float64Array.of(1, 2), Float64Array.of(3, 4)],
   effective_sample_size: 0.9,
-  cost: { sampling_s: 0.1, gradient_s: 0.2, student_tokens: 6, teacher_tokens: 3, response_tokens: 2 },
+  cost: {
+    sampling_s: 0.1,
+    gradient_s: 0.2,
+    student_tokens: 6,
+    teacher_tokens: 3,
+    response_tokens: 2,
+    computation: 9,
+  },
 };
 
 describe('a directory of measurements', () => {
