@@ -8,14 +8,12 @@ import type { Estimator } from './grid.js';
 /** What is measured on. */
 export interface Setting {
   models: Models;
-  /** Answered in every repeat. */
-  prompts: readonly Prompt[];
-  /** For the warm-up: in turn, as many as `prompts` a round. */
+  /** What each repeat answers: the same prompts, or others every time. M lists. */
+  prompts: readonly (readonly Prompt[])[];
+  /** What the warm-up answers, in turn, as many a round as a repeat. */
   warmupPrompts: readonly Prompt[];
   /** K, responses to each prompt in one estimate. */
   samples: number;
-  /** M, estimates of each estimator. */
-  repeats: number;
   seed: number;
   maxNewTokens: number;
   eosIds: readonly number[];
@@ -56,7 +54,7 @@ export class Condition {
     const known = this.rounds.get(m);
     if (known) return known;
     const began = performance.now();
-    const sampled = this.sample(this.setting.prompts, warmupRounds + m);
+    const sampled = this.sample(this.setting.prompts[m]!, warmupRounds + m);
     this.samplingSeconds[m] = (performance.now() - began) / 1000;
     this.rounds.set(m, sampled);
     return sampled;
@@ -67,7 +65,8 @@ export class Condition {
     const known = this.rounds.get(-1 - round);
     if (known) return known;
     const { prompts, warmupPrompts } = this.setting;
-    const turn = prompts.map((_, i) => warmupPrompts[(round * prompts.length + i) % warmupPrompts.length]!);
+    const count = prompts[0]!.length;
+    const turn = prompts[0]!.map((_, i) => warmupPrompts[(round * count + i) % warmupPrompts.length]!);
     const sampled = this.sample([...new Set(turn)], round);
     this.rounds.set(-1 - round, sampled);
     return sampled;

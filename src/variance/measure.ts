@@ -45,7 +45,7 @@ export interface MeasureOptions {
 }
 
 /**
- * M gradient estimates of each estimator on the same prompts, through the code that training runs: rollouts, advantages,
+ * M gradient estimates of each estimator, through the code that training runs: rollouts, advantages,
  * loss, backward pass. Each repeat is one optimizer batch of prompts · samples rollouts, so that batch statistics (position
  * means, whitening, the division by the batch's tokens) are those of training. The student does not move; the
  * pretraining loss is left out. A value head and a moving average have learned before (warmup.ts).
@@ -96,7 +96,8 @@ function repeat(
   { objective }: Estimator,
   options: MeasureOptions,
 ): Repeats {
-  const { models, batchSize, repeats } = setting;
+  const { models, batchSize } = setting;
+  const repeats = setting.prompts.length;
   const ema = warmup.ema(objective);
   const vectors: Float32Array[] = [];
   const seconds: number[] = [];

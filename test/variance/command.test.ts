@@ -128,6 +128,7 @@ describe('minillm variance', () => {
     expect(sketched.variance.value / exact.variance.value).toBeGreaterThan(0.9);
     expect(sketched.variance.value / exact.variance.value).toBeLessThan(1.1);
     expect((await run('--seed', '2')).variance.value).not.toBe(exact.variance.value);
+    expect((await run('--fresh-prompts')).squared_norm.value).not.toBe(exact.squared_norm.value);
     // The target scales the rollouts, and nothing else.
     const twice = await run('--snr', '2');
     expect(twice.rollouts_needed.value).toBeCloseTo(2 * exact.rollouts_needed.value, 9);
@@ -182,6 +183,11 @@ describe('bad input is one line', () => {
       'too many prompts',
       () => [...pair(), '--prompts', '17'],
       /--prompts 17: .*train\.jsonl has 16; lower it/,
+    ],
+    [
+      'too many fresh prompts',
+      () => [...pair(), '--prompts', '5', '--fresh-prompts'],
+      /--prompts 5 for each of 4 repeats: .*train\.jsonl has 16; lower it/,
     ],
     [
       'a response longer than the context',

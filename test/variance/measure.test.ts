@@ -73,10 +73,9 @@ function enumerated(objective: ObjectiveConfig): { mean: number[]; variance: num
 
 const setting: Setting = {
   models,
-  prompts: [prompt],
+  prompts: new Array(120).fill([prompt]),
   warmupPrompts: [prompt],
   samples,
-  repeats: 120,
   seed: 1,
   maxNewTokens: horizon,
   eosIds: [0],
@@ -136,7 +135,11 @@ describe('measured against every pair of responses that can be drawn', () => {
 
 describe('measure', () => {
   const space = exactSpace(student.params);
-  const short = { ...setting, repeats: 3, warmupPrompts: [prompt, { index: 1, ids: [2] }] };
+  const short = {
+    ...setting,
+    prompts: [[prompt], [prompt], [prompt]],
+    warmupPrompts: [prompt, { index: 1, ids: [2] }],
+  };
   const reference = referenceEstimator(base);
   const list = [
     estimator('value', { baseline: 'value' }),
@@ -166,6 +169,20 @@ describe('measure', () => {
     expect(rest.map(({ name }) => name)).toEqual(['gae and ema', 'stratified']);
     expect(gradients).toBe(9); // the reference's own were made again
     expect(numbers(rest)).toEqual(numbers(all.filter(({ name }) => rest.some((r) => r.name === name))));
+  });
+
+  it('other prompts in every repeat: what prompts differ in is noise, too', () => {
+    const other = { index: 1, ids: [2] };
+    const third = { index: 2, ids: [1, 1, 2] };
+    const trace = (prompts: Setting['prompts']): number => {
+      const [{ own, cross }] = [...measure({ ...short, prompts }, space, reference, [])] as [Measurement];
+      return varianceStatistics({ own, cross, reference: own, rollouts: samples }, { seed: 1 }).variance
+        .value;
+    };
+    const fixed = [prompt, other, third].map((p) => trace(new Array(12).fill([p])));
+    const mean = fixed.reduce((a, b) => a + b) / 3;
+    const fresh = Array.from({ length: 12 }, (_, m) => [[prompt, other, third][m % 3]!]);
+    expect(trace(fresh)).toBeGreaterThan(1.2 * mean);
   });
 
   it('a value head and a moving average have learned something', () => {

@@ -26,6 +26,7 @@ interface VarianceOptions extends CommonOptions, VarianceSource {
   prompts: number;
   samples: number;
   repeats: number;
+  freshPrompts?: boolean;
   seed: number;
   preset?: string;
   set: string[];
@@ -53,6 +54,7 @@ export function varianceCommand(): Command {
     .option('--prompts <n>', 'prompts, the first of the data', positiveInteger, 16)
     .option('--samples <k>', 'responses to each prompt in one estimate', positiveInteger, 4)
     .option('--repeats <m>', 'estimates of each estimator', positiveInteger, 32)
+    .option('--fresh-prompts', 'other prompts in every repeat: the noise of their choice counts, too')
     .option('--max-new-tokens <n>', "longest response (default: the run's, or 64)", positiveInteger)
     .option('--seed <s>', 'seed of the random streams', nonNegativeInteger, 1)
     .addOption(
@@ -119,17 +121,25 @@ async function run(options: VarianceOptions): Promise<void> {
   const reference = referenceEstimator(base);
   await startBackend(options, log);
   const { student, teacher, prompts, eosIds, maxNewTokens } = await loadInputs(place, log);
-  if (prompts.length < options.prompts)
-    throw new UsageError(`--prompts ${options.prompts}: ${place.data} has ${prompts.length}; lower it`);
+  const lists = options.freshPrompts ? options.repeats : 1;
+  if (prompts.length < lists * options.prompts) {
+    const times = options.freshPrompts ? ` for each of ${options.repeats} repeats` : '';
+    throw new UsageError(
+      `--prompts ${options.prompts}${times}: ${place.data} has ${prompts.length}; lower it`,
+    );
+  }
+  const used = lists * options.prompts;
   const { gradientSpace } = await import('../../variance/gradientSpace.js');
   const { results, resultsCsv } = await import('../../variance/results.js');
   const space = gradientSpace(student.params, options);
   const setting: Setting = {
     models: { student, teachers: [teacher] },
-    prompts: prompts.slice(0, options.prompts),
-    warmupPrompts: prompts.length > options.prompts ? prompts.slice(options.prompts) : prompts,
+    prompts: Array.from({ length: options.repeats }, (_, m) => {
+      const first = options.freshPrompts ? m * options.prompts : 0;
+      return prompts.slice(first, first + options.prompts);
+    }),
+    warmupPrompts: prompts.length > used ? prompts.slice(used) : prompts,
     samples: options.samples,
-    repeats: options.repeats,
     seed: options.seed,
     maxNewTokens,
     eosIds,
@@ -146,6 +156,7 @@ async function run(options: VarianceOptions): Promise<void> {
     teacher: place.teacher,
     data: place.data,
     prompts: options.prompts,
+    fresh_prompts: options.freshPrompts ?? false,
     samples: options.samples,
     rollouts,
     repeats: options.repeats,
@@ -187,7 +198,7 @@ async function measureAll(
   const { appendMeasurement, describeSetting, openStore } = await import('../../variance/store.js');
   const { createProgress } = await import('../../runs/progress.js');
   const before = options.out
-    ? await openStore(options.out, describeSetting(setting, space, base), setting.repeats)
+    ? await openStore(options.out, describeSetting(setting, space, base), options.repeats)
     : [];
   const wanted = new Set([reference, ...list].map(({ name }) => name));
   const known = before.filter(({ name }) => wanted.has(name));
@@ -201,7 +212,7 @@ async function measureAll(
   ]);
   const progress = createProgress({
     label: 'variance',
-    total: names.size * setting.repeats,
+    total: names.size * options.repeats,
     unit: 'gradient',
     quiet: options.quiet ?? false,
   });
