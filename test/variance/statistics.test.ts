@@ -13,7 +13,6 @@ const products = (own: number[][], reference: number[][], rollouts = 8): Product
 
 describe('varianceStatistics', () => {
   it('three repeats in the plane, by hand', () => {
-    // Mean (2, 1): the squared distances from it are 2, 2 and 4 - trace 8/2 = 4; pairs ⟨g_i, g_j⟩: 5, 3, 3... below.
     const own = [
       [1, 0],
       [3, 2],
