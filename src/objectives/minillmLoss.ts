@@ -2,7 +2,7 @@ import * as tf from '@tensorflow/tfjs-core';
 import { UsageError } from '../errors.js';
 import { reverseKl, tokenLogprob } from '../tensor/ops/index.js';
 import { assertShape } from '../tensor/shape.js';
-import type { BatchTotals } from './aggregate.js';
+import { type AggregationName, aggregate } from './aggregate.js';
 import type { ObjectiveConfig } from './presets.js';
 import { surrogate } from './surrogate.js';
 
@@ -20,6 +20,8 @@ export interface MinillmLossInputs {
   advantages: Float32Array;
   pgWeights: Float32Array;
   klWeights: Float32Array;
+  /** What each token's terms are multiplied by to become the batch's loss, [N]: `tokenCoefficients` of the whole batch. */
+  coefficients: Float32Array;
 }
 
 export interface MinillmLoss {
@@ -39,27 +41,21 @@ export interface MinillmLoss {
   };
 }
 
-/**
- * What per-token sums are divided by: all response tokens of the optimizer batch, or the number of responses under
- * `length_norm: total`, whose terms carry their 1/T already.
- */
-export function lossDivisor(
-  config: Pick<ObjectiveConfig, 'length_norm'>,
-  totals: Pick<BatchTotals, 'tokens' | 'sequences'>,
-): number {
-  return config.length_norm === 'total' ? totals.sequences : totals.tokens;
+/** How token losses become the batch's: as configured, but the terms of `length_norm: total` carry their 1/T already. */
+export function aggregationOf(config: Pick<ObjectiveConfig, 'length_norm' | 'aggregation'>): AggregationName {
+  return config.length_norm === 'total' ? 'seq-mean-token-sum' : config.aggregation;
 }
 
 /**
  * The MiniLLM loss of one (micro-)batch (arXiv 2306.08543, eq. 7 with the surrogate of Algorithm 1):
  *
- *     pg_loss  = Σ_n max(−A_n ρ_n, −A_n clip(ρ_n, 1±ε)) / D,   ρ_n = pgWeights_n · exp(ln q_new − ln q_old)
- *     reg_loss = Σ_n klWeights_n · KL(q_new‖p)_n / D
+ *     pg_loss  = Σ_n c_n max(−A_n ρ_n, −A_n clip(ρ_n, 1±ε)),   ρ_n = pgWeights_n · exp(ln q_new − ln q_old)
+ *     reg_loss = Σ_n c_n klWeights_n · KL(q_new‖p)_n
  *     loss     = pg_loss + [single_step] reg_loss
  *
  * Student and teacher logits are both divided by the sampling temperature (as LMOps), so log-probabilities, ratio and
- * KL are at the temperature; the reward inside A is not. D comes from the totals of the whole optimizer batch, so the
- * losses and gradients of micro-batches add up. At q_new = q_old its gradient is the estimator that the oracle proves.
+ * KL are at the temperature; the reward inside A is not. c_n (1 / response tokens for the token mean) comes from the totals of
+ * the whole optimizer batch, so the losses and gradients of micro-batches add up. At q_new = q_old its gradient is the estimator that the oracle proves.
  *
  * Gradient to the student's logits only: teacher, advantages, weights and old log-probabilities are constants, and
  * without `single_step` the KL is reported but not differentiated.
@@ -68,8 +64,7 @@ export function lossDivisor(
  */
 export function minillmLoss(
   inputs: MinillmLossInputs,
-  config: Pick<ObjectiveConfig, 'cliprange' | 'single_step' | 'temperature' | 'length_norm'>,
-  totals: Pick<BatchTotals, 'tokens' | 'sequences'>,
+  config: Pick<ObjectiveConfig, 'cliprange' | 'single_step' | 'temperature'>,
 ): MinillmLoss {
   const rows = inputs.studentLogits.shape[0];
   const constant = (x: Float32Array, name: string): tf.Tensor1D => {
@@ -80,7 +75,6 @@ export function minillmLoss(
   const cool = (x: tf.Tensor2D): tf.Tensor2D =>
     config.temperature === 1 ? x : tf.div(x, config.temperature);
   const student = cool(inputs.studentLogits);
-  const divisor = lossDivisor(config, totals);
 
   const logprobs = tokenLogprob(student, inputs.tokenIds);
   const constants = {
@@ -89,7 +83,7 @@ export function minillmLoss(
     weights: constant(inputs.pgWeights, 'pgWeights'),
   };
   const { loss: pg, ratio, clipped } = surrogate(logprobs, constants, config.cliprange);
-  const pgLoss = tf.div<tf.Scalar>(tf.sum(pg), divisor);
+  const pgLoss = aggregate(pg, inputs.coefficients);
 
   if (!inputs.teacherLogits) {
     if (config.single_step)
@@ -99,7 +93,7 @@ export function minillmLoss(
     return { loss: pgLoss, parts: { pg_loss: pgLoss }, perToken: { logprobs, ratio, clipped, pg } };
   }
   const kl = reverseKl(student, cool(inputs.teacherLogits));
-  const regLoss = tf.div<tf.Scalar>(tf.sum(tf.mul(kl, constant(inputs.klWeights, 'klWeights'))), divisor);
+  const regLoss = aggregate(tf.mul(kl, constant(inputs.klWeights, 'klWeights')), inputs.coefficients);
 
   return {
     loss: config.single_step ? tf.add(pgLoss, regLoss) : pgLoss,

@@ -1,5 +1,6 @@
 import { z } from 'zod';
 import { UsageError } from '../errors.js';
+import { aggregationNames } from './aggregate.js';
 import { baselineNames } from './baselines.js';
 import { importanceNames } from './importance.js';
 import { lengthNormNames } from './lengthNorm.js';
@@ -45,7 +46,7 @@ export const objectiveSchema = z.strictObject({
   max_response: finite
     .int()
     .min(0)
-    .describe('slots R of padded whitening; 0 = the longest response of the batch'),
+    .describe('slots R of padded whitening and fixed-length; 0 = the longest response of the batch'),
   returns: z
     .enum(returnNames)
     .describe(
@@ -57,6 +58,9 @@ export const objectiveSchema = z.strictObject({
     .describe('λ of the gae returns: 1 = no value is looked at, 0 = one step and then the value'),
   baseline: z.enum(baselineNames).describe('what is taken from the return'),
   ema_decay: finite.min(0).max(1).describe('d of baseline ema: share of the past at each optimizer batch'),
+  aggregation: z
+    .enum(aggregationNames)
+    .describe('how the losses of tokens become that of the batch; fixed-length divides by max_response'),
   importance: z
     .enum(importanceNames)
     .describe('correction for sampling from p̃: none, per token, running product, or that product cut at c'),
@@ -93,6 +97,7 @@ const lmops: ObjectiveConfig = {
   ema_decay: 0.9,
   importance: 'token',
   truncation: 2,
+  aggregation: 'token-mean',
 };
 
 /** MiniLLM as the paper writes it (arXiv 2306.08543, eq. 3 to 7 and Algorithm 1). */
@@ -167,6 +172,9 @@ function conflictOf(c: ObjectiveConfig): string | undefined {
   if (returnForms[c.returns].needsValues)
     return `returns: ${c.returns} with length_norm total, which has no form for it; choose length_norm remaining or off`;
   const mend = 'or choose length_norm remaining';
+  if (c.aggregation === 'seq-mean-token-mean' || c.aggregation === 'fixed-length') {
+    return `aggregation: ${c.aggregation} with length_norm total, whose terms are divided by their length already; leave it out ${mend}`;
+  }
   if (c.gamma !== 1)
     return `gamma: ${c.gamma} with length_norm total, which has no discount; set gamma 1 ${mend}`;
   if (c.reward_scaling > 0 && c.reward_scaling !== 1) {

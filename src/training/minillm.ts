@@ -166,7 +166,9 @@ function minibatch(
 
 export function objectiveOf({ config }: Pick<TrainingContext, 'config'>): ObjectiveConfig {
   const { preset, ...overrides } = config.objective;
-  if (config.method === 'opd') return resolveObjective('paper', { ...opdObjective, ...overrides });
   // Padded whitening counts the slots of the generation buffer, as the official code does.
-  return resolveObjective(preset, { max_response: config.rollout.max_new_tokens, ...overrides });
+  const slots = { max_response: config.rollout.max_new_tokens };
+  return config.method === 'opd'
+    ? resolveObjective('paper', { ...slots, ...opdObjective, ...overrides })
+    : resolveObjective(preset, { ...slots, ...overrides });
 }

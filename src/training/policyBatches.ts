@@ -1,9 +1,9 @@
 import * as tf from '@tensorflow/tfjs-core';
 import { packSequences } from '../models/packed.js';
 import { advantages, type SampledBatch, type TokenSignals } from '../objectives/advantages.js';
-import { batchTotals } from '../objectives/aggregate.js';
+import { batchTotals, tokenCoefficients } from '../objectives/aggregate.js';
 import type { EmaState } from '../objectives/batchStatistics.js';
-import { type MinillmLoss, minillmLoss } from '../objectives/minillmLoss.js';
+import { aggregationOf, type MinillmLoss, minillmLoss } from '../objectives/minillmLoss.js';
 import type { ObjectiveConfig } from '../objectives/presets.js';
 import { flatten } from '../objectives/ragged.js';
 import type { Trajectory } from '../rollout/trajectory.js';
@@ -37,9 +37,10 @@ export function policyBatches(
     objective,
   );
   const byRow = new Map(trajectories.map((t, i) => [t, i]));
-  const totals = batchTotals(trajectories.map((t) => t.responseIds.length));
+  const totals = batchTotals(lengthsOf(trajectories), objective.max_response);
   const micro = microBatches(trajectories, options.microBatchSize).map((part): MicroBatch => {
     const batch = packSequences(part);
+    const coefficients = tokenCoefficients(aggregationOf(objective), lengthsOf(part), totals);
     const constants = pick(
       signals,
       trajectories,
@@ -52,9 +53,10 @@ export function policyBatches(
           studentLogits: sharedLogits(models, params, models.student, batch),
           teacherLogits: teacher as tf.Tensor2D | undefined,
           tokenIds: targets as tf.Tensor1D,
+          coefficients,
           ...constants,
         };
-        const { loss, parts, perToken } = minillmLoss(inputs, objective, totals);
+        const { loss, parts, perToken } = minillmLoss(inputs, objective);
         options.observe?.(part, perToken);
         const share = (x: tf.Tensor1D): tf.Scalar => tf.div(tf.sum(x), totals.tokens);
         return {
@@ -70,6 +72,10 @@ export function policyBatches(
     };
   });
   return { signals, micro };
+}
+
+function lengthsOf(trajectories: readonly Trajectory[]): number[] {
+  return trajectories.map((t) => t.responseIds.length);
 }
 
 /** What trajectories know, as the objectives take it. */

@@ -1,6 +1,8 @@
 import * as tf from '@tensorflow/tfjs-core';
 import { beforeAll, describe, expect, it } from 'vitest';
-import { type MinillmLossInputs, minillmLoss } from '../../src/objectives/minillmLoss.js';
+import { aggregationNames } from '../../src/objectives/aggregate.js';
+import { aggregationOf, type MinillmLossInputs, minillmLoss } from '../../src/objectives/minillmLoss.js';
+import { resolveObjective } from '../../src/objectives/presets.js';
 import { normal, stream } from '../../src/random/streams.js';
 import { initBackend } from '../../src/tensor/backend.js';
 
@@ -21,8 +23,8 @@ const oldLogprobs = ids.map((id, n) =>
 const advantages = numbers(N);
 const pgWeights = numbers(N, 0.2).map((x) => Math.fround(Math.exp(x)));
 const klWeights = numbers(N, 0.2).map((x) => Math.fround(Math.exp(x)));
-const config = { cliprange: 0.2, single_step: true, temperature: 2, length_norm: 'remaining' } as const;
-const totals = { tokens: 10, sequences: 4 };
+const coefficients = numbers(N, 0.3).map((x) => Math.fround(Math.exp(x) / 10));
+const config = { cliprange: 0.2, single_step: true, temperature: 2 } as const;
 
 function logSoftmax(z: number[], temperature: number): number[] {
   const scaled = z.map((x) => x / temperature);
@@ -31,11 +33,7 @@ function logSoftmax(z: number[], temperature: number): number[] {
 }
 
 /** The definition in float64, one token at a time. */
-function naive(
-  z: number[],
-  c: { cliprange: number; single_step: boolean; temperature: number },
-  divisor: number,
-) {
+function naive(z: number[], c: { cliprange: number; single_step: boolean; temperature: number }) {
   let pg = 0;
   let reg = 0;
   let clipped = 0;
@@ -46,9 +44,10 @@ function naive(
     const plain = -advantages[n]! * rho;
     const cut =
       c.cliprange === 0 ? plain : -advantages[n]! * Math.min(1 + c.cliprange, Math.max(1 - c.cliprange, rho));
-    pg += Math.max(plain, cut) / divisor;
+    pg += coefficients[n]! * Math.max(plain, cut);
     if (cut > plain) clipped++;
-    reg += (klWeights[n]! * logq.reduce((sum, l, v) => sum + Math.exp(l) * (l - logp[v]!), 0)) / divisor;
+    const kl = logq.reduce((sum, l, v) => sum + Math.exp(l) * (l - logp[v]!), 0);
+    reg += coefficients[n]! * klWeights[n]! * kl;
   }
   return { pg, reg, clipped, loss: c.single_step ? pg + reg : pg };
 }
@@ -61,6 +60,7 @@ const inputs = (logits: tf.Tensor2D): MinillmLossInputs => ({
   advantages: Float32Array.from(advantages),
   pgWeights: Float32Array.from(pgWeights),
   klWeights: Float32Array.from(klWeights),
+  coefficients: Float32Array.from(coefficients),
 });
 
 describe('minillmLoss against a float64 loop and its central differences', () => {
@@ -69,25 +69,23 @@ describe('minillmLoss against a float64 loop and its central differences', () =>
     { ...config, cliprange: 0 },
     { ...config, single_step: false },
     { ...config, temperature: 1 },
-    { ...config, length_norm: 'total' as const },
   ];
   it.each(variants)('%j', (c) => {
-    const divisor = c.length_norm === 'total' ? 4 : 10;
     const before = tf.memory().numTensors;
     tf.tidy(() => {
       const logits = tf.tensor2d(student, [N, V]);
-      const { loss, parts, perToken } = minillmLoss(inputs(logits), c, totals);
-      const expected = naive(student, c, divisor);
+      const { loss, parts, perToken } = minillmLoss(inputs(logits), c);
+      const expected = naive(student, c);
       expect(loss.dataSync()[0]).toBeCloseTo(expected.loss, 5);
       expect(parts.pg_loss.dataSync()[0]).toBeCloseTo(expected.pg, 5);
       expect(parts.reg_loss!.dataSync()[0]).toBeCloseTo(expected.reg, 5); // reported without single_step too
       expect(tf.sum(perToken.clipped).dataSync()[0]).toBe(expected.clipped);
       const gradient = tf
-        .grad((x) => minillmLoss(inputs(x as tf.Tensor2D), c, totals).loss)(logits)
+        .grad((x) => minillmLoss(inputs(x as tf.Tensor2D), c).loss)(logits)
         .dataSync();
       const h = 1e-5;
       student.forEach((z, i) => {
-        const at = (value: number) => naive(student.with(i, value), c, divisor).loss;
+        const at = (value: number) => naive(student.with(i, value), c).loss;
         expect(gradient[i], `logit ${i}`).toBeCloseTo((at(z + h) - at(z - h)) / (2 * h), 5);
       });
     });
@@ -95,13 +93,13 @@ describe('minillmLoss against a float64 loop and its central differences', () =>
   });
 
   it('clips some tokens in this test, not all', () => {
-    expect(naive(student, config, 10).clipped).toBeGreaterThan(0);
-    expect(naive(student, config, 10).clipped).toBeLessThan(N);
+    expect(naive(student, config).clipped).toBeGreaterThan(0);
+    expect(naive(student, config).clipped).toBeLessThan(N);
   });
 
   it('micro-batches add up to the whole batch', () => {
     tf.tidy(() => {
-      const all = minillmLoss(inputs(tf.tensor2d(student, [N, V])), config, totals).loss.dataSync()[0]!;
+      const all = minillmLoss(inputs(tf.tensor2d(student, [N, V])), config).loss.dataSync()[0]!;
       const part = (from: number, to: number) => {
         const whole = inputs(tf.tensor2d(student, [N, V]));
         const rows = (x: Float32Array) => x.slice(from, to);
@@ -114,18 +112,28 @@ describe('minillmLoss against a float64 loop and its central differences', () =>
             advantages: rows(whole.advantages),
             pgWeights: rows(whole.pgWeights),
             klWeights: rows(whole.klWeights),
+            coefficients: rows(whole.coefficients),
           },
           config,
-          totals,
         ).loss.dataSync()[0]!;
       };
       expect(part(0, 2) + part(2, 3) + part(3, N)).toBeCloseTo(all, 6);
     });
   });
 
+  it('aggregates as configured; the terms of length_norm total, which carry 1/T, over responses', () => {
+    for (const aggregation of aggregationNames) {
+      expect(aggregationOf({ aggregation, length_norm: 'remaining' })).toBe(aggregation);
+    }
+    expect(aggregationOf({ aggregation: 'token-mean', length_norm: 'total' })).toBe('seq-mean-token-sum');
+    expect(() => resolveObjective('minillm', { length_norm: 'total', aggregation: 'fixed-length' })).toThrow(
+      'objective.aggregation: fixed-length with length_norm total',
+    );
+  });
+
   it('names an input of the wrong size', () => {
     const wrong = { ...inputs(tf.tensor2d(student, [N, V])), advantages: new Float32Array(N - 1) };
-    expect(() => tf.tidy(() => minillmLoss(wrong, config, totals).loss)).toThrow(
+    expect(() => tf.tidy(() => minillmLoss(wrong, config).loss)).toThrow(
       'minillmLoss: advantages: shape [5] found, [6] expected',
     );
   });

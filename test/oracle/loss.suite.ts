@@ -61,9 +61,9 @@ export function lossSuite(): void {
             advantages: weighted(signals.advantages),
             pgWeights: flatten(signals.pgWeights),
             klWeights: weighted(signals.klWeights),
+            coefficients: new Float32Array(rows.length).fill(1),
           },
           config,
-          { tokens: 1, sequences: 1 },
         ).loss;
       return tf.grad(loss)(table);
     });

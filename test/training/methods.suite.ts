@@ -1,5 +1,6 @@
 import * as tf from '@tensorflow/tfjs-core';
 import { describe, expect, it } from 'vitest';
+import { aggregationNames } from '../../src/objectives/aggregate.js';
 import { rollout } from '../../src/rollout/engine.js';
 import { plainSampling } from '../../src/rollout/sampling.js';
 import { disposeParams } from '../../src/tensor/params.js';
@@ -56,6 +57,20 @@ const representative = [
   'gkd, on-policy reverse KL',
   'minillm, preset lmops',
 ];
+
+/** What else the gradient of a batch must not depend on its micro-batches with. */
+const alsoAccumulated: Record<string, Fields> = {
+  ...Object.fromEntries(
+    aggregationNames.flatMap((aggregation) => [
+      [
+        `minillm, ${aggregation}, pretraining`,
+        { method: 'minillm', objective: { preset: 'lmops', aggregation, lm_coef: 2 } },
+      ],
+      [`opd, ${aggregation}`, { method: 'opd', objective: { aggregation } }],
+    ]),
+  ),
+  'minillm, length_norm total': { method: 'minillm', objective: { length_norm: 'total' } },
+};
 
 /**
  * Every method on a tiny random world; the same suite for every backend, `initBackend` must have run.
@@ -131,11 +146,12 @@ export function methodsSuite(accumulate: 'all' | 'representative'): void {
     });
   });
 
-  const all = Object.entries({ ...supervisedMethods, ...sampling, ...policyGradient });
-  const chosen = all.filter(([name]) => accumulate === 'all' || representative.includes(name));
+  const some = (methods: Record<string, Fields>): [string, Fields][] =>
+    Object.entries(methods).filter(([name]) => accumulate === 'all' || representative.includes(name));
+  const chosen = some({ ...supervisedMethods, ...sampling, ...policyGradient });
 
   describe('an optimizer batch cut into 1, 2 and 8 micro-batches has one gradient, to 1e-6', () => {
-    it.each(chosen)('%s', async (_, fields) => {
+    it.each([...chosen, ...some(alsoAccumulated)])('%s', async (_, fields) => {
       const gradient = async (micro: number): Promise<Float64Array> => {
         const world = tinyWorld({
           config: {
