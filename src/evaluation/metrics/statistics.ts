@@ -1,4 +1,10 @@
+import { createRequire } from 'node:module';
 import { integer, stream } from '../../random/streams.js';
+
+// The library's one-file build, loaded when the first number is summarised: its 650 modules one by one cost every command a
+// second before it begins.
+const require = createRequire(import.meta.url);
+const mathjs = (): typeof import('mathjs') => require('mathjs/lib/browser/math.js');
 
 /** A number with its uncertainty: what evaluation.json holds for every metric. */
 export interface Summary {
@@ -25,11 +31,10 @@ export interface BootstrapOptions {
 /** Mean and standard error. @throws RangeError for an empty list: a mean of nothing is no number to report. */
 export function summarize(values: readonly number[]): Summary {
   if (values.length === 0) throw new RangeError('summarize needs at least one value');
-  const n = values.length;
-  const mean = values.reduce((sum, x) => sum + x, 0) / n;
-  if (n === 1) return { mean, stderr: null, n };
-  const squares = values.reduce((sum, x) => sum + (x - mean) ** 2, 0);
-  return { mean, stderr: Math.sqrt(squares / (n - 1) / n), n };
+  const { mean, std } = mathjs();
+  const average = Number(mean([...values]));
+  const stderr = values.length === 1 ? null : Number(std([...values])) / Math.sqrt(values.length);
+  return { mean: average, stderr, n: values.length };
 }
 
 /**
@@ -51,16 +56,8 @@ export function bootstrapInterval(
     return sum / values.length;
   });
   const tail = (1 - level) / 2;
-  means.sort((a, b) => a - b);
-  return [quantile(means, tail), quantile(means, 1 - tail)];
-}
-
-/** Between the two nearest of sorted values, by linear interpolation. */
-function quantile(sorted: readonly number[], share: number): number {
-  const at = share * (sorted.length - 1);
-  const low = sorted[Math.floor(at)]!;
-  const high = sorted[Math.ceil(at)]!;
-  return low + (at - Math.floor(at)) * (high - low);
+  const { quantileSeq } = mathjs();
+  return [Number(quantileSeq(means, tail)), Number(quantileSeq(means, 1 - tail))];
 }
 
 /**
