@@ -22,12 +22,14 @@ export interface ExposureCurve {
   teacher_error: number[];
   excess_percent: (number | null)[];
   excess_stderr: (number | null)[];
+  /** Share of the teacher's samples that are at least l tokens long. */
+  reached: number[];
   /** The l that the metric `ex_acc_err` is at. */
   at: number;
 }
 
 /** ExAccErr of every seed: the forward KL at each state of the model's samples and of the teacher's. */
-function perSeed(m: Material): { seeds: ExposureBias[]; at: number } {
+function perSeed(m: Material): { seeds: ExposureBias[]; lengths: number[]; at: number } {
   const own = m.scored();
   const teacher = m.teacherScored();
   const seeds = own.map((scores, s) =>
@@ -42,7 +44,7 @@ function perSeed(m: Material): { seeds: ExposureBias[]; at: number } {
     .sort((a, b) => a - b);
   // Beyond it fewer than half of the teacher's samples are left; the same for all students of a teacher.
   const median = lengths[Math.floor((lengths.length - 1) / 2)]!;
-  return { seeds, at: Math.min(median, ...seeds.map(({ excessPercent }) => excessPercent.length)) };
+  return { seeds, lengths, at: Math.min(median, ...seeds.map(({ excessPercent }) => excessPercent.length)) };
 }
 
 /** ExAccErr in percent, one number a seed, at the median length of the teacher's samples; null for the teacher itself. */
@@ -52,7 +54,7 @@ export function excessAtMedian(m: Material): (number | null)[] {
 }
 
 function exposureCurve(m: Material): ExposureCurve {
-  const { seeds, at } = perSeed(m);
+  const { seeds, lengths, at } = perSeed(m);
   const length = Math.min(...seeds.map(({ excessPercent }) => excessPercent.length));
   const over = (read: (seed: ExposureBias, l: number) => number | null) =>
     Array.from({ length }, (_, l) => {
@@ -65,6 +67,7 @@ function exposureCurve(m: Material): ExposureCurve {
     teacher_error: over(({ teacherError }, l) => teacherError[l]!).map((x) => x!.mean),
     excess_percent: excess.map((x) => x?.mean ?? null),
     excess_stderr: excess.map((x) => x?.stderr ?? null),
+    reached: Array.from({ length }, (_, l) => lengths.filter((n) => n > l).length / lengths.length),
     at,
   };
 }

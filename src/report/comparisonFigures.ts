@@ -1,21 +1,14 @@
 import * as Plot from '@observablehq/plot';
 import { metricInfo, orderedMetrics } from './catalog.js';
+import type { Entry } from './entries.js';
 import { csv } from './escape.js';
 import { clip, drawSvg, type Figure } from './figure.js';
 import { brief, decimalsFor, fixed, tick } from './format.js';
 import { colorVariable } from './palette.js';
-import type { MetricSummary, Run } from './runs.js';
-
-/** The interval that is drawn: the bootstrap's if there is one, else mean ± 1.96 standard errors. */
-export function shownInterval(summary: MetricSummary): [low: number, high: number] | null {
-  if (summary.interval) return summary.interval;
-  return summary.stderr === null
-    ? null
-    : [summary.mean - 1.96 * summary.stderr, summary.mean + 1.96 * summary.stderr];
-}
+import { shownInterval } from './uncertainty.js';
 
 /** One panel a metric: a dot and an interval for every run, the teacher as a dashed line to compare with. */
-export function comparisonFigures(runs: readonly Run[], colors: ReadonlyMap<Run, number>): Figure[] {
+export function comparisonFigures(runs: readonly Entry[], colors: ReadonlyMap<Entry, number>): Figure[] {
   const names = orderedMetrics(runs.flatMap((run) => Object.keys(run.evaluation)));
   return names
     .filter((name) => metricInfo(name).figure)
@@ -25,7 +18,7 @@ export function comparisonFigures(runs: readonly Run[], colors: ReadonlyMap<Run,
     });
 }
 
-function comparisonPanel(name: string, runs: readonly Run[], colors: ReadonlyMap<Run, number>): Figure {
+function comparisonPanel(name: string, runs: readonly Entry[], colors: ReadonlyMap<Entry, number>): Figure {
   const { label, unit, better, scale } = metricInfo(name);
   const rows = runs.map((run) => {
     const summary = run.evaluation[name]!;

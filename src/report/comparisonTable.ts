@@ -1,33 +1,43 @@
 import { type MetricInfo, metricInfo, orderedMetrics } from './catalog.js';
 import { csv, escapeHtml } from './escape.js';
+import type { MetricSummary } from './evaluationFile.js';
 import { decimalsFor, duration, fixed } from './format.js';
 import { colorVariable } from './palette.js';
-import type { MetricSummary, Run } from './runs.js';
+import type { Run } from './runs.js';
+import { clearlyAbove } from './uncertainty.js';
 
-const arrows = { higher: '↑', lower: '↓', teacher: '≈' };
-const spoken = { higher: 'higher is better', lower: 'lower is better', teacher: 'best near the teacher' };
+export const arrows = { higher: '↑', lower: '↓', teacher: '≈' };
+export const spoken = {
+  higher: 'higher is better',
+  lower: 'lower is better',
+  teacher: 'best near the teacher',
+};
 
 /**
  * The students whose mean cannot be told from the best one's: within two standard errors of the difference. Without
  * a direction, or with one student only, there is no best.
  */
-export function bestRuns(name: string, runs: readonly Run[]): Set<Run> {
+export function bestRuns<T extends Run>(name: string, runs: readonly T[]): Set<T> {
   const { better } = metricInfo(name);
   const students = runs.filter((run) => !run.isTeacher && run.evaluation[name] !== undefined);
   if ((better !== 'higher' && better !== 'lower') || students.length < 2) return new Set();
   const sign = better === 'higher' ? 1 : -1;
-  const value = (run: Run): MetricSummary => run.evaluation[name]!;
+  const value = (run: T): MetricSummary => run.evaluation[name]!;
   const best = students.reduce((a, b) => (sign * value(b).mean > sign * value(a).mean ? b : a));
   return new Set(
     students.filter((run) => {
-      const gap = sign * (value(best).mean - value(run).mean);
-      return gap <= 2 * Math.hypot(value(best).stderr ?? 0, value(run).stderr ?? 0);
+      const [above, below] = sign > 0 ? [best, run] : [run, best];
+      return !clearlyAbove(value(above), value(below));
     }),
   );
 }
 
-/** The table of all evaluations: a row a metric, a column a run, standard errors in small print. */
-export function comparisonTable(runs: readonly Run[], colors: ReadonlyMap<Run, number>): string {
+/** All metrics: a row a metric, a column a run, standard errors in small print. */
+export function comparisonTable<T extends Run>(
+  runs: readonly T[],
+  colors: ReadonlyMap<T, number>,
+  label: string,
+): string {
   const measured = runs.filter((run) => Object.keys(run.evaluation).length > 0);
   const names = orderedMetrics(measured.flatMap((run) => Object.keys(run.evaluation)));
   const heads = measured.map((run) => {
@@ -44,7 +54,7 @@ export function comparisonTable(runs: readonly Run[], colors: ReadonlyMap<Run, n
     group = info.group;
     return heading + tableRow(name, info, measured);
   });
-  return `<div class="scroll" tabindex="0" role="region" aria-label="Comparison table"><table class="comparison">
+  return `<div class="scroll" tabindex="0" role="region" aria-label="${escapeHtml(label)}"><table class="comparison">
 <thead><tr><th scope="col">Metric</th>${heads.join('')}</tr></thead>
 <tbody>${rows.join('\n')}</tbody></table></div>`;
 }
@@ -66,14 +76,14 @@ function tableRow(name: string, info: MetricInfo, runs: readonly Run[]): string 
 }
 
 /** As many decimals as the smallest standard error asks for; without errors, about three significant digits. */
-function decimalsOf(summaries: readonly MetricSummary[], scale: number): number {
+export function decimalsOf(summaries: readonly MetricSummary[], scale: number): number {
   const errors = summaries.flatMap(({ stderr }) => (stderr ? [stderr * scale] : []));
   if (errors.length > 0) return decimalsFor(Math.min(...errors));
   const values = summaries.map(({ mean }) => mean * scale);
   return values.every(Number.isInteger) ? 0 : decimalsFor(Math.max(...values.map(Math.abs)) / 300);
 }
 
-function cell(name: string, summary: MetricSummary, info: MetricInfo, decimals: number): string {
+export function cell(name: string, summary: MetricSummary, info: MetricInfo, decimals: number): string {
   if (name === 'train_seconds' && summary.stderr === null) return escapeHtml(duration(summary.mean));
   const error =
     summary.stderr === null ? '' : ` <small>± ${fixed(summary.stderr * info.scale, decimals)}</small>`;
@@ -81,7 +91,7 @@ function cell(name: string, summary: MetricSummary, info: MetricInfo, decimals: 
 }
 
 /** Everything that evaluation.json says of a number, for the tooltip. */
-function exact({ mean, stderr, n, interval }: MetricSummary): string {
+export function exact({ mean, stderr, n, interval }: MetricSummary): string {
   const parts = [`mean ${mean}`, stderr === null ? '' : `standard error ${stderr}`, `n ${n}`];
   if (interval) parts.push(`95 % interval ${interval[0]} to ${interval[1]}`);
   return parts.filter(Boolean).join(', ');

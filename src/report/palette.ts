@@ -1,5 +1,3 @@
-import type { Run } from './runs.js';
-
 /**
  * Series colours, after Okabe and Ito (distinguishable with every common colour vision), darkened or lightened to
  * reach 3:1 against the page in light and in dark. Number 0 is the neutral of the teacher.
@@ -17,27 +15,41 @@ export const seriesColors: readonly { light: string; dark: string }[] = [
 
 /** A method keeps its colour from one report to the next. */
 const methodColor = new Map(
-  Object.entries({ teacher: 0, minillm: 1, kd: 2, babyllama: 3, sft: 4, seqkd: 5 }),
+  Object.entries({ minillm: 1, kd: 2, babyllama: 3, sft: 4, seqkd: 5, gkd: 6, distillm: 7 }),
 );
 
-/** The number of each run's colour: its method's, or for a second run of a method the next free one. */
-export function assignColors(runs: readonly Run[]): Map<Run, number> {
-  const colors = new Map<Run, number>();
-  const used = new Set<number>();
-  for (const run of runs) {
-    const own = methodColor.get(run.method);
-    if (own === undefined || (used.has(own) && own !== 0)) continue;
-    colors.set(run, own);
-    used.add(own);
-  }
-  const order = seriesColors.map((_, i) => i).slice(1);
-  for (const [i, run] of runs.filter((r) => !colors.has(r)).entries()) {
-    const free = order.find((color) => !used.has(color)) ?? order[i % order.length]!;
-    colors.set(run, free);
-    used.add(free);
-  }
-  return colors;
+/** How a thing is drawn: a custom property of the page, and dashed where the colour is taken already. */
+export interface LineColor {
+  stroke: string;
+  dashed: boolean;
 }
 
-/** Custom properties that the page defines for both themes; an SVG on its own gets the light values. */
-export const colorVariable = (index: number): string => `var(--s${index})`;
+/** Colour number n; beyond the palette colours come again, dashed. An SVG on its own gets the light values. */
+export function lineColor(n: number): LineColor {
+  const cycle = seriesColors.length - 1;
+  return { stroke: `var(--s${n === 0 ? 0 : 1 + ((n - 1) % cycle)})`, dashed: n > cycle };
+}
+
+export const colorVariable = (n: number): string => lineColor(n).stroke;
+
+/** The colour number of each entry: its method's, or where that is taken the next free one. */
+export function assignColors<T extends { method: string; isTeacher: boolean }>(
+  entries: readonly T[],
+): Map<T, number> {
+  const numbers = new Map<T, number>();
+  const used = new Set<number>();
+  for (const entry of entries) {
+    const own = entry.isTeacher ? 0 : methodColor.get(entry.method);
+    if (own === undefined || (used.has(own) && own !== 0)) continue;
+    numbers.set(entry, own);
+    used.add(own);
+  }
+  for (const entry of entries) {
+    if (numbers.has(entry)) continue;
+    let free = 1;
+    while (used.has(free)) free++;
+    numbers.set(entry, free);
+    used.add(free);
+  }
+  return numbers;
+}

@@ -3,18 +3,22 @@ import path from 'node:path';
 import { UsageError } from '../errors.js';
 import { comparisonFigures } from './comparisonFigures.js';
 import { comparisonCsv } from './comparisonTable.js';
+import { differences } from './differences.js';
+import { entriesOf } from './entries.js';
+import { calibrationFigures, distributionFigures, exposureFigures } from './evaluationCurves.js';
 import { type Figure, standaloneSvg } from './figure.js';
 import { learningCurves } from './learningCurves.js';
 import { page } from './page.js';
 import { assignColors } from './palette.js';
 import { loadRuns, type Run } from './runs.js';
+import { readVariance, type VarianceSection } from './varianceFile.js';
 
 export interface WrittenReport {
   /** The page. */
   out: string;
   /** SVG and CSV files beside it. */
   files: string[];
-  /** Labels of the runs in it. */
+  /** Labels of what is compared in it: runs, or runs that differ in their seed as one. */
   runs: string[];
   /** What was missing or damaged, each line beginning with the run. */
   notes: string[];
@@ -23,25 +27,55 @@ export interface WrittenReport {
 /**
  * Writes the report of one or more runs: a page that stands alone, and `<page name>-files/` with every figure as SVG
  * and CSV and with the comparison as CSV. The same run directories give the same bytes.
+ *
+ * @param varianceFiles of `minillm variance` or `minillm oracle`, beside those that lie in the run directories
  * @throws UsageError if a path holds no run, or the page cannot be written there.
  */
-export function writeReport(directories: readonly string[], out: string): WrittenReport {
+export function writeReport(
+  directories: readonly string[],
+  out: string,
+  varianceFiles: readonly string[] = [],
+): WrittenReport {
   if (directories.length === 0)
     throw new UsageError(
       'report: no run directory given; expected at least one, e.g. minillm report runs/quickstart',
     );
-  const runs = teacherFirst(loadRuns(directories));
+  const runs = loadRuns(directories);
+  const variance = varianceSections(runs, directories, varianceFiles);
   if (existsSync(out) && statSync(out).isDirectory()) {
     throw new UsageError(
       `--out ${out}: is a directory; expected a file name such as ${path.join(out, 'report.html')}`,
     );
   }
-  const colors = assignColors(runs);
-  const comparison = comparisonFigures(runs, colors);
-  const curves = learningCurves(runs, colors);
+  const entries = entriesOf(runs);
+  const colors = assignColors(entries);
+  const parts = {
+    ...{ runs, entries, colors, variance },
+    comparison: comparisonFigures(entries, colors),
+    differences: differences(entries, colors),
+    distributions: distributionFigures(entries, colors),
+    exposure: exposureFigures(entries, colors),
+    calibration: calibrationFigures(entries, colors),
+    curves: learningCurves(entries, colors),
+  };
+  const fileOf = fileNames([
+    ...parts.comparison,
+    ...(parts.differences?.figures ?? []),
+    ...parts.distributions,
+    ...parts.exposure,
+    ...parts.calibration,
+    ...parts.curves.flatMap((group) => group.figures),
+    ...variance.map(({ figure }) => figure),
+  ]);
   const folder = `${out.replace(/\.html?$/i, '')}-files`;
-  const html = page({ runs, colors, comparison, curves, filesFolder: path.basename(folder) });
-  const files = filesOf(runs, [...comparison, ...curves.flatMap((group) => group.figures)]);
+  const html = page({ ...parts, filesFolder: path.basename(folder), fileOf });
+  const files = new Map<string, string>();
+  if (runs.some((run) => Object.keys(run.evaluation).length > 0))
+    files.set('comparison.csv', comparisonCsv(runs));
+  for (const [figure, name] of fileOf) {
+    files.set(`${name}.svg`, standaloneSvg(figure.svg));
+    files.set(`${name}.csv`, figure.csv);
+  }
   try {
     mkdirSync(folder, { recursive: true });
     for (const [name, text] of files) writeFileSync(path.join(folder, name), text);
@@ -54,27 +88,44 @@ export function writeReport(directories: readonly string[], out: string): Writte
   return {
     out,
     files: [...files.keys()].map((name) => path.join(folder, name)),
-    runs: runs.map((run) => run.label),
+    runs: entries.map((entry) => entry.label),
     notes: runs.flatMap((run) => run.notes.map((note) => `${run.label}: ${note}`)),
   };
 }
 
-/** The teacher is what all others are compared with: first column, first dot, first sample. */
-function teacherFirst(runs: readonly Run[]): Run[] {
-  return [...runs.filter((run) => run.isTeacher), ...runs.filter((run) => !run.isTeacher)];
-}
-
-/** File name to content. Figure names may contain what a run logged, so they are cut down to safe letters. */
-function filesOf(runs: readonly Run[], figures: readonly Figure[]): Map<string, string> {
-  const files = new Map<string, string>();
-  if (runs.some((run) => Object.keys(run.evaluation).length > 0))
-    files.set('comparison.csv', comparisonCsv(runs));
+/** Figure names may contain what a run logged, so they are cut down to safe letters, each used once. */
+function fileNames(figures: readonly Figure[]): Map<Figure, string> {
+  const names = new Map<Figure, string>();
+  const taken = new Set(['comparison']);
   for (const figure of figures) {
     const safe = figure.name.replace(/[^A-Za-z0-9_-]+/g, '-').slice(0, 80);
     let name = safe;
-    for (let i = 2; files.has(`${name}.csv`); i++) name = `${safe}-${i}`;
-    files.set(`${name}.svg`, standaloneSvg(figure.svg));
-    files.set(`${name}.csv`, figure.csv);
+    for (let i = 2; taken.has(name); i++) name = `${safe}-${i}`;
+    taken.add(name);
+    names.set(figure, name);
   }
-  return files;
+  return names;
+}
+
+/** What was asked for must be there; what lies in a run directory, or where its runs lie, is taken along. */
+function varianceSections(
+  runs: readonly Run[],
+  directories: readonly string[],
+  asked: readonly string[],
+): VarianceSection[] {
+  const places = new Set([...directories.map((d) => path.resolve(d)), ...runs.map((run) => run.directory)]);
+  const lying = [...places].flatMap((place) => {
+    try {
+      return readVariance(path.join(place, 'variance.json')) ?? [];
+    } catch (error) {
+      runs[0]!.notes.push((error as Error).message);
+      return [];
+    }
+  });
+  const given = asked.map((file) => {
+    const section = readVariance(file);
+    if (!section) throw new UsageError(`--variance ${file}: no such file`);
+    return section;
+  });
+  return [...given, ...lying];
 }

@@ -1,7 +1,9 @@
 import { hasDrifted, responseFormNames, responseForms } from '../evaluation/responseForm.js';
 import { metricInfo } from './catalog.js';
+import type { Entry } from './entries.js';
 import { brief } from './format.js';
-import type { MetricSummary, Run } from './runs.js';
+import type { Run } from './runs.js';
+import { clearlyAbove } from './uncertainty.js';
 
 /** What the page says about reward hacking. */
 export interface HackingReport {
@@ -29,21 +31,24 @@ const logged: Record<string, string[]> = {
  * two standard errors, and farther than the SFT student's. Curves: from the first fifth of training to the last,
  * reverse KL falls by a tenth and a quantity moves away from the teacher's value (or, unknown, from its own start).
  */
-export function findRewardHacking(runs: readonly Run[]): HackingReport {
-  const teacher = runs.find((run) => run.isTeacher && Object.keys(run.evaluation).length > 0);
-  const start = runs.find((run) => run.method === 'sft' && Object.keys(run.evaluation).length > 0);
-  const students = runs.filter((run) => !run.isTeacher);
+export function findRewardHacking(entries: readonly Entry[]): HackingReport {
+  const evaluated = entries.filter((entry) => Object.keys(entry.evaluation).length > 0);
+  const teacher = evaluated.find((entry) => entry.isTeacher);
+  const start = evaluated.find((entry) => entry.method === 'sft');
+  const students = entries.filter((entry) => !entry.isTeacher);
   const looks: string[] = [];
   const warnings: string[] = [];
   if (teacher && start && students.length > 1) {
     looks.push(`every student’s evaluation with those of ${teacher.label} and ${start.label}`);
-    for (const run of students) if (run !== start) warnings.push(...inEvaluation(run, teacher, start));
+    for (const entry of students) if (entry !== start) warnings.push(...inEvaluation(entry, teacher, start));
   }
-  const withCurves = students.filter((run) => shift(run, 'reverse_kl') !== undefined);
+  const withCurves = students.flatMap((entry) =>
+    entry.runs.filter((run) => shift(run, 'reverse_kl') !== undefined).map((run) => ({ entry, run })),
+  );
   if (withCurves.length > 0) {
-    looks.push(`the course of training of ${withCurves.map((run) => run.label).join(', ')}`);
-    for (const run of withCurves) {
-      if (!warnings.some((line) => line.startsWith(`${run.label}: `)))
+    looks.push(`the course of training of ${withCurves.map(({ run }) => run.label).join(', ')}`);
+    for (const { entry, run } of withCurves) {
+      if (!warnings.some((line) => line.startsWith(`${entry.label}: `)))
         warnings.push(...inTraining(run, teacher));
     }
   }
@@ -52,11 +57,6 @@ export function findRewardHacking(runs: readonly Run[]): HackingReport {
       ? `Compared: ${looks.join('; ')}.`
       : 'Not checked: this needs evaluations of a student, its SFT start and the teacher, or a logged reverse KL.';
   return { warnings, checked };
-}
-
-/** a − b is larger than two standard errors of the difference; true without errors, when nothing speaks against it. */
-function clearlyAbove(a: MetricSummary, b: MetricSummary): boolean {
-  return a.mean - b.mean > 2 * Math.hypot(a.stderr ?? 0, b.stderr ?? 0);
 }
 
 function shown(name: string, value: number): string {

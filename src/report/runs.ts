@@ -2,16 +2,9 @@ import { readdirSync, statSync } from 'node:fs';
 import path from 'node:path';
 import { parse } from 'yaml';
 import { UsageError } from '../errors.js';
+import { type EvaluationFile, type MetricSummary, readEvaluation } from './evaluationFile.js';
 import { loadSamples, type SampleRow } from './sampleRows.js';
 import { finite, isObject, jsonLines, parseObject, readText, record } from './untrusted.js';
-
-/** A measured number as evaluation.json holds it. */
-export interface MetricSummary {
-  mean: number;
-  stderr: number | null;
-  n: number;
-  interval?: [low: number, high: number];
-}
 
 /** A line of metrics.jsonl, as far as it can be trusted. */
 export interface LoggedRow {
@@ -31,6 +24,8 @@ export interface Run {
   steps: number | null;
   logged: LoggedRow[];
   evaluation: Record<string, MetricSummary>;
+  /** What else evaluation.json says. */
+  evaluated: Omit<EvaluationFile, 'metrics'>;
   samples: SampleRow[];
   /** Where the samples come from: `eval`, or `step-120` of a run without an evaluation. */
   samplesFrom: string | null;
@@ -70,6 +65,11 @@ const methodNames = new Map(
     minillm: 'MiniLLM',
   }),
 );
+
+/** A method as papers write it; any other name as it is. */
+export function displayName(name: string): string {
+  return methodNames.get(name) ?? name;
+}
 
 const metricsFile = 'metrics.jsonl';
 const evaluationFile = 'evaluation.json';
@@ -118,7 +118,11 @@ function expand(directory: string): string[] {
 }
 
 function byMethod(a: string, b: string): number {
-  const rank = (directory: string): number => methodOrder.indexOf(path.basename(directory)) + 1 || 99;
+  // A sweep calls its runs kd_seed=1 and the like.
+  const isOf = (name: string, method: string): boolean =>
+    name.startsWith(method) && !/^[a-z0-9]/i.test(name.slice(method.length));
+  const rank = (directory: string): number =>
+    methodOrder.findIndex((method) => isOf(path.basename(directory), method)) + 1 || 99;
   return rank(a) - rank(b) || a.localeCompare(b, 'en');
 }
 
@@ -136,7 +140,8 @@ function loadRun(directory: string): Run {
   const config = parseConfig(configText, notes);
   const evaluationText = readText(path.join(directory, evaluationFile));
   const evaluation = parseObject(evaluationText, evaluationFile, notes);
-  const method = [evaluation.method, config.method].find((name) => typeof name === 'string' && name !== '') as
+  const { metrics, ...evaluated } = readEvaluation(evaluation);
+  const method = [config.method, evaluation.method].find((name) => typeof name === 'string' && name !== '') as
     | string
     | undefined;
   const { rows: logged, bad } = jsonLines(readText(path.join(directory, metricsFile)), loggedRow);
@@ -150,15 +155,15 @@ function loadRun(directory: string): Run {
   const name = method ?? path.basename(directory);
   return {
     directory,
-    label:
-      typeof evaluation.model === 'string' && evaluation.model !== ''
-        ? evaluation.model
-        : (methodNames.get(name) ?? name),
+    label: displayName(
+      typeof evaluation.model === 'string' && evaluation.model !== '' ? evaluation.model : name,
+    ),
     method: name,
-    isTeacher: name === 'teacher',
+    isTeacher: name.toLowerCase() === 'teacher' || evaluation.is_teacher === true,
     logged,
     steps: finite(evaluation.steps) ? evaluation.steps : reached > 0 ? reached : null,
-    evaluation: parseMetrics(evaluation),
+    evaluation: metrics,
+    evaluated,
     ...samples,
     configText,
     config,
@@ -182,28 +187,6 @@ function parseConfig(text: string | null, notes: string[]): Record<string, unkno
   }
   notes.push('config.resolved.yaml is not a YAML mapping');
   return {};
-}
-
-/** The numbers of evaluation.json; seconds and steps of training join them under their names. */
-function parseMetrics(evaluation: Record<string, unknown>): Record<string, MetricSummary> {
-  const result = record<MetricSummary>([]);
-  const metrics = isObject(evaluation.metrics) ? evaluation.metrics : {};
-  for (const [name, value] of Object.entries(metrics)) {
-    if (!isObject(value) || !finite(value.mean)) continue;
-    const interval =
-      Array.isArray(value.interval) && value.interval.length === 2 && value.interval.every(finite);
-    result[name] = {
-      mean: value.mean,
-      stderr: finite(value.stderr) ? value.stderr : null,
-      n: finite(value.n) ? value.n : 1,
-      ...(interval && { interval: value.interval as [number, number] }),
-    };
-  }
-  const plain = { train_seconds: evaluation.train_seconds, steps: evaluation.steps };
-  for (const [name, value] of Object.entries(plain)) {
-    if (!Object.hasOwn(result, name) && finite(value)) result[name] = { mean: value, stderr: null, n: 1 };
-  }
-  return result;
 }
 
 function loggedRow(value: unknown): LoggedRow | undefined {

@@ -1,4 +1,6 @@
+import type { Entry } from './entries.js';
 import { escapeHtml, scriptJson } from './escape.js';
+import { colorVariable } from './palette.js';
 import type { Run } from './runs.js';
 import type { SampleRow } from './sampleRows.js';
 
@@ -7,7 +9,7 @@ export const mostPrompts = 60;
 
 /** What the page's script reads: one entry a prompt, one response a run. Log-probabilities are rounded to 0.001. */
 export interface SampleData {
-  runs: { label: string; color: number; teacher: boolean }[];
+  runs: { label: string; color: string; teacher: boolean }[];
   prompts: {
     index: number;
     prompt: string;
@@ -26,7 +28,7 @@ export interface SampleData {
 const rounded = (x: number | null): number | null => (x === null ? null : Math.round(x * 1000) / 1000);
 
 /** Joins the runs' samples by prompt index, those that most runs answered first, cut to `mostPrompts`, in data order. */
-export function joinSamples(runs: readonly Run[], colors: ReadonlyMap<Run, number>): SampleData {
+export function joinSamples<T extends Run>(runs: readonly T[], colors: ReadonlyMap<T, number>): SampleData {
   const answered = runs.filter((run) => run.samples.length > 0);
   const byRun = answered.map(
     (run) => new Map(run.samples.map((row): [number, SampleRow] => [row.index, row])),
@@ -35,7 +37,11 @@ export function joinSamples(runs: readonly Run[], colors: ReadonlyMap<Run, numbe
   const indices = [...new Set(byRun.flatMap((rows) => [...rows.keys()]))];
   const chosen = indices.sort((a, b) => count(b) - count(a) || a - b).slice(0, mostPrompts);
   return {
-    runs: answered.map((run) => ({ label: run.label, color: colors.get(run)!, teacher: run.isTeacher })),
+    runs: answered.map((run) => ({
+      label: run.label,
+      color: colorVariable(colors.get(run)!),
+      teacher: run.isTeacher,
+    })),
     prompts: chosen
       .sort((a, b) => a - b)
       .map((index) => {
@@ -71,7 +77,7 @@ const legendSteps = [
 ];
 
 /** The browser's frame and its data; the script fills it in with text nodes, never with markup. */
-export function sampleBrowser(runs: readonly Run[], colors: ReadonlyMap<Run, number>): string {
+export function sampleBrowser(runs: readonly Entry[], colors: ReadonlyMap<Entry, number>): string {
   const data = joinSamples(runs, colors);
   if (data.prompts.length === 0) return '<p class="absent">No samples were saved with these runs.</p>';
   const origins = runs.flatMap((run) =>
@@ -79,11 +85,14 @@ export function sampleBrowser(runs: readonly Run[], colors: ReadonlyMap<Run, num
       ? []
       : [`${run.label}: ${run.samplesFrom} (validation)`],
   );
+  const several = runs.some((entry) => entry.runs.length > 1)
+    ? ' Of several training seeds the first is shown.'
+    : '';
   const cut = data.total > data.prompts.length ? `${data.prompts.length} of ${data.total} prompts. ` : '';
   const legend = legendSteps.map(([step, text]) => `<span class="tok ${step}">${text}</span>`).join('');
   return `<p class="note">${cut}Each token is coloured by its reward r = ln p − ln q: teacher’s minus student’s log-probability.
 <span class="tok n2">Underlined</span> tokens are less likely to the teacher, <span class="tok p2">overlined</span> ones more.
-Point at a token, or focus a response and use the arrow keys, for its numbers.${origins.length > 0 ? ` Samples of ${escapeHtml(origins.join(', '))}.` : ''}</p>
+Point at a token, or focus a response and use the arrow keys, for its numbers.${several}${origins.length > 0 ? ` Samples of ${escapeHtml(origins.join(', '))}.` : ''}</p>
 <div class="legend" aria-label="Colour scale of the reward in nats"><span>r, nats</span>${legend}</div>
 <div class="controls" id="sample-controls" hidden>
 <button type="button" id="previous" aria-label="Previous prompt">←</button>

@@ -1,5 +1,5 @@
 /**
- * What runs in the page: the theme switch and the sample browser. Plain JavaScript for any browser since 2020, no
+ * What runs in the page: the theme switch, the sorting of the main table, and the sample browser. Plain JavaScript for any browser since 2020, no
  * library. Text of models reaches the document through textContent only.
  */
 export const pageScript = `(() => {
@@ -21,6 +21,36 @@ export const pageScript = `(() => {
   });
   toggle.hidden = false;
   showTheme();
+
+  for (const table of document.querySelectorAll('table.rank')) {
+    const heads = [...table.querySelectorAll('thead th')];
+    const value = (row, column) => row.children[column].getAttribute('data-v');
+    const sortBy = (column, direction) => {
+      const sign = direction === 'ascending' ? 1 : -1;
+      for (const body of table.querySelectorAll('tbody')) {
+        const rows = [...body.querySelectorAll('tr')].sort((a, b) => {
+          const [x, y] = [value(a, column), value(b, column)];
+          if (x === null || y === null) return (x === null) - (y === null);
+          return sign * (column === 0 ? x.localeCompare(y, 'en') : Number(x) - Number(y));
+        });
+        body.append(...rows);
+      }
+    };
+    heads.forEach((head, column) => {
+      const button = document.createElement('button');
+      button.type = 'button';
+      button.append(...head.childNodes);
+      head.append(button);
+      button.addEventListener('click', () => {
+        const first = head.getAttribute('data-first');
+        const other = first === 'ascending' ? 'descending' : 'ascending';
+        const direction = head.getAttribute('aria-sort') === first ? other : first;
+        for (const one of heads) one.removeAttribute('aria-sort');
+        head.setAttribute('aria-sort', direction);
+        sortBy(column, direction);
+      });
+    });
+  }
 
   const source = document.getElementById('sample-data');
   if (!source) return;
@@ -51,7 +81,7 @@ export const pageScript = `(() => {
 
   function responseCard(response, run) {
     const card = make('article', 'response');
-    card.style.setProperty('--c', 'var(--s' + run.color + ')');
+    card.style.setProperty('--c', run.color);
     card.append(make('h4', '', run.label));
     const text = make('p', 'tokens');
     const readout = make('p', 'readout');

@@ -16,7 +16,7 @@ export const pageStyle = `
 *{box-sizing:border-box}
 html{-webkit-text-size-adjust:100%}
 body{margin:0;background:var(--paper);color:var(--ink);font:16px/1.55 ui-sans-serif,system-ui,-apple-system,"Segoe UI",Roboto,"Helvetica Neue",Arial,sans-serif}
-main,header,footer{max-width:1120px;margin:0 auto;padding:0 24px}
+main,header,footer{max-width:1160px;margin:0 auto;padding:0 24px}
 header{padding-top:40px}
 .top{display:flex;justify-content:space-between;align-items:baseline;gap:16px}
 h1{font-size:30px;line-height:1.2;letter-spacing:-.015em;font-weight:650;margin:0 0 4px}
@@ -31,10 +31,10 @@ nav a{text-decoration:none}nav a:hover{text-decoration:underline}
 button,select,input{font:inherit;font-size:14px;color:var(--ink);background:var(--paper);border:1px solid var(--line);border-radius:6px;padding:5px 12px;min-height:34px}
 button{cursor:pointer}button:hover{background:var(--wash)}
 :focus-visible{outline:2px solid var(--accent);outline-offset:2px}
-.facts{display:grid;grid-template-columns:repeat(auto-fit,minmax(200px,1fr));gap:12px 28px;margin:24px 0 0}
+.facts{display:grid;grid-template-columns:repeat(auto-fit,minmax(215px,1fr));gap:12px 28px;margin:24px 0 0}
 .facts dt{font-size:12px;color:var(--soft)}
 .facts dd{margin:0;font-size:14px;overflow-wrap:anywhere}
-.cards{display:grid;grid-template-columns:repeat(auto-fit,minmax(220px,1fr));gap:16px;margin:20px 0 28px}
+.cards{display:grid;grid-template-columns:repeat(auto-fit,minmax(160px,1fr));gap:16px;margin:20px 0 28px}
 .card{background:var(--wash);border-radius:10px;padding:14px 18px}
 .card p{margin:0;font-size:13px;color:var(--soft)}
 .card .value{font-size:26px;line-height:1.3;font-weight:650;letter-spacing:-.01em;color:var(--ink);font-variant-numeric:tabular-nums}
@@ -43,7 +43,7 @@ button{cursor:pointer}button:hover{background:var(--wash)}
 .warning{background:var(--warn-wash);border-left:3px solid var(--warn);border-radius:0 6px 6px 0;padding:10px 16px;margin:10px 0;font-size:15px;max-width:90ch}
 .warning b{color:var(--warn)}
 .scroll{overflow-x:auto;margin:12px 0}
-table{border-collapse:collapse;font-size:14px;font-variant-numeric:tabular-nums}
+table{border-collapse:separate;border-spacing:0;font-size:14px;font-variant-numeric:tabular-nums}
 .comparison{width:100%}
 th,td{padding:6px 12px;text-align:right;white-space:nowrap;border-bottom:1px solid var(--line)}
 thead th{font-weight:650;vertical-align:bottom}
@@ -53,15 +53,36 @@ th:first-child,.plain th,.plain td{text-align:left}
 .comparison .group th{color:var(--soft);font-size:12px;font-weight:650;padding-top:18px;border-bottom-color:var(--soft)}
 .comparison td b{font-weight:400}.comparison td.best b{font-weight:700}
 .comparison td.best{background:var(--wash)}
+.rank{width:100%}
+.rank thead th{padding:0 2px;white-space:normal;font-size:13px;line-height:1.3}
+.rank thead th>span,.rank thead button{display:block;width:100%;min-height:0;padding:6px;border:0;border-radius:6px;background:none;font:inherit;font-size:13px;line-height:1.3;text-align:right;color:inherit}
+.rank thead button:hover{background:var(--wash)}
+.rank thead small{display:block;padding:0 6px 6px;color:var(--soft);font-weight:400;font-size:11px}
+.rank thead button small{padding:0}
+.rank thead th:first-child button,.rank thead th:first-child>span{text-align:left;padding-left:0}
+.rank thead [aria-sort] button::after{content:"▲";display:block;font-size:9px;line-height:1;color:var(--accent)}
+.rank thead [aria-sort=descending] button::after{content:"▼"}
+.rank td{padding:7px 8px;vertical-align:top}
+.rank td small,.rank th[scope=row] small{display:block;line-height:1.3}
+.rank td b{font-weight:400}.rank td.best b{font-weight:700}.rank td.best{background:var(--wash)}
+.rank tbody th{font-weight:600;padding-left:0;position:sticky;left:0;background:var(--paper);z-index:1;vertical-align:top}
+.rank tbody th small{color:var(--soft);font-weight:400;font-size:12px;padding-left:15px}
+.rank tbody tr.teacher th{font-weight:400}
+.rank tbody tr.teacher:last-child>*{border-bottom-color:var(--soft)}
 .teacher{color:var(--soft)}
 td small{color:var(--soft);font-size:12px}
+details .scroll{margin-top:4px}
 .unit,.none{color:var(--soft)}
 abbr{text-decoration:none;color:var(--soft)}
 .dot{display:inline-block;width:9px;height:9px;border-radius:50%;margin-right:6px}
 .plain th{font-weight:400;color:var(--soft)}.plain td,.plain th{white-space:normal;vertical-align:top;padding-left:0}
 .plain td{overflow-wrap:anywhere;min-width:7em}
 .figures{display:grid;grid-template-columns:repeat(auto-fill,minmax(300px,1fr));gap:28px 32px;margin:20px 0}
-figure{margin:0}
+figure{margin:0;min-width:0;position:relative;max-width:340px}
+figcaption{position:absolute;top:0;right:0;font-size:11px;line-height:17px;display:flex;gap:8px}
+figcaption a{color:var(--soft);text-decoration:none}figcaption a:hover,figcaption a:focus-visible{text-decoration:underline;color:var(--accent)}
+.stack{display:grid;gap:24px}
+.wide{max-width:760px}.wide .scroll{margin:0}.wide svg.plot{max-width:none}
 svg.plot{display:block;max-width:100%;height:auto;color:var(--ink);overflow:visible}
 svg.plot text{white-space:pre}
 details{margin:12px 0}
@@ -93,6 +114,7 @@ table.plain{white-space:normal}
 .tok.on{outline:2px solid var(--ink);outline-offset:0}
 footer{margin-top:56px;padding-bottom:40px;color:var(--soft);font-size:13px}
 @media (max-width:640px){
+.cards{gap:10px}.card{padding:12px 14px}.card .value{font-size:22px}
 main,header,footer{padding-left:16px;padding-right:16px}header{padding-top:24px}
 h1{font-size:24px}h2{margin-top:40px}
 .given{grid-template-columns:1fr}

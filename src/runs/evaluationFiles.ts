@@ -11,6 +11,8 @@ import { writeSamples } from './samples.js';
 export interface EvaluationOrigin {
   /** What the report calls the model. */
   label: string;
+  /** It is the teacher of the others, measured against itself. */
+  isTeacher: boolean;
   /** The file of the prompts. */
   data: string;
   seeds: readonly number[];
@@ -23,7 +25,7 @@ export interface EvaluationOrigin {
  */
 export async function writeEvaluation(
   runDir: string,
-  { label, data, seeds }: EvaluationOrigin,
+  { label, isTeacher, data, seeds }: EvaluationOrigin,
   evaluation: Evaluation,
   examples: readonly Example[],
   tokenizer: Tokenizer,
@@ -35,6 +37,7 @@ export async function writeEvaluation(
   const json = {
     model: label,
     method: label,
+    ...(isTeacher && { is_teacher: true }),
     data: basename(data),
     prompts: examples.length,
     prompt_set: promptSet(examples),

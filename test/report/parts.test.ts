@@ -1,12 +1,13 @@
 import { describe, expect, it } from 'vitest';
 import { orderedMetrics } from '../../src/report/catalog.js';
 import { differences, flatten } from '../../src/report/configuration.js';
-import { spreadLabels } from '../../src/report/curvePanel.js';
 import { csv, escapeHtml, scriptJson } from '../../src/report/escape.js';
 import { standaloneSvg } from '../../src/report/figure.js';
 import { brief, decimalsFor, duration, fixed, tick } from '../../src/report/format.js';
-import { seriesColors } from '../../src/report/palette.js';
+import { spreadLabels } from '../../src/report/linePanel.js';
+import { assignColors, lineColor, seriesColors } from '../../src/report/palette.js';
 import { smooth, thin } from '../../src/report/smoothing.js';
+import { shownInterval } from '../../src/report/uncertainty.js';
 import { checkXml } from './xml.js';
 
 describe('escaping', () => {
@@ -153,12 +154,39 @@ describe('palette', () => {
     }
   });
 
+  it('gives a method its colour, others the next free one, and comes again dashed', () => {
+    const methods = ['teacher', 'sft', 'kd', 'kd', 'new', 'minillm', 'a', 'b', 'c', 'd'];
+    const entries = methods.map((method) => ({ method, isTeacher: method === 'teacher' }));
+    expect([...assignColors(entries).entries()].map(([entry, n]) => `${entry.method} ${n}`).sort()).toEqual(
+      ['a 6', 'b 7', 'c 8', 'd 9', 'kd 2', 'kd 3', 'minillm 1', 'new 5', 'sft 4', 'teacher 0'].sort(),
+    );
+    expect([0, 1, 7, 8, 14, 15].map((n) => lineColor(n))).toEqual([
+      { stroke: 'var(--s0)', dashed: false },
+      { stroke: 'var(--s1)', dashed: false },
+      { stroke: 'var(--s7)', dashed: false },
+      { stroke: 'var(--s1)', dashed: true },
+      { stroke: 'var(--s7)', dashed: true },
+      { stroke: 'var(--s1)', dashed: true },
+    ]);
+  });
+
   it('writes colours out in an SVG file', () => {
     const inline =
       '<svg class="plot" fill="currentColor"><path stroke="var(--s1)" fill="var(--paper)"/></svg>';
     const file = standaloneSvg(inline);
     expect(file).toContain(`stroke="${seriesColors[1]!.light}" fill="#ffffff"`);
     checkXml(file);
+  });
+});
+
+describe('shownInterval', () => {
+  it('is the bootstrap’s, or mean ± t · standard error', () => {
+    const number = { mean: 10, stderr: 1, n: 3 };
+    expect(shownInterval({ ...number, interval: [8, 13] })).toEqual([8, 13]);
+    expect(shownInterval(number)).toEqual([10 - 4.303, 10 + 4.303]);
+    expect(shownInterval({ ...number, n: 2 })).toEqual([10 - 12.706, 10 + 12.706]);
+    expect(shownInterval({ ...number, n: 500 })).toEqual([10 - 1.96, 10 + 1.96]);
+    expect(shownInterval({ ...number, stderr: null })).toBeNull();
   });
 });
 

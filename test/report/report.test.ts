@@ -31,6 +31,9 @@ const put = (name: string, text: string): void => {
   writeFileSync(path.join(root, name), text);
 };
 
+// biome-ignore lint/suspicious/noTemplateCurlyInString: the placeholder is part of the attack
+const hostile = '</script><script>alert(1)</script><!--<img src=x onerror=alert(2)>\u2028"\'&amp;${1}`';
+
 describe('writeReport of a comparison', () => {
   // Written once for all tests that only read it: drawing is the slow part.
   let root: string;
@@ -52,7 +55,11 @@ describe('writeReport of a comparison', () => {
   it('has every section, the runs in order with the teacher first, and valid nesting', () => {
     expect([...document.querySelectorAll('main > section')].map((s) => s.id)).toEqual([
       'comparison',
+      'differences',
       'hacking',
+      'distributions',
+      'exposure',
+      'calibration',
       'curves',
       'samples',
       'configuration',
@@ -101,7 +108,11 @@ describe('writeReport of a comparison', () => {
       /^default-src 'none'/,
     );
     expect(document.querySelectorAll('link, img, iframe, object, embed, [src]')).toHaveLength(0);
-    for (const a of document.querySelectorAll('[href]')) expect(a.getAttribute('href')).toMatch(/^#/);
+    for (const a of document.querySelectorAll('[href]:not(figcaption a)'))
+      expect(a.getAttribute('href')).toMatch(/^#/);
+    const links = [...document.querySelectorAll('figcaption a')].map((a) => a.getAttribute('href')!);
+    expect(new Set(links).size).toBe(2 * document.querySelectorAll('figure').length);
+    for (const link of links) expect(existsSync(path.join(root, 'page', link)), link).toBe(true);
     for (const a of document.querySelectorAll('nav a'))
       expect(document.getElementById(a.getAttribute('href')!.slice(1))).not.toBeNull();
   });
@@ -123,8 +134,8 @@ describe('writeReport of a comparison', () => {
     expect(rouge[5]!.split(',').slice(0, 5)).toEqual(['MiniLLM', 'minillm', '12.6', '0.21', '5']);
     const all = readFileSync(path.join(folder, 'comparison.csv'), 'utf8');
     expect(all).toContain('MiniLLM,minillm,train_seconds,112,,1,,\r\n');
-    // 5 runs with 14 metrics each, 4 of them with seconds and steps, and the header.
-    expect(all.trimEnd().split('\r\n')).toHaveLength(5 * 14 + 4 * 2 + 1);
+    // 5 runs with 15 metrics each, 4 of them with one more, with seconds and steps, and the header.
+    expect(all.trimEnd().split('\r\n')).toHaveLength(5 * 15 + 4 * 3 + 1);
   });
 
   it('has the logged values in the curve files, row for row', () => {
@@ -140,6 +151,53 @@ describe('writeReport of a comparison', () => {
       .map((row) => `MiniLLM,MiniLLM,train,${row.step},${row.reverse_kl}`);
     expect(expected).toHaveLength(60);
     expect(csv.slice(1).map((line) => line.split(',').slice(0, 5).join(','))).toEqual(expected);
+  });
+
+  it('ranks the models by the main metrics, the teacher on top', () => {
+    const table = document.querySelector('.rank')!;
+    const heads = [...table.querySelectorAll('thead th')].map((th) => th.textContent!.replace('\u00a0', ' '));
+    expect(heads.slice(0, 4)).toEqual([
+      ...['Model', 'Rouge-L sampled ↑', 'Rouge-L greedy ↑', 'LM loss ↓nats/token'],
+    ]);
+    expect([...table.querySelectorAll('tbody')].map((body) => body.children.length)).toEqual([1, 4]);
+    const minillm = [...table.querySelectorAll('tbody tr')].at(-1)!;
+    expect(minillm.children[1]!.textContent).toBe('12.60 ± 0.21');
+    expect(minillm.children[1]!.className).toBe('best');
+    expect(minillm.children[1]!.getAttribute('title')).toMatch(
+      /^Rouge-L, sampled: mean 12\.6, standard error 0\.21, n 5, 95 % interval /,
+    );
+  });
+
+  it('sets MiniLLM against the others on the same prompts', () => {
+    expect(document.querySelector('#differences h2')!.textContent).toBe('MiniLLM against the others');
+    const csv = readFileSync(path.join(root, 'page/report-files/difference-rouge_l_sampled.csv'), 'utf8');
+    const own = (name: string): number[] =>
+      JSON.parse(readFileSync(path.join(root, 'runs', name, 'evaluation.json'), 'utf8')).per_prompt
+        .rouge_l_sampled;
+    const [a, b] = [own('minillm'), own('kd')];
+    const mean = a.reduce((sum, x, i) => sum + x - b[i]!, 0) / a.length;
+    const row = csv.split('\r\n').find((line) => line.startsWith('MiniLLM,KD,'))!;
+    const [, , difference, , n, low, high] = row.split(',').map(Number);
+    expect(difference).toBeCloseTo(mean, 10);
+    expect(n).toBe(200);
+    expect(low).toBeLessThan(mean);
+    expect(high).toBeGreaterThan(mean);
+  });
+
+  it('draws the curves of the evaluations from their numbers', () => {
+    const file = (name: string) =>
+      readFileSync(path.join(root, 'page/report-files', name), 'utf8')
+        .trimEnd()
+        .split('\r\n')
+        .slice(1);
+    // Four students, thirty lengths.
+    expect(file('exposure-excess.csv')).toHaveLength(120);
+    expect(file('distribution-length.csv')).toHaveLength(150);
+    expect(file('distribution-reward.csv')).toHaveLength(4 * 32);
+    // Nine bins each: the first is empty, and its null is no number.
+    expect(file('calibration-tokens.csv')).toHaveLength(45);
+    const [first] = file('calibration-tokens.csv');
+    expect(first).toBe('Teacher,0.15,0.15,380');
   });
 
   it('gives the same bytes again', () => {
@@ -170,8 +228,132 @@ describe('writeReport of a comparison', () => {
   });
 });
 
-// biome-ignore lint/suspicious/noTemplateCurlyInString: the placeholder is part of the attack
-const hostile = '</script><script>alert(1)</script><!--<img src=x onerror=alert(2)>\u2028"\'&amp;${1}`';
+describe('writeReport of several training seeds', () => {
+  it('takes the runs of a method together: means over seeds, bands, every run in a table of its own', () => {
+    writeSyntheticRuns(path.join(root, 'runs'), {
+      ...{ steps: 30, prompts: 2, seeds: [1, 2, 3] },
+      methods: ['teacher', 'sft', 'minillm'],
+    });
+    mkdirSync(path.dirname(out));
+    const { runs } = writeReport([path.join(root, 'runs')], out);
+    expect(runs).toEqual(['Teacher', 'SFT', 'MiniLLM']);
+    const document = dom();
+    expect(document.querySelector('.lead')!.textContent).toBe(
+      '2 students from 6 training runs and their teacher, evaluated on the same prompts.',
+    );
+    const means = [1, 2, 3].map(
+      (seed) =>
+        JSON.parse(readFileSync(path.join(root, `runs/minillm_seed=${seed}/evaluation.json`), 'utf8')).metrics
+          .rouge_l_sampled.mean as number,
+    );
+    const mean = means.reduce((a, b) => a + b) / 3;
+    const error = Math.sqrt(means.reduce((sum, x) => sum + (x - mean) ** 2, 0) / 2 / 3);
+    const cell = [...document.querySelectorAll('.rank tbody tr')].at(-1)!.children[1]!;
+    expect(Number(cell.getAttribute('data-v'))).toBeCloseTo(mean, 10);
+    expect(cell.getAttribute('title')).toContain('n 3');
+    expect(Number(/standard error ([\d.e-]+)/.exec(cell.getAttribute('title')!)![1])).toBeCloseTo(error, 10);
+    const every = document.querySelector('[aria-label="Every run"] thead')!;
+    expect(every.textContent).toContain('minillm_seed=2');
+    // The curve: three runs in the numbers, one line with a band in the drawing.
+    const csv = readFileSync(path.join(root, 'page/report-files/training-reverse_kl.csv'), 'utf8');
+    expect(csv).toContain('minillm_seed=3,MiniLLM,train,30,');
+    const panel = [...document.querySelectorAll('#curves figure')].find(
+      (figure) => figure.querySelector('text')!.textContent === 'Reverse KL, nats per token',
+    )!;
+    expect(panel.querySelectorAll('svg path[fill-opacity], g[fill-opacity] path').length).toBe(1);
+  });
+
+  it('keeps runs of other settings apart, also where only the model of the same seed is named after it', () => {
+    const write = (name: string, seed: number, lr: number, student: string): void => {
+      put(
+        `runs/${name}/evaluation.json`,
+        JSON.stringify({ model: name, metrics: { lm_loss: { mean: seed, stderr: 0, n: 1 } } }),
+      );
+      put(
+        `runs/${name}/config.resolved.yaml`,
+        `method: kd\nseed: ${seed}\nstudent: ${student}\ntrain: {lr: ${lr}}\n`,
+      );
+    };
+    write('kd-1', 1, 0.1, '/m/sft-1/best');
+    write('kd-2', 2, 0.1, '/m/sft-2/best');
+    write('slow-1', 1, 0.01, '/m/sft-1/best');
+    write('wide-1', 1, 0.1, '/m/wide-1/best');
+    write('kd-again-1', 1, 0.1, '/m/sft-1/best');
+    mkdirSync(path.dirname(out));
+    expect(writeReport([path.join(root, 'runs')], out).runs).toEqual([
+      'KD',
+      'kd-again-1',
+      'slow-1',
+      'wide-1',
+    ]);
+  });
+});
+
+describe('writeReport with estimators', () => {
+  const measured = {
+    signal_to_noise_target: 2,
+    estimators: [
+      { name: 'sampled/none', returns: 'sampled', rollouts_needed: { value: 900, interval: [700, 1200] } },
+      {
+        name: 'rao-blackwell/position',
+        returns: 'rao-blackwell',
+        rollouts_needed: { value: 300, interval: [200, null] },
+      },
+      { name: 'preset/lmops', returns: 'sampled', rollouts_needed: { value: null, interval: [400, null] } },
+      { name: hostile, returns: 'sampled', rollouts_needed: 7 },
+    ],
+  };
+  const exact = {
+    estimators: [
+      {
+        returns: 'sampled',
+        baseline: 'none',
+        importance: 'none',
+        alpha: 0,
+        single_step: true,
+        samples: 1,
+        relative_bias: 1e-14,
+        variance: 8,
+      },
+      {
+        returns: 'sampled',
+        baseline: 'leave-one-out',
+        importance: 'token',
+        alpha: 0.2,
+        single_step: false,
+        samples: 4,
+        relative_bias: 0.1,
+        variance: 2,
+      },
+    ],
+  };
+
+  it('shows what lies in the directory and what is named, measured and exact', () => {
+    put('runs/kd/evaluation.json', '{"model":"KD","metrics":{}}');
+    put('runs/variance.json', JSON.stringify(measured));
+    put('oracle.json', JSON.stringify(exact));
+    mkdirSync(path.dirname(out));
+    writeReport([path.join(root, 'runs')], out, [path.join(root, 'oracle.json')]);
+    const section = dom().querySelector('#variance')!;
+    expect([...section.querySelectorAll('svg')].map((svg) => svg.getAttribute('aria-label'))).toEqual([
+      'Variance of one sample’s gradient, by enumeration: sampled leave-one-out token α 0.2 K 4 no single step 2, sampled 8',
+      'Rollouts needed for a signal-to-noise ratio of 2: rao-blackwell/position 300, sampled/none 900, preset/lmops –',
+    ]);
+    for (const svg of section.querySelectorAll('svg')) checkXml(svg.outerHTML.replaceAll('&nbsp;', ' '));
+  });
+
+  it('refuses a named file that is absent or holds none; notes one that lies there', () => {
+    put('runs/kd/evaluation.json', '{"model":"KD","metrics":{}}');
+    put('runs/variance.json', '{"estimators": [1, {}]}');
+    mkdirSync(path.dirname(out));
+    const { notes } = writeReport([path.join(root, 'runs')], out);
+    expect(notes[0]).toMatch(/^KD: .*variance\.json: holds no estimators; expected what minillm variance/);
+    const named = (file: string) => () =>
+      writeReport([path.join(root, 'runs')], out, [path.join(root, file)]);
+    expect(named('absent.json')).toThrow(UsageError);
+    expect(named('runs/variance.json')).toThrow('holds no estimators');
+  });
+});
 
 describe('writeReport of hostile runs', () => {
   it('keeps hostile text text, wherever it stands', () => {

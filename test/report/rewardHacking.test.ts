@@ -1,10 +1,15 @@
 import { describe, expect, it } from 'vitest';
+import type { Entry } from '../../src/report/entries.js';
 import { findRewardHacking } from '../../src/report/rewardHacking.js';
 import type { LoggedRow, Run } from '../../src/report/runs.js';
 
 /** A run with the given evaluation (standard errors 0.01 each) and logged rows. */
-function run(method: string, evaluation: Record<string, number>, logged: Record<string, number>[] = []): Run {
-  return {
+function run(
+  method: string,
+  evaluation: Record<string, number>,
+  logged: Record<string, number>[] = [],
+): Entry {
+  const one: Run = {
     directory: `/runs/${method}`,
     label: method,
     method,
@@ -14,6 +19,7 @@ function run(method: string, evaluation: Record<string, number>, logged: Record<
     evaluation: Object.fromEntries(
       Object.entries(evaluation).map(([name, mean]) => [name, { mean, stderr: 0.01, n: 100 }]),
     ),
+    evaluated: { perPrompt: {}, promptSet: null, data: null, curves: {} },
     samples: [],
     samplesFrom: null,
     configText: null,
@@ -21,6 +27,7 @@ function run(method: string, evaluation: Record<string, number>, logged: Record<
     environment: {},
     notes: [],
   };
+  return { ...one, runs: [one] };
 }
 
 const teacher = run('teacher', {
@@ -108,6 +115,16 @@ describe('findRewardHacking in learning curves', () => {
       'minillm: during training reverse KL falls from 0.975 to 0.575 nats while the response length goes from 8.78 tokens to 5.22 tokens.',
     ]);
     expect(findRewardHacking([teacher, student]).warnings[0]).toContain('away from teacher’s 10 tokens');
+  });
+
+  it('prefers what the run itself logged of the teacher on its validation prompts', () => {
+    const rows = falling('valid_length', 9, 5);
+    rows[0]!.teacher_length = 5;
+    expect(findRewardHacking([teacher, run('minillm', {}, rows)]).warnings).toEqual([]);
+    rows[0]!.teacher_length = 20;
+    expect(findRewardHacking([run('minillm', {}, rows)]).warnings[0]).toContain(
+      'away from the teacher’s 20 tokens',
+    );
   });
 
   it('is silent about a quantity that moves towards the teacher', () => {

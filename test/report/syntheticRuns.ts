@@ -97,17 +97,24 @@ export interface SyntheticOptions {
   steps?: number;
   prompts?: number;
   methods?: string[];
+  /** Training seeds of every student; with several a run is called METHOD_seed=N. */
+  seeds?: number[];
 }
 
 /** Fills `root` with one run directory a method, in the layout and with the names that training writes. */
 export function writeSyntheticRuns(root: string, options: SyntheticOptions = {}): void {
-  const { steps = 300, prompts = 12, methods = Object.keys(shapes) } = options;
-  for (const method of methods) {
-    const directory = path.join(root, method);
-    const rng = stream(1, 'synthetic', method);
+  const { steps = 300, prompts = 12, methods = Object.keys(shapes), seeds = [1] } = options;
+  const all = methods.flatMap((method) =>
+    (method === 'teacher' ? seeds.slice(0, 1) : seeds).map((seed) => ({ method, seed })),
+  );
+  for (const { method, seed } of all) {
+    const several = seeds.length > 1 && method !== 'teacher';
+    const name = several ? `${method}_seed=${seed}` : method;
+    const directory = path.join(root, name);
+    const rng = stream(seed, 'synthetic', method);
     mkdirSync(path.join(directory, 'samples'), { recursive: true });
     const file = (name: string, text: string): void => writeFileSync(path.join(directory, name), text);
-    file('evaluation.json', JSON.stringify(evaluation(method)));
+    file('evaluation.json', JSON.stringify(evaluation(method, several ? name : shapes[method]!.model, rng)));
     file('samples/eval.jsonl', jsonl(samples(method, prompts, rng)));
     const environment = {
       package: 'minillm-rl 0.1.0',
@@ -116,18 +123,26 @@ export function writeSyntheticRuns(root: string, options: SyntheticOptions = {})
       threads: 2,
       cores: 2,
       cpu: 'Example CPU',
-      seed: 1,
+      seed,
       git_commit: '0123456789abcdef0123456789abcdef01234567',
     };
     file('environment.json', JSON.stringify(environment));
     if (method === 'teacher') continue;
     file('metrics.jsonl', jsonl(metrics(method, steps, rng)));
-    file('config.resolved.yaml', config(method, steps));
+    file('config.resolved.yaml', config(method, steps, seed));
   }
 }
 
-function evaluation(method: string): object {
-  const s = shapes[method]!;
+function evaluation(method: string, model: string, rng: Rng): object {
+  const own = shapes[method]!;
+  // Another training seed is another student.
+  const off = model === own.model ? 0 : 0.02 * normal(rng);
+  const s = {
+    ...own,
+    rouge: own.rouge * (1 + off),
+    reverse: own.reverse * (1 - off),
+    lm: own.lm * (1 - off / 4),
+  };
   const measured = (mean: number, stderr: number, n = 5): object => ({
     mean,
     stderr,
@@ -135,8 +150,12 @@ function evaluation(method: string): object {
     interval: [mean - 2.2 * stderr, mean + 2.1 * stderr],
   });
   return {
-    model: s.model,
-    method,
+    model,
+    method: model,
+    data: 'test.jsonl',
+    prompts: 200,
+    prompt_set: '0123456789abcdef',
+    seeds: [10, 20, 30, 40, 50],
     metrics: {
       rouge_l_sampled: measured(s.rouge, 0.21),
       rouge_l_greedy: measured(s.greedy, 1.1, 500),
@@ -152,8 +171,51 @@ function evaluation(method: string): object {
       ended: measured(0.985, 0.002),
       empty: measured(method === 'minillm' ? 0.012 : 0.004, 0.001),
       repetition: measured(0.006, 0.001),
+      ece: { mean: 0.05 + s.reverse / 20, stderr: null, n: 1 },
+      ...(method !== 'teacher' && { ex_acc_err: measured(18 * s.reverse, 0.8) }),
+    },
+    curves: curves(s, method === 'teacher'),
+    per_prompt: {
+      rouge_l_sampled: perPrompt(s.rouge, 9),
+      reverse_kl_seq: perPrompt(s.reverse * s.length, 3),
+      lm_loss: perPrompt(s.lm, 0.8),
     },
     ...(method !== 'teacher' && { train_seconds: s.seconds, steps: 300 }),
+  };
+}
+
+/** What a prompt is like is the same for every model: the first stream. */
+function perPrompt(mean: number, spread: number): number[] {
+  const hard = stream(1, 'synthetic', 'prompts');
+  const own = stream(1, 'synthetic', mean);
+  return Array.from({ length: 200 }, () => mean + spread * normal(hard) + 0.3 * spread * normal(own));
+}
+
+function curves(s: Shape, isTeacher: boolean): object {
+  const lengths = Array.from({ length: 30 }, (_, i) => i + 1);
+  const excess = lengths.map((l) => (isTeacher ? null : 20 * s.reverse * (1 - Math.exp((1 - l) / 6))));
+  const counts = lengths.map((l) => Math.round(1000 * Math.exp(-(((l - s.length) / 4) ** 2))));
+  return {
+    exposure_bias: {
+      student_error: lengths.map((l) => s.reverse * (1 + 0.3 * (1 - Math.exp((1 - l) / 6)))),
+      teacher_error: lengths.map(() => s.reverse),
+      excess_percent: excess,
+      excess_stderr: excess.map((x) => (x === null ? null : 0.6)),
+      reached: lengths.map((l) => Math.exp(-((l / 18) ** 2))),
+      at: 9,
+    },
+    calibration: Array.from({ length: 10 }, (_, b) => {
+      const confidence = b === 0 ? null : (b + 0.5) / 10;
+      const accuracy = confidence === null ? null : Math.max(0, confidence - 0.12 * s.reverse * confidence);
+      return { low: b / 10, high: (b + 1) / 10, count: b === 0 ? 0 : 400 - 20 * b, confidence, accuracy };
+    }),
+    length: { edges: [...lengths, 31], counts },
+    reward: {
+      edges: Array.from({ length: 33 }, (_, i) => -6 + i / 4),
+      counts: Array.from({ length: 32 }, (_, i) =>
+        Math.round(3000 * Math.exp(-Math.abs(i - 23) / (4 * s.reverse + 1))),
+      ),
+    },
   };
 }
 
@@ -178,6 +240,7 @@ function metrics(method: string, steps: number, rng: Rng): object[] {
         valid_reverse_kl_token: noisy(way(1.0, s.reverse, step), 0.01),
         valid_length: noisy(way(9.5, s.length, step), 0.1),
         valid_ended: noisy(0.985, 0.003),
+        ...(step === 0 && { teacher_length: 9.9, teacher_ended: 0.99 }),
       }),
     });
   };
@@ -237,9 +300,9 @@ function samples(method: string, prompts: number, rng: Rng): object[] {
   });
 }
 
-function config(method: string, steps: number): string {
+function config(method: string, steps: number, seed: number): string {
   return `method: ${method}
-seed: 1
+seed: ${seed}
 student: /models/wordnet-student/best
 teacher: /models/wordnet-teacher
 data:

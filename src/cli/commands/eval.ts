@@ -1,4 +1,4 @@
-import { basename, join } from 'node:path';
+import { basename, join, resolve } from 'node:path';
 import { Command } from 'commander';
 import { UsageError } from '../../errors.js';
 import {
@@ -102,7 +102,8 @@ export function evalCommand(): Command {
     if (options.run) {
       const { writeEvaluation } = await import('../../runs/evaluationFiles.js');
       const { data, seeds, label = basename(options.run) } = options;
-      await writeEvaluation(options.run, { label, data, seeds }, result, examples, tokenizer);
+      const isTeacher = options.teacher !== undefined && resolve(options.teacher) === resolve(options.model);
+      await writeEvaluation(options.run, { label, isTeacher, data, seeds }, result, examples, tokenizer);
     }
     print(
       JSON.stringify(

@@ -4,6 +4,7 @@ import { type CommonOptions, logger, print, withCommonOptions } from '../common.
 
 interface ReportOptions extends CommonOptions {
   out?: string;
+  variance: string[];
   json?: boolean;
 }
 
@@ -14,6 +15,12 @@ export function reportCommand(): Command {
       .description('make one page of the runs: comparison, learning curves, samples, configuration')
       .argument('<runs...>', 'run directories; one that holds runs (a quickstart) stands for all of them')
       .option('--out <file>', 'the page (default: report.html in the run directory, with several here)')
+      .option(
+        '--variance <file>',
+        'also show these estimators: of minillm variance --out or minillm oracle --json; may be repeated',
+        (file: string, files: string[]) => [...files, file],
+        [],
+      )
       .option('--json', 'print what was written as JSON'),
   )
     .addHelpText(
@@ -25,6 +32,7 @@ export function reportCommand(): Command {
       const written = writeReport(
         runs,
         options.out ?? (runs.length === 1 ? path.join(runs[0]!, 'report.html') : 'report.html'),
+        options.variance,
       );
       if (options.json) return print(JSON.stringify(written));
       const log = logger(options);

@@ -57,7 +57,9 @@ export function bootstrapInterval(
   });
   const tail = (1 - level) / 2;
   const { quantileSeq } = mathjs();
-  return [Number(quantileSeq(means, tail)), Number(quantileSeq(means, 1 - tail))];
+  // Sorted first: of an unsorted list mathjs takes random pivots, and rounds the same quantile in one way or another.
+  means.sort((a, b) => a - b);
+  return [Number(quantileSeq(means, tail, true)), Number(quantileSeq(means, 1 - tail, true))];
 }
 
 /**
