@@ -173,6 +173,15 @@ function checkNoValueHead({ method, objective }: TrainConfig, fail: (line: strin
     );
 }
 
+/** A loss on plain text that somebody asked for, and no text. The one that presets bring is left out without it. */
+function checkText({ method, objective, distillm, data }: TrainConfig, fail: (line: string) => never): void {
+  if (data.corpus || data.wordnet) return;
+  const [field, weight] =
+    method === 'distillm' ? ['distillm.lm_coef', distillm.lm_coef] : ['objective.lm_coef', objective.lm_coef];
+  if (weight && (method === 'distillm' || isPolicyGradient(method)))
+    fail(`${field}: ${weight} weighs a loss on plain text; give data.corpus, or set it to 0`);
+}
+
 async function checkTogether(config: TrainConfig, file: string): Promise<void> {
   const fail = (line: string): never => {
     throw new UsageError(`${file}: ${line}`);
@@ -199,6 +208,9 @@ async function checkTogether(config: TrainConfig, file: string): Promise<void> {
   const unknown = config.eval.metrics.find((name) => !(metricNames as string[]).includes(name));
   if (unknown !== undefined)
     fail(`eval.metrics: ${unknown} is no metric; expected some of ${metricNames.join(', ')}`);
+  checkText(config, fail);
+  if (config.eval.patience && config.eval.every === 0)
+    fail(`eval.patience: ${config.eval.patience} validations of none; set eval.every to 1 or more`);
   if (train.warmup > train.steps)
     fail(`train.warmup: ${train.warmup} is more than train.steps ${train.steps}`);
   if (isPolicyGradient(config.method) && rollout.temperature !== 1) {

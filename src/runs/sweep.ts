@@ -6,7 +6,8 @@ import { saveModel } from '../models/checkpoint.js';
 import { initBackend } from '../tensor/backend.js';
 import { disposeParams } from '../tensor/params.js';
 import { loadTokenizer } from '../text/tokenizer.js';
-import { isUrl } from '../training/config.js';
+import { isUrl, type TrainConfig } from '../training/config.js';
+import { isRead } from '../training/fields.js';
 import { writeDirectoryAtomic, writeFileAtomic } from './atomic.js';
 import { type ChildRun, runChildren } from './childRuns.js';
 import { newStudent } from './materials.js';
@@ -49,6 +50,7 @@ export async function runSweep(sweep: Sweep, options: SweepOptions): Promise<Swe
   for (const place of ['logs', 'configs']) await mkdir(join(out, place), { recursive: true });
   const runs = await withOneStudent(sweep, out);
   for (const run of runs) await checkSame(run, out);
+  for (const line of new Set(runs.flatMap(({ config: { method } }) => idleAxes(sweep, method)))) log(line);
   const outcomes = runs.map((run): SweepOutcome => ({ run, directory: join(out, run.name) }));
   const open = outcomes.filter((outcome) => !isDone(outcome, sweep));
   const count = (n: number): string => `${n} run${n === 1 ? '' : 's'}`;
@@ -164,6 +166,13 @@ async function checkSame({ name, config }: SweepRun, out: string): Promise<void>
   throw new UsageError(
     `${join(out, name)}: was made with another configuration; use another --out, or delete it to run it again`,
   );
+}
+
+/** A grid over `gkd.beta` trains `kd` several times to the same end. */
+function idleAxes({ axes }: Sweep, method: TrainConfig['method']): string[] {
+  return axes
+    .filter((axis) => !isRead(axis, method))
+    .map((axis) => `note: ${method} does not read ${axis}; its runs differ in name only`);
 }
 
 function pidFile(out: string, name: string): string {

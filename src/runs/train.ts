@@ -5,6 +5,7 @@ import { disposeState } from '../optim/state.js';
 import type { BackendInfo } from '../tensor/backend.js';
 import { disposeParams } from '../tensor/params.js';
 import type { TrainConfig } from '../training/config.js';
+import { unreadFields } from '../training/fields.js';
 import { optimizerOf, trainingLoop } from '../training/loop.js';
 import type { TrainingContext } from '../training/method.js';
 import { methods } from '../training/methods.js';
@@ -47,6 +48,8 @@ export async function runTraining(
   out: string,
   options: TrainRunOptions,
 ): Promise<TrainSummary> {
+  const unread = unreadFields(config);
+  if (unread.length > 0) options.log(`note: ${config.method} does not read ${unread.join(', ')}`);
   const materials = await loadMaterials(config, options.log);
   await openRunDirectory(out, stringifyConfig(config), options.resume);
   const paths = runPaths(out);
@@ -75,8 +78,6 @@ export async function runTraining(
     ...{ context, method, materials, out, runLog, watch: DriftWatch.from(readMetrics(paths.metrics)) },
     save: (directory: string, student: Model) => saveStudent(directory, student, materials),
   };
-  const { max_seconds = Number.POSITIVE_INFINITY, max_teacher_tokens = Number.POSITIVE_INFINITY } =
-    config.train;
   try {
     await trainingLoop(context, method, state, {
       onStep: (record) => runLog.step(record),
@@ -87,8 +88,10 @@ export async function runTraining(
           await pruneCheckpoints(out, config.checkpoint.keep);
         }),
       stopping: options.stopping,
-      spent: () => runLog.trainSeconds >= max_seconds || runLog.teacherTokens >= max_teacher_tokens,
+      spent: () => whySpent(config, state, runLog) !== undefined,
     });
+    const why = whySpent(config, state, runLog);
+    if (why) options.log(`${why}: ended at step ${state.step} of ${config.train.steps}`);
     await saveStudent(paths.final, context.student, materials);
   } finally {
     method.dispose?.();
@@ -108,6 +111,23 @@ export async function runTraining(
   if (state.value) disposeState(state.value);
   for (const teacher of materials.teachers) disposeParams(teacher.params);
   return summary;
+}
+
+/** What ends a run before its last step, in words. */
+function whySpent(
+  { train, eval: validation }: TrainConfig,
+  state: TrainingState,
+  runLog: RunLog,
+): string | undefined {
+  const { max_seconds, max_teacher_tokens } = train;
+  if (max_seconds !== undefined && runLog.trainSeconds >= max_seconds)
+    return `train.max_seconds ${max_seconds} are used up`;
+  if (max_teacher_tokens !== undefined && runLog.teacherTokens >= max_teacher_tokens)
+    return `train.max_teacher_tokens ${max_teacher_tokens} are used up`;
+  const { patience, every } = validation;
+  if (patience !== undefined && state.best && state.step - state.best.step >= patience * every)
+    return `eval.patience ${patience}: no validation since step ${state.best.step} was better`;
+  return undefined;
 }
 
 /** A resumed run repeats the uninterrupted one to the bit only where the same arithmetic goes on. */

@@ -240,6 +240,9 @@ export const trainConfigSchema = z.strictObject({
         .enum(['loss', 'rouge_l'])
         .optional()
         .describe('what best/ is chosen by; default: loss for sft, else rouge_l'),
+      patience: count
+        .optional()
+        .describe('end after so many validations in a row without a better one; default: never'),
       max_new_tokens: count.optional().describe('default: rollout.max_new_tokens'),
       metrics: z
         .array(z.string())

@@ -25,7 +25,7 @@ export interface TrainingHooks {
   checkpoint(state: TrainingState): Promise<void>;
   /** True once the person asked to stop (Ctrl-C). */
   stopping(): boolean;
-  /** True once the run's share of time or of teacher tokens is used up: it then ends as after its last step. */
+  /** True once the run's share of time, teacher tokens or patience is used up: it then ends as after its last step. */
   spent?(): boolean;
 }
 
@@ -46,7 +46,8 @@ export async function trainingLoop(
   const { steps } = config.train;
   await method.prepare?.(context);
   if (state.step === 0) await hooks.evaluate(state);
-  while (state.step < steps && !hooks.spent?.()) {
+  const over = (): boolean => state.step >= steps || hooks.spent?.() === true;
+  while (!over()) {
     const started = method.collect && roundIsOver(state, method.stepsPerRound!(context));
     const collected = started ? await beginRound(context, method, state) : {};
     const plan = method.step(context, state);
@@ -60,8 +61,8 @@ export async function trainingLoop(
       tokens: plan.tokens,
       teacherTokens: plan.teacherTokens ?? 0,
     });
-    const last = state.step === steps || hooks.spent?.() === true;
-    if (last || isDue(state.step, config.eval.every)) await hooks.evaluate(state);
+    if (over() || isDue(state.step, config.eval.every)) await hooks.evaluate(state);
+    const last = over(); // asked anew: a validation may use up the patience
     if (last || isDue(state.step, config.checkpoint.every) || hooks.stopping()) {
       assertFinite(optimizer, state);
       await hooks.checkpoint(state);

@@ -535,6 +535,44 @@ const cases: [string, () => string[], RegExp][] = [
   ],
 ];
 
+/** Fields of single methods: each is named in the line. */
+const methodFields: [string, string][] = [
+  ['gkd.beta=2', 'expected number to be <=1'],
+  ['gkd.lambda=-1', 'expected number to be >=0'],
+  ['gkd.seq_kd=perhaps', 'expected boolean'],
+  ['kd.ratio=all', 'expected number'],
+  ['kd.alpha=1.5', 'expected number to be <=1'],
+  ['kd.temperature=0', 'expected number to be >0'],
+  ['kd.reduction=mean', 'expected one of "batchmean"|"token"'],
+  ['imitkd.gold_decay=2', 'expected number to be <=1'],
+  ['distillm.divergence=kl', 'expected one of "skew-forward"|"skew-reverse"'],
+  ['distillm.lambda=-0.1', 'expected number to be >=0'],
+  ['distillm.threshold=3', 'expected number to be <=1'],
+  ['distillm.capacity=0', 'expected number to be >=1'],
+  ['distillm.lm_coef=-1', 'expected number to be >=0'],
+  ['train.prompt_weight=-1', 'expected number to be >=0'],
+  ['objective.aggregation=mean', 'expected one of "token-mean"'],
+  ['pretrain.rows=batch', 'expected one of "round"|"step"'],
+  ['eval.patience=0', 'expected number to be >=1'],
+];
+const escaped = (text: string): string => text.replace(/[.|"<>=()]/g, '\\$&');
+for (const [field, expected] of methodFields) {
+  const line = new RegExp(`config\\.yaml: ${escaped(field.split('=')[0]!)}: .*${escaped(expected)}`);
+  cases.push([`field ${field}`, () => set(field), line]);
+}
+cases.push(
+  [
+    'a text loss without text',
+    () => train({ data: { corpus: undefined }, distillm: { lm_coef: 0.1 } }, 'distillm'),
+    /distillm\.lm_coef: 0\.1 weighs a loss on plain text; give data\.corpus, or set it to 0/,
+  ],
+  [
+    'patience without validations',
+    () => set('eval.every=0', 'eval.patience=2'),
+    /eval\.patience: 2 validations of none; set eval\.every to 1 or more/,
+  ],
+);
+
 describe('bad input: one line, exit code 2, nothing written', () => {
   it('is tried in more than forty ways', () => {
     expect(cases.length).toBeGreaterThan(100);

@@ -1,4 +1,4 @@
-import { readFileSync, writeFileSync } from 'node:fs';
+import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { loadConfig } from '../../src/models/checkpoint.js';
@@ -27,16 +27,20 @@ interface Row {
   phase: string;
   valid_lm_loss?: number;
   valid_rouge_l_sampled?: number;
+  valid_reverse_kl_token?: number;
+  valid_objective?: number;
 }
 
-async function train(
+const train = (name: string, method: string, change: Record<string, unknown>) =>
+  trainFile(name, writeConfig(at(`${name}.yaml`), worldConfig(world, method, change)));
+
+async function trainFile(
   name: string,
-  method: string,
-  change: Record<string, unknown>,
+  config: string,
+  ...flags: string[]
 ): Promise<{ out: string; stderr: string; rows: Row[] }> {
-  const config = writeConfig(at(`${name}.yaml`), worldConfig(world, method, change));
   const out = at(name);
-  const result = await runInProcess('train', config, '--out', out, '--backend', 'wasm', '--json');
+  const result = await runInProcess('train', config, '--out', out, '--backend', 'wasm', '--json', ...flags);
   expect(result.code, result.stderr).toBe(0);
   const rows = readFileSync(join(out, 'metrics.jsonl'), 'utf8').trimEnd().split('\n');
   return { out, stderr: result.stderr, rows: rows.map((row) => JSON.parse(row) as Row) };
@@ -45,15 +49,49 @@ async function train(
 const weights = (directory: string): string => sha256(join(directory, 'model.safetensors'));
 
 describe('training runs from files', () => {
-  it.each(methodNames)('%s: learns from the files, starts from the student', async (method) => {
-    const { out, rows } = await train(method, method, { train: { steps: 2 } });
+  /** What a method is judged by on validation data where it is not `valid_objective`. */
+  const judgedBy: Record<string, keyof Row> = {
+    ...{ sft: 'valid_lm_loss', minillm: 'valid_reverse_kl_token', opd: 'valid_reverse_kl_token' },
+  };
+
+  it.each(methodNames)('%s: one line of a common configuration, and its objective falls', async (method) => {
+    const common = {
+      train: { steps: 12, batch_size: 8, lr: 0.03, warmup: 0, schedule: 'constant' },
+      rollout: { rollouts: 16, inner_epochs: 2, max_new_tokens: 5 },
+      ...{ eval: { every: 0 }, checkpoint: { every: 0 }, seed: 3 },
+    };
+    const config = writeConfig(at('common.yaml'), worldConfig(world, 'kd', common));
+    // The gradient of opd is far noisier.
+    const more = method === 'opd' ? ['--set', 'train.steps=40'] : [];
+    const { rows } = await trainFile(method, config, '--set', `method=${method}`, ...more);
+    const [first, last] = rows.filter(({ phase }) => phase === 'valid');
+    const own = judgedBy[method] ?? 'valid_objective';
+    expect(last!.step).toBe(method === 'opd' ? 40 : 12);
+    expect(Number(last![own])).toBeLessThan(0.97 * Number(first![own]));
+  });
+
+  it('says which fields of other methods do nothing', async () => {
+    const change = { gkd: { beta: 0.9 }, kd: { ratio: 0.3 }, train: { steps: 0, warmup: 0 } };
+    const { stderr } = await train('notes', 'kd', change);
+    expect(stderr).toMatch(/^note: kd does not read data\.corpus, .*gkd\.beta, pretrain\.length, .*$/m);
+    expect(stderr).not.toContain('kd.ratio');
+  });
+
+  it('eval.patience ends a run that no longer gets better, saved as after its last step', async () => {
+    // Nothing moves: no validation is better than the first.
+    const still = {
+      train: { steps: 9, lr: 1e-12, warmup: 0 },
+      eval: { every: 2, patience: 2, select: 'loss' },
+    };
+    const { out, rows, stderr } = await train('patience', 'sft', { ...still, checkpoint: { every: 0 } });
     expect(rows.map((row) => `${row.phase} ${row.step}`)).toEqual([
-      'valid 0',
-      'train 1',
-      'train 2',
-      'valid 2',
+      ...['valid 0', 'train 1', 'train 2', 'valid 2', 'train 3', 'train 4', 'valid 4'],
     ]);
-    expect(weights(join(out, 'final'))).not.toBe(weights(world.student));
+    expect(stderr).toContain('eval.patience 2: no validation since step 0 was better: ended at step 4 of 9');
+    expect(existsSync(join(out, 'checkpoints', '4', 'training-state'))).toBe(true);
+    const metrics = readFileSync(join(out, 'metrics.jsonl'), 'utf8');
+    await trainFile('patience', at('patience.yaml'), '--resume');
+    expect(readFileSync(join(out, 'metrics.jsonl'), 'utf8')).toBe(metrics);
   });
 
   it('a student of a given shape, in the teacher’s vocabulary, from a JSON array of examples', async () => {
