@@ -1,15 +1,15 @@
 import { UsageError } from '../errors.js';
 import {
   type BaselineBatch,
-  eachGroup,
+  groupByGroup,
   noEma,
   positionMeans,
   scoreWeightedMean,
   slotMoments,
-  standardised,
+  standardise,
   tokenMoments,
 } from './batchStatistics.js';
-import { mapTokens } from './ragged.js';
+import { longest, mapTokens, type Ragged } from './ragged.js';
 
 export interface Baseline {
   equation: string;
@@ -17,8 +17,8 @@ export interface Baseline {
   unbiased: boolean;
   claim: string;
   cost: string;
-  /** Takes the other samples of the same prompt: K ≥ 2, and independent ones where the claim is to hold. */
-  needsSamples: boolean;
+  /** Of a baseline that takes the other samples of the prompt: the advantages of its K ≥ 2 samples from their returns. */
+  ofSamples?: (returns: Ragged) => Float64Array[];
   /** The advantages A_t = G_t − b, or the standardised returns. */
   advantages(batch: BaselineBatch): Float64Array[];
 }
@@ -30,7 +30,7 @@ export interface Baseline {
  *
  * A mean that contains the row itself shrinks the long-term term: given the states at t, the scores of different rows
  * are independent with mean 0, so E[∇ln q(y_t^i) (G^i − mean_j G^j)] = (1 − 1/n_t) E[∇ln q(y_t^i) G^i]. The term at t
- * loses the factor (n_t − 1)/n_t and its direction stays; test/oracle/leaveOneOut.test.ts proves it by enumerating pairs.
+ * loses the factor (n_t − 1)/n_t and its direction stays; test/oracle/samples.test.ts proves it by enumerating pairs.
  */
 export const baselines = {
   none: {
@@ -38,7 +38,6 @@ export const baselines = {
     unbiased: true,
     claim: 'exact',
     cost: 'none',
-    needsSamples: false,
     advantages: (batch) => mapTokens(batch.returns, (g) => g),
   },
   batch: {
@@ -46,7 +45,6 @@ export const baselines = {
     unbiased: true,
     claim: 'exact for a large batch; off by O(1/tokens) because the mean contains the row itself',
     cost: 'none',
-    needsSamples: false,
     advantages(batch) {
       const { mean } = tokenMoments(batch);
       return mapTokens(batch.returns, (g) => g - mean);
@@ -57,7 +55,6 @@ export const baselines = {
     unbiased: true,
     claim: 'exact for a large batch; in a finite one the long-term term at t shrinks by (n_t − 1)/n_t',
     cost: 'none',
-    needsSamples: false,
     advantages(batch) {
       const means = positionMeans(batch);
       return mapTokens(batch.returns, (g, t) => g - means[t]!);
@@ -69,7 +66,6 @@ export const baselines = {
     claim:
       'exact where no earlier batch held the same response (the first pass over a round); m lags behind the student',
     cost: 'two numbers that are part of the training state',
-    needsSamples: false,
     advantages: (batch) => mapTokens(batch.returns, (g) => g - (batch.ema ?? noEma).mean),
   },
   'leave-one-out': {
@@ -79,14 +75,8 @@ export const baselines = {
     claim:
       'exact for every K ≥ 2 of independent samples: the baseline never contains the sample itself; biased for dependent ones',
     cost: 'K samples per prompt (one shared prefill)',
-    needsSamples: true,
-    advantages(batch) {
-      const groupOf = eachGroup(batch, 'leave-one-out');
-      return mapTokens(batch.returns, (g, t, row) => {
-        const { sums, samples } = groupOf(row);
-        return g - (sums[t]! - g) / (samples - 1);
-      });
-    },
+    ofSamples: leaveOneOut,
+    advantages: (batch) => groupByGroup(batch, 'leave-one-out', leaveOneOut),
   },
   'group-normalised': {
     equation:
@@ -95,33 +85,22 @@ export const baselines = {
     claim:
       'biased: the mean contains the sample itself, and each prompt is rescaled by its own spread (GRPO)',
     cost: 'K samples per prompt (one shared prefill)',
-    needsSamples: true,
-    advantages(batch) {
-      const groupOf = eachGroup(batch, 'group-normalised');
-      return mapTokens(batch.returns, (g, _, row) => standardised(g, groupOf(row).moments));
-    },
+    ofSamples: groupNormalised,
+    advantages: (batch) => groupByGroup(batch, 'group-normalised', groupNormalised),
   },
   whiten: {
     equation: 'A_t = (G_t − mean) / sqrt(var + 1e-8), population moments over the tokens',
     unbiased: false,
     claim: 'biased: rescales the long-term term against the single-step term by the spread of the batch',
     cost: 'none',
-    needsSamples: false,
-    advantages(batch) {
-      const moments = tokenMoments(batch);
-      return mapTokens(batch.returns, (g) => standardised(g, moments));
-    },
+    advantages: (batch) => standardise(batch.returns, tokenMoments(batch)),
   },
   'whiten-padded': {
     equation: 'the same with moments over all B·R slots, padding counted as 0',
     unbiased: false,
     claim: 'biased, and its mean is no baseline: an accident of the reference implementation (LMOps)',
     cost: 'none',
-    needsSamples: false,
-    advantages(batch) {
-      const moments = slotMoments(batch);
-      return mapTokens(batch.returns, (g) => standardised(g, moments));
-    },
+    advantages: (batch) => standardise(batch.returns, slotMoments(batch)),
   },
   'score-weighted': {
     equation:
@@ -130,7 +109,6 @@ export const baselines = {
     claim:
       'exact for a large batch; the constant of least variance in the logits (not in the parameters of a network)',
     cost: 'Σ_v q(v)² per token, recorded while sampling',
-    needsSamples: false,
     advantages(batch) {
       const mean = scoreWeightedMean(batch);
       return mapTokens(batch.returns, (g) => g - mean);
@@ -142,7 +120,6 @@ export const baselines = {
     claim:
       'exact for any V that is not fitted to the same responses; with E[G_t | s_t] what a state baseline can do',
     cost: 'a value head: one product with the hidden state per token, and its training',
-    needsSamples: false,
     advantages(batch) {
       const { values } = batch;
       if (!values) throw new UsageError('objective: baseline value needs the values V(s_t) of a value head');
@@ -153,3 +130,13 @@ export const baselines = {
 
 export type BaselineName = keyof typeof baselines;
 export const baselineNames = Object.keys(baselines) as [BaselineName, ...BaselineName[]];
+
+function leaveOneOut(returns: Ragged): Float64Array[] {
+  const sums = new Float64Array(longest(returns));
+  for (const row of returns) for (let t = 0; t < row.length; t++) sums[t]! += row[t]!;
+  return mapTokens(returns, (g, t) => g - (sums[t]! - g) / (returns.length - 1));
+}
+
+function groupNormalised(returns: Ragged): Float64Array[] {
+  return standardise(returns, tokenMoments({ returns }));
+}

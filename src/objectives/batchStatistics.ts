@@ -73,8 +73,14 @@ export function slotMoments(batch: BaselineBatch): Moments {
 /** Inside the square root of whitening, as in LMOps (utils.py whiten). */
 const whiteningEpsilon = 1e-8;
 
-export function standardised(g: number, { mean, variance }: Moments): number {
-  return (g - mean) / Math.sqrt(variance + whiteningEpsilon);
+/** (G − mean) / sqrt(variance + 1e-8) at every token. */
+export function standardise(returns: Ragged, moments: Moments): Float64Array[] {
+  const scale = whiteningScale(moments);
+  return mapTokens(returns, (g) => (g - moments.mean) * scale);
+}
+
+export function whiteningScale({ variance }: Moments): number {
+  return 1 / Math.sqrt(variance + whiteningEpsilon);
 }
 
 /** Mean of G_t over the responses alive at t. */
@@ -101,42 +107,34 @@ export function scoreWeightedMean(batch: BaselineBatch): number {
   return weight === 0 ? 0 : sumTokens(batch, (g, t, row) => squaredScores[row]![t]! * g) / weight;
 }
 
-/** The returns of each prompt's K responses, one after the other, K ≥ 2. */
-export function eachGroup(batch: BaselineBatch, baseline: string): (row: number) => Group {
+/** Advantages of every prompt's K responses by themselves, K ≥ 2. */
+export function groupByGroup(
+  batch: BaselineBatch,
+  baseline: string,
+  ofSamples: (returns: Ragged) => Float64Array[],
+): Float64Array[] {
   if (!batch.groups)
     throw new UsageError(`objective: baseline ${baseline} needs to know the prompt of each response`);
-  const rows = new Map<number, number[]>();
+  const groups = new Map<number, number[]>();
   batch.returns.forEach((_, row) => {
     const key = batch.groups![row]!;
-    const others = rows.get(key);
-    if (others) others.push(row);
-    else rows.set(key, [row]);
+    const members = groups.get(key);
+    if (members) members.push(row);
+    else groups.set(key, [row]);
   });
-  const groups = new Map<number, Group>();
-  for (const [key, members] of rows) {
-    if (members.length < 2) {
+  const result: Float64Array[] = [];
+  for (const [key, rows] of groups) {
+    if (rows.length < 2) {
       throw new UsageError(
         `objective: baseline ${baseline} found one sample of prompt ${key}, expected at least 2; raise the samples per prompt or choose baseline position`,
       );
     }
-    groups.set(key, groupOf(members.map((row) => batch.returns[row]!)));
+    const own = ofSamples(rows.map((row) => batch.returns[row]!));
+    rows.forEach((row, k) => {
+      result[row] = own[k]!;
+    });
   }
-  return (row) => groups.get(batch.groups![row]!)!;
-}
-
-/** K responses to one prompt. */
-interface Group {
-  samples: number;
-  /** Σ of G_t over the samples, a finished one counting 0. */
-  sums: Float64Array;
-  /** Over all their tokens. */
-  moments: Moments;
-}
-
-function groupOf(returns: Ragged): Group {
-  const sums = new Float64Array(longest(returns));
-  mapTokens(returns, (g, t) => (sums[t]! += g));
-  return { samples: returns.length, sums, moments: tokenMoments({ returns }) };
+  return result;
 }
 
 function weightOf(batch: BaselineBatch, row: number): number {

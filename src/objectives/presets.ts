@@ -96,7 +96,7 @@ const lmops: ObjectiveConfig = {
   baseline: 'none',
   ema_decay: 0.9,
   importance: 'token',
-  truncation: 2,
+  truncation: 1,
   aggregation: 'token-mean',
 };
 

@@ -1,66 +1,201 @@
-import { advantages, type SampledBatch } from '../objectives/advantages.js';
+import { type Baseline, baselines } from '../objectives/baselines.js';
 import type { ObjectiveConfig } from '../objectives/presets.js';
-import { surrogateSlope } from '../objectives/surrogate.js';
-import { dot, meanGradient, type SampledGradient, squaredNorm } from './blocks.js';
-import { type Enumeration, population, type Sequence } from './enumeration.js';
+import { type SamplingSchemeName, samplingSchemes } from '../rollout/uniforms.js';
+import { pairLaw, type Tuple, tupleLaw } from './coupling.js';
+import { type Enumeration, population } from './enumeration.js';
+import { type CriticName, criticValues } from './exact.js';
+import { gradientsOf, meanGradient, type SampledGradient } from './gradients.js';
+import { groupNormalisedMoments } from './groupNormalised.js';
 import { leaveOneOutMoments } from './leaveOneOut.js';
+import { dot } from './space.js';
+import { type PromptMoments, tupleMoments } from './tuples.js';
 
 /** Exact mean and spread of one estimator of the gradient. */
 export interface Moments {
-  /** E[g], flat: state · vocab + token. */
+  /** E[g], in the parameters. */
   expectation: Float64Array;
-  /** Trace of the covariance of one sample's gradient; for K samples per prompt K × that of their mean. */
+  /**
+   * Trace of the covariance, in the parameters, of one sample's gradient; for K samples per prompt K × that of their mean.
+   * The prompt is held fixed; several prompts are averaged over.
+   */
   variance: number;
 }
 
-/**
- * Expectation and variance of MiniLLM's gradient estimator by enumeration, at q_new = q_old.
- *
- * Rewards, returns, importance weights, baselines and whitening come from src/objectives, the very code that training
- * runs, over all sequences weighted by p̃(y): batch statistics are those of a large batch. Only `leave-one-out` needs
- * another way, because it depends on the other samples of the prompt.
- *
- * @param samples K, samples per prompt; only leave-one-out depends on it
- * @throws RangeError for leave-one-out with a clip, with whitening or with K < 2
- */
-export function estimatorMoments(enumeration: Enumeration, config: ObjectiveConfig, samples = 1): Moments {
-  const batch = population(enumeration, config.alpha);
-  if (config.baseline === 'leave-one-out') {
-    if (config.cliprange > 0 || config.whiten !== 'off') {
-      throw new RangeError(
-        'leave-one-out moments take no clip and no whitening: both are nonlinear in the advantage',
+/** How the K samples of a prompt are drawn, and who says V(s). */
+export interface Drawing {
+  sampling: SamplingSchemeName;
+  /** K. */
+  samples: number;
+  critic: CriticName;
+}
+
+const plainDrawing: Drawing = { sampling: 'independent', samples: 1, critic: 'exact' };
+
+/** Judges the estimators of one world; what several of them need is computed once. */
+export interface Judge {
+  /**
+   * Expectation and variance of MiniLLM's gradient estimator by enumeration, at q_new = q_old. Batch statistics are those of
+   * a large batch, over all sequences weighted by p̃(y); a baseline that looks at the K samples of a prompt sees exactly those.
+   *
+   * @returns undefined when the joint law of the K samples is too large (`maxTuples`)
+   * @throws RangeError for a baseline of K samples with a clip, with whitening or with K < 2
+   */
+  moments(config: ObjectiveConfig, drawing?: Partial<Drawing>): Moments | undefined;
+  /** Mean number of tokens of a response under the mixture. */
+  meanLength(alpha: number): number;
+}
+
+export function judgeOf(enumeration: Enumeration): Judge {
+  const { world, sequences } = enumeration;
+  const populations = memo((alpha: number) => population(enumeration, alpha));
+  const values = memo((critic: CriticName, includeReward: boolean) => {
+    const of = criticValues(world, critic, includeReward);
+    return sequences.map(({ states }) => Float64Array.from(states, (s) => of[s]!));
+  });
+  const laws = {
+    pairs: memo((...key: [number, SamplingSchemeName, number]) => pairLaw(enumeration, ...key)),
+    tuples: memo((...key: [number, SamplingSchemeName, number]) => tupleLaw(enumeration, ...key)),
+  };
+  // One estimator is judged under several drawings in a row.
+  const gradients = lastOf((config: ObjectiveConfig, critic: CriticName) => {
+    const batch = { ...populations(config.alpha), values: values(critic, config.include_r_t) };
+    const all = gradientsOf(sequences, batch, config);
+    return { all, prompts: byPrompt(enumeration, all) };
+  });
+  const leaveOneOut = lastOf((config: ObjectiveConfig, critic: CriticName) =>
+    gradients(config, critic).prompts.map((prompt) => leaveOneOutMoments(enumeration, prompt.gradients)),
+  );
+  return {
+    moments(config, drawing) {
+      const { sampling, samples, critic } = { ...plainDrawing, ...drawing };
+      const law = [config.alpha, sampling, samples] as const;
+      const { ofSamples }: Baseline = baselines[config.baseline];
+      if (!ofSamples) {
+        const { prompts } = gradients(config, critic);
+        const coupled = samplingSchemes[sampling].group !== 1;
+        const pairs = coupled ? laws.pairs(...law) : world.roots.map(() => []);
+        return (
+          pairs &&
+          average(prompts.map((prompt, i) => separateMoments(enumeration, prompt, pairs[i]!, samples)))
+        );
+      }
+      if (config.cliprange > 0 || config.whiten !== 'off') {
+        throw new RangeError(
+          `${config.baseline} moments take no clip and no whitening: both are nonlinear in the advantage`,
+        );
+      }
+      const alone: ObjectiveConfig = { ...config, baseline: 'none' };
+      if (config.baseline === 'leave-one-out' && sampling === 'independent') {
+        return average(leaveOneOut(alone, critic).map((moments) => moments(samples)));
+      }
+      const { all } = gradients(alone, critic);
+      const tuples = laws.tuples(...law);
+      return (
+        tuples &&
+        average(
+          tuples.map((own) =>
+            // Scalar products of pairs pay once there are more tuples than pairs.
+            config.baseline === 'group-normalised' && own.length > all.length ** 2
+              ? groupNormalisedMoments(enumeration, all, own)
+              : tupleMoments(enumeration, all, ofSamples, own),
+          ),
+        )
       );
-    }
-    const withoutBaseline = gradientsOf(enumeration.sequences, batch, { ...config, baseline: 'none' });
-    return leaveOneOutMoments(enumeration, withoutBaseline, samples);
-  }
-  const gradients = gradientsOf(enumeration.sequences, batch, config);
-  const expectation = meanGradient(enumeration.geometry, gradients);
-  const second = gradients.reduce((sum, g) => sum + g.probability * squaredNorm(enumeration.geometry, g), 0);
-  return { expectation, variance: second - dot(expectation, expectation) };
+    },
+    meanLength(alpha) {
+      const { probabilities } = populations(alpha);
+      return sequences.reduce((sum, { tokens }, row) => sum + probabilities[row]! * tokens.length, 0);
+    },
+  };
+}
+
+/** Expectation and variance of one estimator; `Judge.moments` for those who ask once. */
+export function estimatorMoments(
+  enumeration: Enumeration,
+  config: ObjectiveConfig,
+  drawing: Partial<Drawing> = {},
+): Moments {
+  const moments = judgeOf(enumeration).moments(config, drawing);
+  if (!moments) throw new RangeError('the joint law of the samples of a prompt is too large to enumerate');
+  return moments;
+}
+
+/** One prompt's sequences and what is the same however its samples depend on one another. */
+interface PromptGradients {
+  /** Their probabilities are those given the prompt. */
+  gradients: SampledGradient[];
+  /** Where they begin among all sequences. */
+  offset: number;
+  /** E g in the parameters, |E g|² and E|g|². */
+  expectation: Float64Array;
+  squaredMean: number;
+  second: number;
+}
+
+function byPrompt(enumeration: Enumeration, all: readonly SampledGradient[]): PromptGradients[] {
+  const { world, space } = enumeration;
+  const prompts = world.roots.length;
+  return world.roots.map((_, prompt) => {
+    const gradients = all
+      .filter((g) => g.prompt === prompt)
+      .map((g) => ({ ...g, probability: g.probability * prompts }));
+    const expectation = meanGradient(enumeration, gradients);
+    return {
+      gradients,
+      offset: all.findIndex((g) => g.prompt === prompt),
+      expectation,
+      squaredMean: dot(expectation, expectation),
+      second: gradients.reduce((sum, g) => sum + g.probability * space.inner(g, g), 0),
+    };
+  });
 }
 
 /**
- * The gradients of a batch of sequences, with the batch statistics of exactly that batch. The slope of a token is
- * −A_t w_t, or 0 where the surrogate is clipped already (ρ = w at q_new = q_old).
+ * The moments where each sample's gradient is its own affair:
+ *
+ *     K Var(mean) = E|g|² − |E g|² + (1/K) Σ_{i≠j} (E[g_i·g_j] − |E g|²)
+ *
+ * the sum over the ordered pairs of samples that share random numbers.
  */
-export function gradientsOf(
-  sequences: readonly Sequence[],
-  batch: SampledBatch,
-  config: ObjectiveConfig,
-): SampledGradient[] {
-  const signals = advantages(batch, config);
-  return sequences.map(({ tokens, states }, row) => {
-    const w = signals.pgWeights[row]!;
-    const klWeights = signals.klWeights[row]!;
-    return {
-      probability: batch.probabilities ? batch.probabilities[row]! : 1 / sequences.length,
-      tokens,
-      states,
-      kl: config.single_step ? klWeights : new Float64Array(klWeights.length),
-      slope: signals.advantages[row]!.map((a, t) => surrogateSlope(a, w[t]!, config.cliprange)),
-      w,
-      returns: signals.returns[row]!,
-    };
-  });
+function separateMoments(
+  { space }: Enumeration,
+  { gradients, offset, expectation, squaredMean, second }: PromptGradients,
+  pairs: readonly Tuple[],
+  samples: number,
+): PromptMoments {
+  const shared = pairs.reduce((sum, { rows: [i, j], probability }) => {
+    const product = space.inner(gradients[i! - offset]!, gradients[j! - offset]!);
+    return sum + probability * (product - squaredMean);
+  }, 0);
+  return { expectation, variance: second - squaredMean + shared / samples };
+}
+
+function average(prompts: readonly PromptMoments[]): Moments {
+  const n = prompts.length;
+  const expectation = new Float64Array(prompts[0]!.expectation.length);
+  for (const own of prompts) {
+    own.expectation.forEach((x, i) => {
+      expectation[i]! += x / n;
+    });
+  }
+  return { expectation, variance: prompts.reduce((sum, own) => sum + own.variance, 0) / n };
+}
+
+/** Remembers the last answer only. */
+function lastOf<K extends readonly unknown[], V>(compute: (...key: K) => V): (...key: K) => V {
+  let last: { name: string; value: V } | undefined;
+  return (...key) => {
+    const name = JSON.stringify(key);
+    if (last?.name !== name) last = { name, value: compute(...key) };
+    return last.value;
+  };
+}
+
+function memo<K extends readonly unknown[], V>(compute: (...key: K) => V): (...key: K) => V {
+  const known = new Map<string, V>();
+  return (...key) => {
+    const name = key.join();
+    if (!known.has(name)) known.set(name, compute(...key));
+    return known.get(name)!;
+  };
 }

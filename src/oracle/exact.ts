@@ -1,11 +1,25 @@
 import type { Enumeration } from './enumeration.js';
 import type { World } from './world.js';
 
-/** An objective of the student and its gradient in the student's logits. */
+/** An objective of the student and its gradient in the student's logits, mean over the prompts. */
 export interface Exact {
   value: number;
   /** ∂value/∂logit, flat: state · vocab + token. */
   gradient: Float64Array;
+}
+
+/** Costs from a state on, nats: of each token, and on average under the student. */
+function costs({ states, vocab }: World): { value: Float64Array; cost: Float64Array[] } {
+  const value = new Float64Array(states.length);
+  const cost = states.map(() => new Float64Array(vocab));
+  for (let s = states.length - 1; s >= 0; s--) {
+    const { logq, logp, next } = states[s]!;
+    for (let v = 0; v < vocab; v++) {
+      cost[s]![v] = logq[v]! - logp[v]! + (next[v]! >= 0 ? value[next[v]!]! : 0);
+      value[s]! += Math.exp(logq[v]!) * cost[s]![v]!;
+    }
+  }
+  return { value, cost };
 }
 
 /**
@@ -18,18 +32,10 @@ export interface Exact {
  * (the derivative of ln q inside Q has mean zero under q). Nats.
  */
 export function reverseKlExact(world: World): Exact {
-  const { states, vocab } = world;
-  const value = new Float64Array(states.length);
-  const cost = states.map(() => new Float64Array(vocab));
-  for (let s = states.length - 1; s >= 0; s--) {
-    const { logq, logp, next } = states[s]!;
-    for (let v = 0; v < vocab; v++) {
-      cost[s]![v] = logq[v]! - logp[v]! + (next[v]! >= 0 ? value[next[v]!]! : 0);
-      value[s]! += Math.exp(logq[v]!) * cost[s]![v]!;
-    }
-  }
+  const { states, vocab, roots } = world;
+  const { value, cost } = costs(world);
   const reach = new Float64Array(states.length);
-  reach[0] = 1;
+  for (const root of roots) reach[root] = 1 / roots.length;
   const gradient = new Float64Array(states.length * vocab);
   states.forEach(({ logq, next }, s) => {
     for (let v = 0; v < vocab; v++) {
@@ -38,7 +44,24 @@ export function reverseKlExact(world: World): Exact {
       gradient[s * vocab + v] = q * (cost[s]![v]! - value[s]!);
     }
   });
-  return { value: value[0]!, gradient };
+  return { value: roots.reduce((sum, root) => sum + value[root]!, 0) / roots.length, gradient };
+}
+
+/** Whose V(s) the `value` baseline and the `gae` returns read: there is no hidden state to fit a head to. */
+export const critics = {
+  exact: { equation: 'V(s_t) = E_q[G_t | s_t]', scale: 1 },
+  wrong: { equation: 'half of it', scale: 0.5 },
+} satisfies Record<string, { equation: string; scale: number }>;
+
+export type CriticName = keyof typeof critics;
+
+/**
+ * A critic's value of every state, for γ = 1 and no length normalisation: E_q[R_t | s_t] with r_t in the return, else
+ * E_q[R_{t+1} | s_t], which lacks the expected reward −KL_t.
+ */
+export function criticValues(world: World, critic: CriticName, includeReward: boolean): Float64Array {
+  const { scale } = critics[critic];
+  return costs(world).value.map((v, s) => -scale * (includeReward ? v : v - world.states[s]!.kl));
 }
 
 /**
@@ -46,7 +69,7 @@ export function reverseKlExact(world: World): Exact {
  * rule over all sequences: with C = Σ_t ln(q/p), ∇ = Σ_y q(y) ((C(y) + 1)/T(y)) ∇ln q(y).
  */
 export function lengthNormalisedKlExact({ world, sequences }: Enumeration): Exact {
-  const { states, vocab } = world;
+  const { states, vocab, roots } = world;
   const gradient = new Float64Array(states.length * vocab);
   let value = 0;
   for (const { tokens, states: path } of sequences) {
@@ -56,7 +79,7 @@ export function lengthNormalisedKlExact({ world, sequences }: Enumeration): Exac
       logq += states[path[t]!]!.logq[v]!;
       logp += states[path[t]!]!.logp[v]!;
     });
-    const probability = Math.exp(logq);
+    const probability = Math.exp(logq) / roots.length;
     value += (probability * (logq - logp)) / tokens.length;
     const weight = (probability * (logq - logp + 1)) / tokens.length;
     tokens.forEach((y, t) => {

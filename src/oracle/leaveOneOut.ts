@@ -1,6 +1,7 @@
-import { addBlock, dot, meanGradient, type SampledGradient, squaredNorm } from './blocks.js';
 import type { Enumeration } from './enumeration.js';
-import type { Moments } from './estimator.js';
+import { meanGradient, type SampledGradient } from './gradients.js';
+import { dot, type Gradient } from './space.js';
+import type { PromptMoments } from './tuples.js';
 
 /**
  * Exact moments of the mean gradient of K independent samples of one prompt with the leave-one-out baseline, without
@@ -15,74 +16,90 @@ import type { Moments } from './estimator.js';
  *     K·Var(m) = Var f + 2 Cov(f, A + B)
  *              + [ Var c(1,2) + Cov(c(1,2), c(2,1)) + (K−2) Var(A + B) ] / (K−1)
  *
- * where variances and covariances are traces. Scores at different t live in different logits, so all cross terms in t
- * vanish: E|c|² = Σ_t E|S_t|² E[G_t²], E[c(1,2)·c(2,1)] = Σ_t |E[S_t G_t]|².
+ * where variances and covariances are traces, taken in the parameters. With C_{t,k} = E[S_t G_k],
  *
- * @throws RangeError for K < 2
+ *     E|c(1,2)|² = Σ_{t,k} E[S_t·S_k] E[G_t G_k],     E[c(1,2)·c(2,1)] = Σ_{t,k} C_{t,k}·C_{k,t}
+ *
+ * @param gradients of one prompt's sequences without a baseline, probabilities adding up to 1
+ * @returns the moments for a K; throws RangeError for K < 2
  */
 export function leaveOneOutMoments(
-  { world, geometry }: Enumeration,
+  enumeration: Enumeration,
   gradients: readonly SampledGradient[],
-  samples: number,
-): Moments {
-  if (!(samples >= 2))
-    throw new RangeError(`leave-one-out needs at least 2 samples per prompt, got ${samples}`);
-  const size = world.states.length * world.vocab;
-  const meanScore = new Float64Array(size); // a_t, on the states of depth t
-  const meanScoreReturn = new Float64Array(size); // E[S_t G_t]
-  const meanReturn = new Float64Array(world.horizon); // Ḡ_t
-  const squaredReturn = new Float64Array(world.horizon);
-  const squaredScore = new Float64Array(world.horizon);
-  for (const { probability, tokens, states, w, returns } of gradients) {
-    states.forEach((s, t) => {
-      const y = tokens[t]!;
-      addBlock(meanScore, s, geometry.score[s]![y]!, probability * w[t]!);
-      addBlock(meanScoreReturn, s, geometry.score[s]![y]!, probability * w[t]! * returns[t]!);
-      meanReturn[t]! += probability * returns[t]!;
-      squaredReturn[t]! += probability * returns[t]! ** 2;
-      squaredScore[t]! += probability * w[t]! ** 2 * geometry.scoreScore[s]![y]!;
-    });
-  }
-
-  const depth = world.states.map(({ prefix }) => prefix.length);
-  const a = world.states.map((_, s) => meanScore.subarray(s * world.vocab, (s + 1) * world.vocab));
-  const scoreA = geometry.score.map((rows, s) => rows.map((row) => dot(row, a[s]!)));
-  const klA = geometry.kl.map((row, s) => dot(row, a[s]!));
-  // |a_t|² of every state at depth t: B reaches states that the sample itself never visits.
-  const squaredA = new Float64Array(world.horizon);
-  a.forEach((block, s) => {
-    squaredA[depth[s]!]! += dot(block, block);
-  });
+): (samples: number) => PromptMoments {
+  const { space } = enumeration;
+  const { horizon } = enumeration.world;
+  const steps = Array.from({ length: horizon }, (_, t) => t);
+  const { meanReturn, returnProducts } = returnMoments(horizon, gradients);
+  const scores = gradients.map(
+    (g): Gradient => ({ tokens: g.tokens, states: g.states, kl: new Float64Array(g.kl.length), slope: g.w }),
+  );
+  /** In the parameters. */
+  const mean = (of: (g: SampledGradient, i: number) => Gradient): Float64Array =>
+    meanGradient(
+      enumeration,
+      gradients.map((g, i) => ({ ...of(g, i), probability: g.probability })),
+    );
+  /** E[S_t x], x a number of the sample. */
+  const meanScore = (t: number, x: (g: SampledGradient) => number): Float64Array =>
+    mean((g, i) => weighted(scores[i]!, (k) => (k === t ? x(g) : 0)));
+  const a = steps.map((t) => meanScore(t, () => 1));
+  const C = steps.map((t) => steps.map((k) => meanScore(t, (g) => g.returns[k] ?? 0)));
+  const D = steps.map((t) => mean((g) => weighted(g, () => g.returns[t] ?? 0))); // E[f G_t]
 
   let ff = 0; // E|f|²
-  let fh = 0; // E[f · (A + B)]
-  let hh = 0; // E|A + B|²
-  for (const gradient of gradients) {
-    const { probability, tokens, states, kl, slope, w, returns } = gradient;
-    ff += probability * squaredNorm(geometry, gradient);
-    states.forEach((s, t) => {
-      const y = tokens[t]!;
-      const [mean, g] = [meanReturn[t]!, returns[t]!];
-      const fS = w[t]! * (slope[t]! * geometry.scoreScore[s]![y]! + kl[t]! * geometry.scoreKl[s]![y]!);
-      const fa = slope[t]! * scoreA[s]![y]! + kl[t]! * klA[s]!;
-      const SS = w[t]! ** 2 * geometry.scoreScore[s]![y]!;
-      const Sa = w[t]! * scoreA[s]![y]!;
-      fh += probability * (mean * fS + g * fa);
-      hh += probability * (mean ** 2 * SS + 2 * mean * g * Sa + g ** 2 * squaredA[t]!);
+  let fA = 0;
+  let AA = 0;
+  let cc = 0; // E|c(1,2)|²
+  gradients.forEach((f, i) => {
+    const A = weighted(scores[i]!, (t) => meanReturn[t]!);
+    ff += f.probability * space.inner(f, f);
+    fA += f.probability * space.inner(f, A);
+    AA += f.probability * space.inner(A, A);
+    const n = f.tokens.length;
+    space.products(scores[i]!).forEach((product, at) => {
+      cc += f.probability * returnProducts[Math.floor(at / n)]![at % n]! * product;
     });
-  }
+  });
+  const double = (f: (t: number, k: number) => number): number =>
+    steps.reduce((total, t) => total + steps.reduce((sum, k) => sum + f(t, k), 0), 0);
+  const fB = steps.reduce((sum, t) => sum + dot(a[t]!, D[t]!), 0);
+  const AB = double((t, k) => meanReturn[t]! * dot(C[t]![k]!, a[k]!));
+  const BB = double((t, k) => returnProducts[t]![k]! * dot(a[t]!, a[k]!));
+  const swapped = double((t, k) => dot(C[t]![k]!, C[k]![t]!)); // E[c(1,2)·c(2,1)]
 
-  const meanF = meanGradient(geometry, gradients);
-  const meanC = meanScore.map((x, i) => x * meanReturn[depth[Math.floor(i / world.vocab)]!]!);
-  const cc = dot(squaredScore, squaredReturn); // E|c(1,2)|²
-  const swapped = dot(meanScoreReturn, meanScoreReturn); // E[c(1,2) · c(2,1)]
+  const F = mean((g) => g);
+  const meanC = mean((_, i) => weighted(scores[i]!, (t) => meanReturn[t]!));
   const mcc = dot(meanC, meanC);
   // A + B has the mean 2 E[c].
-  const varianceF = ff - dot(meanF, meanF);
-  const covarianceF = fh - 2 * dot(meanF, meanC);
-  const pairs = cc - mcc + (swapped - mcc) + (samples - 2) * (hh - 4 * mcc);
-  return {
-    expectation: meanF.map((f, i) => f + meanC[i]!),
-    variance: varianceF + 2 * covarianceF + pairs / (samples - 1),
+  const varianceF = ff - dot(F, F);
+  const covarianceF = fA + fB - 2 * dot(F, meanC);
+  const expectation = F.map((f, i) => f + meanC[i]!);
+  return (samples) => {
+    if (!(samples >= 2))
+      throw new RangeError(`leave-one-out needs at least 2 samples per prompt, got ${samples}`);
+    const pairs = cc - mcc + (swapped - mcc) + (samples - 2) * (AA + 2 * AB + BB - 4 * mcc);
+    return { expectation, variance: varianceF + 2 * covarianceF + pairs / (samples - 1) };
   };
+}
+
+/** E[G_t] and E[G_t G_k]; a finished response counts 0. */
+function returnMoments(horizon: number, gradients: readonly SampledGradient[]) {
+  const meanReturn = new Float64Array(horizon);
+  const returnProducts = Array.from({ length: horizon }, () => new Float64Array(horizon));
+  for (const { probability, returns } of gradients) {
+    returns.forEach((x, t) => {
+      meanReturn[t]! += probability * x;
+      returns.forEach((y, k) => {
+        returnProducts[t]![k]! += probability * x * y;
+      });
+    });
+  }
+  return { meanReturn, returnProducts };
+}
+
+/** Every term by its own factor. */
+function weighted({ tokens, states, kl, slope }: Gradient, factor: (t: number) => number): Gradient {
+  const scaled = (x: Float64Array): Float64Array => x.map((value, t) => value * factor(t));
+  return { tokens, states, kl: scaled(kl), slope: scaled(slope) };
 }

@@ -1,12 +1,17 @@
-import { type BaselineName, baselines } from '../objectives/baselines.js';
-import { type ImportanceName, importances } from '../objectives/importance.js';
-import { type LengthNormName, lengthNorms } from '../objectives/lengthNorm.js';
-import { type ObjectiveConfig, presetNames, presets } from '../objectives/presets.js';
-import { type ReturnName, returnForms } from '../objectives/returns.js';
-import { dot } from './blocks.js';
-import { type Enumeration, enumerate } from './enumeration.js';
-import { estimatorMoments } from './estimator.js';
-import { type Exact, lengthNormalisedKlExact, reverseKlExact } from './exact.js';
+import { needsValues } from '../objectives/advantages.js';
+import type { BaselineName } from '../objectives/baselines.js';
+import type { ImportanceName } from '../objectives/importance.js';
+import type { LengthNormName } from '../objectives/lengthNorm.js';
+import { presets } from '../objectives/presets.js';
+import type { ReturnName } from '../objectives/returns.js';
+import type { SamplingSchemeName } from '../rollout/uniforms.js';
+import { claimsUnbiased } from './claims.js';
+import { type CostModel, costOfSample } from './cost.js';
+import { enumerate } from './enumeration.js';
+import { type Judge, judgeOf, type Moments } from './estimator.js';
+import { type CriticName, lengthNormalisedKlExact, reverseKlExact } from './exact.js';
+import { type Combination, type GridParameters, gridOf, namedForms, normalisedGrid } from './grid.js';
+import { dot, type ParameterSpace } from './space.js';
 import type { World } from './world.js';
 
 /** One estimator judged against an exact gradient. */
@@ -14,7 +19,7 @@ export interface EstimatorRow {
   returns: ReturnName;
   baseline: BaselineName;
   importance: ImportanceName;
-  sampling: 'independent';
+  sampling: SamplingSchemeName;
   alpha: number;
   /** true: ∇KL_t exactly and R_{t+1}; false: the sampled R_t alone. */
   single_step: boolean;
@@ -23,6 +28,8 @@ export interface EstimatorRow {
   length_norm: LengthNormName;
   /** K, samples per prompt. */
   samples: number;
+  /** Whose V(s) baseline and returns read. */
+  values: CriticName | 'none';
   /** Whether the pieces claim that this combination is unbiased; a large batch is meant for batch statistics. */
   claims_unbiased: boolean;
   /** |E g − ∇| / |∇|; |E g| where the exact gradient is 0. */
@@ -30,123 +37,131 @@ export interface EstimatorRow {
   cosine: number;
   /** Trace of the covariance of one sample's gradient; for K samples per prompt K × the variance of their mean. */
   variance: number;
+  /** Of one sample, in tokens read by the student (cost.ts). */
+  cost: number;
+  /** variance · cost: what is left of the variance when one unit of computation is spent, on average. */
+  variance_per_compute: number;
 }
 
 export interface GradientEntry {
+  /** Which prompt, where there are several. */
+  prompt?: number;
   prefix: number[];
   values: number[];
 }
 
 export interface OracleResult {
-  /** Sequence-level reverse KL, nats. */
+  /** Sequence-level reverse KL, nats, mean over the prompts. */
   kl: number;
+  /** In the student's logits. */
   gradient: GradientEntry[];
   sequences: number;
   estimators: EstimatorRow[];
+  /** Combinations whose joint law of K samples is too large to enumerate. */
+  left_out: number;
   /** Named forms outside the grid, biased by design, against the same gradient. */
   forms: (EstimatorRow & { name: string })[];
   /** The objective E[Σ_t r_t / T] of `length_norm: total`, sign reversed, with its own gradient and estimators. */
   length_normalised: { kl: number; gradient: GradientEntry[]; estimators: EstimatorRow[] };
 }
 
-const judged = ['none', 'batch', 'position', 'leave-one-out', 'whiten', 'whiten-padded'] as const;
-
-/** Everything off that is not an axis of the grid: the estimator of the plain sequence KL. */
-const plain: ObjectiveConfig = {
-  ...presets.paper,
-  cliprange: 0,
-  length_norm: 'off',
-  importance: 'none',
-  alpha: 0,
-};
+export interface OracleOptions {
+  /** Of every state's logits in the parameters (`enumerate`); default: the parameters are the logits. */
+  jacobians?: readonly Float64Array[];
+  /** Default: no prompt, and a teacher as dear as the student. */
+  cost?: CostModel;
+  /** K for the baselines and sampling schemes that take several samples of a prompt. */
+  samples?: readonly number[];
+  /** Default: those of the presets. */
+  parameters?: Partial<GridParameters>;
+  onProgress?: (done: number, total: number) => void;
+}
 
 /**
- * Judges every estimator of MiniLLM's gradient on one tabular world, exactly and in float64: for each combination of
- * returns, baseline, importance correction, sampling (student alone, and mixed with the world's alpha) and split, the
- * bias of its expectation over all sequences and the variance of one sample. `leave-one-out` for K = 2 and 4.
+ * Judges every estimator of MiniLLM's gradient on one small world, exactly and in float64: for each combination of
+ * returns, baseline, importance correction, sampling (scheme, and the student alone or mixed with the world's alpha) and
+ * split, the bias of its expectation and the variance of one sample.
  */
-export function runOracle(world: World): OracleResult {
+export function runOracle(world: World, options: OracleOptions = {}): OracleResult {
+  const { samples = [2, 4], cost = { promptTokens: 0, teacher: 1 } } = options;
+  const { gae_lambda, truncation } = { ...presets.minillm, ...options.parameters };
+  const parameters = { gae_lambda, truncation };
+  const enumeration = enumerate(world, options.jacobians);
+  const bench: Bench = { judge: judgeOf(enumeration), space: enumeration.space, cost, known: new Map() };
   const exact = reverseKlExact(world);
-  const enumeration = enumerate(world);
   const normalised = lengthNormalisedKlExact(enumeration);
   const alphas = [...new Set([0, world.alpha])];
-  const estimators: EstimatorRow[] = [];
-  const total: EstimatorRow[] = [];
-  for (const alpha of alphas) {
-    for (const importance of ['none', 'token', 'prefix'] as const) {
-      for (const single_step of [true, false]) {
-        for (const returns of ['sampled', 'rao-blackwell'] as const) {
-          for (const baseline of judged) {
-            const config = {
-              ...plain,
-              alpha,
-              importance,
-              single_step,
-              include_r_t: !single_step,
-              returns,
-              baseline,
-            };
-            for (const samples of baseline === 'leave-one-out' ? [2, 4] : [1]) {
-              estimators.push(judge(enumeration, exact, config, samples));
-            }
-            if (baseline === 'none' || baseline === 'position') {
-              total.push(judge(enumeration, normalised, { ...config, length_norm: 'total' }, 1));
-            }
-          }
-        }
-      }
-    }
-  }
+  const grid = gridOf(alphas, samples, parameters);
+  const perToken = normalisedGrid(alphas, parameters);
+  const forms = Object.entries(namedForms(world.alpha));
+  const total = grid.length + perToken.length + forms.length;
+  let done = 0;
+  const [plain, perTokenPlain] = [exact, normalised].map(({ gradient }) => bench.space.pull(gradient)) as [
+    Float64Array,
+    Float64Array,
+  ];
+  const row = (combination: Combination, against: Float64Array): EstimatorRow[] => {
+    const judged = judgeOne(bench, combination, against);
+    options.onProgress?.(++done, total);
+    return judged ? [judged] : [];
+  };
+  const estimators = grid.flatMap((combination) => row(combination, plain));
   return {
     kl: exact.value,
     gradient: entries(world, exact.gradient),
     sequences: world.sequences,
     estimators,
-    forms: Object.entries(namedForms(world.alpha)).map(([name, config]) => ({
-      name,
-      ...judge(enumeration, exact, config, 1),
-    })),
+    left_out: grid.length - estimators.length,
+    forms: forms.flatMap(([name, config]) =>
+      row({ config, drawing: { sampling: 'independent', samples: 1, critic: 'exact' } }, plain).map(
+        (judged) => ({ name, ...judged }),
+      ),
+    ),
     length_normalised: {
       kl: normalised.value,
       gradient: entries(world, normalised.gradient),
-      estimators: total,
+      estimators: perToken.flatMap((combination) => row(combination, perTokenPlain)),
     },
   };
 }
 
-/** Forms that the grid leaves out. Presets: batch statistics of a large batch, clip as at the first inner update. */
-function namedForms(alpha: number): Record<string, ObjectiveConfig> {
-  return {
-    'r_t counted twice (single step with R_t)': { ...plain, include_r_t: true },
-    'no r_t at all (R_{t+1} without single step)': { ...plain, single_step: false },
-    'remaining, sampled': { ...plain, length_norm: 'remaining' },
-    'remaining, rao-blackwell': { ...plain, length_norm: 'remaining', returns: 'rao-blackwell' },
-    'token weight, not on the single step': { ...plain, alpha, importance: 'token', w_on_reg: false },
-    ...Object.fromEntries(presetNames.map((name) => [`preset ${name}`, { ...presets[name], alpha }])),
-  };
+interface Bench {
+  judge: Judge;
+  space: ParameterSpace;
+  cost: CostModel;
+  /** Without mixing every importance correction is 1: the same estimator under several names. */
+  known: Map<string, Moments | undefined>;
 }
 
-function judge(
-  enumeration: Enumeration,
-  exact: Exact,
-  config: ObjectiveConfig,
-  samples: number,
-): EstimatorRow {
-  const { expectation, variance } = estimatorMoments(enumeration, config, samples);
+function judgeOne(
+  bench: Bench,
+  { config, drawing }: Combination,
+  exact: Float64Array,
+): EstimatorRow | undefined {
+  const key = JSON.stringify(
+    [config, drawing].map((x) => ({ ...x, ...(config.alpha === 0 && { importance: '' }) })),
+  );
+  if (!bench.known.has(key)) bench.known.set(key, bench.judge.moments(config, drawing));
+  const moments = bench.known.get(key);
+  if (!moments) return undefined;
+  const cost = costOfSample(bench.cost, bench.judge.meanLength(config.alpha), drawing.samples);
   return {
     returns: config.returns,
     baseline: config.baseline,
     importance: config.importance,
-    sampling: 'independent',
+    sampling: drawing.sampling,
     alpha: config.alpha,
     single_step: config.single_step,
     include_r_t: config.include_r_t,
     w_on_reg: config.w_on_reg,
     length_norm: config.length_norm,
-    samples,
-    claims_unbiased: claimsUnbiased(config),
-    ...compare(expectation, exact.gradient),
-    variance,
+    samples: drawing.samples,
+    values: needsValues(config) ? drawing.critic : 'none',
+    claims_unbiased: claimsUnbiased(config, drawing),
+    ...compare(moments.expectation, exact),
+    variance: moments.variance,
+    cost,
+    variance_per_compute: moments.variance * cost,
   };
 }
 
@@ -164,24 +179,9 @@ export function compare(
   return { relative_bias: bias / norm, cosine: own < nothing ? 0 : dot(expectation, exact) / (own * norm) };
 }
 
-/** From the claims of the pieces: every piece unbiased, r_t counted once, w where it is needed, nothing cut. */
-export function claimsUnbiased(c: ObjectiveConfig): boolean {
-  const pieces = [returnForms[c.returns], baselines[c.baseline], lengthNorms[c.length_norm]];
-  const corrected =
-    c.alpha === 0 || (importances[c.importance].unbiased && c.w_on_pg && (c.w_on_reg || !c.single_step));
-  const untouched = c.gamma === 1 && c.whiten === 'off' && c.cliprange === 0 && c.cliprange_reward === 0;
-  const unscaled = c.reward_scaling === 0 || c.reward_scaling === 1;
-  return (
-    pieces.every((piece) => piece.unbiased) &&
-    c.include_r_t !== c.single_step &&
-    corrected &&
-    untouched &&
-    unscaled
-  );
-}
-
 function entries(world: World, gradient: Float64Array): GradientEntry[] {
-  return world.states.map(({ prefix }, s) => ({
+  return world.states.map(({ prompt, prefix }, s) => ({
+    ...(world.roots.length > 1 && { prompt }),
     prefix,
     values: [...gradient.subarray(s * world.vocab, (s + 1) * world.vocab)],
   }));

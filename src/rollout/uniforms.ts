@@ -5,10 +5,18 @@ export interface SamplingScheme {
   equation: string;
   /** What is known of the estimator under it; the marginal law of every single sample is the same in all schemes. */
   claim: string;
+  cost: string;
   /** The samples that belong together: K must be a multiple of it. 0: all K. */
   group: number;
-  /** The stream of numbers in [0, 1) of sample k of K, one number a token. */
-  uniforms(open: (...address: (number | string)[]) => Rng, sample: number, samples: number): Rng;
+  /** What sample k of K makes of a shared number u. */
+  place(sample: number, samples: number): Place;
+}
+
+/** u_k = (shift + sign·u) mod 1, u the next number of the stream of this address. */
+export interface Place {
+  stream: (number | string)[];
+  shift: number;
+  sign: 1 | -1;
 }
 
 /**
@@ -28,31 +36,33 @@ export const samplingSchemes = {
   independent: {
     equation: 'u_{k,t} fresh',
     claim: 'samples are independent',
+    cost: 'none',
     group: 1,
-    uniforms: (open, sample) => open(sample),
+    place: (sample) => ({ stream: [sample], shift: 0, sign: 1 }),
   },
   antithetic: {
     equation: 'u_{2j,t} = u, u_{2j+1,t} = 1 − u',
     claim: 'unbiased per sample; the two of a pair are dependent',
+    cost: 'an even K of samples per prompt',
     group: 2,
-    uniforms(open, sample) {
-      const rng = open('antithetic', sample >> 1);
-      return sample % 2 === 0 ? rng : () => Math.min(1 - rng(), LARGEST);
-    },
+    place: (sample) => ({
+      stream: ['antithetic', sample >> 1],
+      ...(sample % 2 === 0 ? { shift: 0, sign: 1 } : { shift: 1, sign: -1 }),
+    }),
   },
   stratified: {
     equation: 'u_{k,t} = (k/K + u) mod 1',
     claim: 'unbiased per sample; all K of a prompt are dependent',
+    cost: 'K samples per prompt',
     group: 0,
-    uniforms(open, sample, samples) {
-      const rng = open('stratified');
-      return () => Math.min((sample / samples + rng()) % 1, LARGEST);
-    },
+    place: (sample, samples) => ({ stream: ['stratified'], shift: sample / samples, sign: 1 }),
   },
 } satisfies Record<string, SamplingScheme>;
 
-/** The largest number below 1. */
-const LARGEST = 1 - 2 ** -53;
+/** The number in [0, 1) that a sample makes of the shared u. */
+export function placed({ shift, sign }: Place, u: number): number {
+  return (shift + sign * u) % 1;
+}
 
 export type SamplingSchemeName = keyof typeof samplingSchemes;
 export const samplingSchemeNames = Object.keys(samplingSchemes) as [
@@ -66,13 +76,11 @@ export function responseStream(
   address: { seed: number; round: number; promptIndex: number; sample: number; samples: number },
 ): { key: string; rng: Rng } {
   const { seed, round, promptIndex, sample, samples } = address;
+  const own = samplingSchemes[scheme].place(sample, samples);
+  const shared = stream(seed, 'rollout', round, promptIndex, ...own.stream);
   const place = `${seed}/rollout/${round}/${promptIndex}/${sample}`;
   return {
     key: scheme === 'independent' ? place : `${place}/${scheme}/${samples}`,
-    rng: samplingSchemes[scheme].uniforms(
-      (...more) => stream(seed, 'rollout', round, promptIndex, ...more),
-      sample,
-      samples,
-    ),
+    rng: () => placed(own, shared()),
   };
 }

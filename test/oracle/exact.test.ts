@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { enumerate, population } from '../../src/oracle/enumeration.js';
 import { lengthNormalisedKlExact, reverseKlExact } from '../../src/oracle/exact.js';
-import { parseWorld } from '../../src/oracle/world.js';
+import { parseWorld } from '../../src/oracle/worldFile.js';
 import { naiveSequences, randomWorldJson, type WorldJson } from './worlds.js';
 
 const sum = (x: number[]) => x.reduce((a, b) => a + b, 0);

@@ -5,7 +5,7 @@ import { afterEach, describe, expect, it, vi } from 'vitest';
 import { oracleCommand } from '../../src/cli/commands/oracle.js';
 import { UsageError } from '../../src/errors.js';
 import { runOracle } from '../../src/oracle/oracle.js';
-import { parseWorld } from '../../src/oracle/world.js';
+import { parseWorld } from '../../src/oracle/worldFile.js';
 import { randomWorldJson, type WorldJson } from './worlds.js';
 
 const good = randomWorldJson(3, 3, 9);
@@ -85,7 +85,9 @@ describe('worlds at the edge', () => {
   it('alpha 0 lists the student alone once', () => {
     const result = runOracle(parseWorld({ ...good, alpha: 0 }, 'w'));
     expect(new Set(result.estimators.map((row) => row.alpha))).toEqual(new Set([0]));
-    expect(result.estimators).toHaveLength(3 * 2 * 2 * 7);
+    // K = 2 and 4: five drawings of a baseline of one sample, six of a baseline of K. Returns without values: seven of the
+    // first, two of the second, value with two critics; gae: eight and two, all with two critics.
+    expect(result.estimators).toHaveLength((2 * (7 * 5 + 2 * 6 + 2 * 5) + 2 * 2 * (8 * 5 + 2 * 6)) * 4 * 2);
   });
   it('horizon 1: one step, R_{t+1} is 0 and the single-step term has no variance', () => {
     const one = { ...good, horizon: 1, student: good.student.slice(0, 1), teacher: good.teacher.slice(0, 1) };

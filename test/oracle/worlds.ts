@@ -1,4 +1,5 @@
-import { parseWorld, type World } from '../../src/oracle/world.js';
+import type { World } from '../../src/oracle/world.js';
+import { parseWorld } from '../../src/oracle/worldFile.js';
 import { normal, stream } from '../../src/random/streams.js';
 
 export interface WorldJson {

@@ -28,7 +28,7 @@ Example:
     )
     .action(async (file: string, options: CommonOptions & { json?: boolean }) => {
       const { readFile } = await import('node:fs/promises');
-      const { parseWorld } = await import('../../oracle/world.js');
+      const { parseWorld } = await import('../../oracle/worldFile.js');
       const { runOracle } = await import('../../oracle/oracle.js');
       const world = parseWorld(parseJson(await readText(readFile, file), file), file);
       logger(options)(

@@ -1,9 +1,10 @@
 import { describe, expect, it } from 'vitest';
 import { baselines } from '../../src/objectives/baselines.js';
 import { type ObjectiveConfig, presets } from '../../src/objectives/presets.js';
-import { dot, meanGradient, squaredNorm } from '../../src/oracle/blocks.js';
 import { batchOf, type Enumeration, enumerate, population } from '../../src/oracle/enumeration.js';
-import { estimatorMoments, gradientsOf } from '../../src/oracle/estimator.js';
+import { estimatorMoments } from '../../src/oracle/estimator.js';
+import { gradientsOf, meanGradient } from '../../src/oracle/gradients.js';
+import { dot } from '../../src/oracle/space.js';
 import { randomWorld } from './worlds.js';
 
 const plain: ObjectiveConfig = { ...presets.paper, cliprange: 0, length_norm: 'off' };
@@ -26,7 +27,7 @@ function* tuples(
 
 /** E and K·Var of the mean gradient over every K-tuple, batch statistics by the code that training runs. */
 function enumerateBatches(enumeration: Enumeration, config: ObjectiveConfig, samples: number) {
-  const { world, sequences, geometry } = enumeration;
+  const { world, sequences } = enumeration;
   const size = world.states.length * world.vocab;
   const mean = new Float64Array(size);
   let second = 0;
@@ -34,7 +35,7 @@ function enumerateBatches(enumeration: Enumeration, config: ObjectiveConfig, sam
   for (const { rows, probability } of tuples(population(enumeration, config.alpha).probabilities, samples)) {
     const drawn = rows.map((i) => sequences[i]!);
     const batch = { ...batchOf(world, drawn, config.alpha), groups: rows.map(() => 0) };
-    const g = meanGradient(geometry, gradientsOf(drawn, batch, config));
+    const g = meanGradient(enumeration, gradientsOf(drawn, batch, config));
     for (let i = 0; i < size; i++) mean[i]! += probability * g[i]!;
     second += probability * dot(g, g);
     total += probability;
@@ -43,7 +44,7 @@ function enumerateBatches(enumeration: Enumeration, config: ObjectiveConfig, sam
   return { mean, variance: samples * (second - dot(mean, mean)) };
 }
 
-describe('leave-one-out by algebra equals the enumeration of all K-tuples', () => {
+describe('baselines of K samples by algebra equal the enumeration of all K-tuples', () => {
   it.each([
     [2, { alpha: 0 }],
     [2, { alpha: 0.2, importance: 'prefix', returns: 'rao-blackwell' }],
@@ -51,18 +52,20 @@ describe('leave-one-out by algebra equals the enumeration of all K-tuples', () =
     [2, { alpha: 0.6, importance: 'none' }],
     [2, { alpha: 0.6, importance: 'none', single_step: false, include_r_t: true, length_norm: 'remaining' }],
   ] as const)('K %i, vocabulary 3, horizon 3, %j', (samples, overrides) => {
-    check(enumerate(randomWorld(3, 3, 4)), samples, { ...plain, ...overrides, baseline: 'leave-one-out' });
+    for (const baseline of ['leave-one-out', 'group-normalised'] as const)
+      check(enumerate(randomWorld(3, 3, 4)), samples, { ...plain, ...overrides, baseline });
   });
   it.each([
     [3, { alpha: 0.6, importance: 'none' }],
     [4, { alpha: 0.6, importance: 'none', returns: 'rao-blackwell' }],
     [4, { alpha: 0.2, importance: 'token' }],
   ] as const)('K %i, vocabulary 2, horizon 4, %j', (samples, overrides) => {
-    check(enumerate(randomWorld(2, 4, 5)), samples, { ...plain, ...overrides, baseline: 'leave-one-out' });
+    for (const baseline of ['leave-one-out', 'group-normalised'] as const)
+      check(enumerate(randomWorld(2, 4, 5)), samples, { ...plain, ...overrides, baseline });
   });
 
   function check(enumeration: Enumeration, samples: number, config: ObjectiveConfig) {
-    const found = estimatorMoments(enumeration, config, samples);
+    const found = estimatorMoments(enumeration, config, { samples });
     const { mean, variance } = enumerateBatches(enumeration, config, samples);
     expect(found.variance).toBeCloseTo(variance, 11);
     mean.forEach((x, i) => {
@@ -73,8 +76,10 @@ describe('leave-one-out by algebra equals the enumeration of all K-tuples', () =
   it('refuses K = 1 and a clip', () => {
     const enumeration = enumerate(randomWorld(2, 2, 6));
     const config: ObjectiveConfig = { ...plain, baseline: 'leave-one-out' };
-    expect(() => estimatorMoments(enumeration, config, 1)).toThrow('at least 2 samples per prompt, got 1');
-    expect(() => estimatorMoments(enumeration, { ...config, cliprange: 0.2 }, 2)).toThrow(
+    expect(() => estimatorMoments(enumeration, config, { samples: 1 })).toThrow(
+      'at least 2 samples per prompt, got 1',
+    );
+    expect(() => estimatorMoments(enumeration, { ...config, cliprange: 0.2 }, { samples: 2 })).toThrow(
       'no clip and no whitening',
     );
   });
@@ -90,10 +95,10 @@ describe('a position mean that contains the row itself', () => {
   ])('shrinks the term at t by (n_t − 1)/n_t: %i rows, vocabulary %i, horizon %i', (rows, vocab, horizon) => {
     const enumeration = enumerate(randomWorld(vocab, horizon, 7));
     const config: ObjectiveConfig = { ...plain, alpha: 0, single_step: false, baseline: 'position' };
-    const { world, sequences, geometry } = enumeration;
+    const { world, sequences } = enumeration;
     const { probabilities, ...everything } = population(enumeration, 0);
     const exact = meanGradient(
-      geometry,
+      enumeration,
       gradientsOf(sequences, { ...everything, probabilities }, { ...config, baseline: 'none' }),
     );
     const { mean } = enumerateBatches(enumeration, config, rows);
@@ -124,7 +129,7 @@ describe('a position mean that contains the row itself', () => {
     const enumeration = enumerate(randomWorld(3, 3, 7));
     const config: ObjectiveConfig = { ...plain, alpha: 0, single_step: false, baseline: 'none' };
     const exact = meanGradient(
-      enumeration.geometry,
+      enumeration,
       gradientsOf(enumeration.sequences, population(enumeration, 0), config),
     );
     const { mean } = enumerateBatches(enumeration, { ...config, baseline: 'leave-one-out' }, 2);
@@ -136,10 +141,12 @@ describe('a position mean that contains the row itself', () => {
 });
 
 it('the squared norm of a sampled gradient is that of its dense vector', () => {
-  const { geometry, sequences, world } = enumerate(randomWorld(3, 3, 8));
-  for (const gradient of gradientsOf(sequences, batchOf(world, sequences, 0), { ...plain, alpha: 0 })) {
-    const dense = meanGradient(geometry, [{ ...gradient, probability: 1 }]);
-    expect(squaredNorm(geometry, gradient)).toBeCloseTo(dot(dense, dense), 12);
+  const enumeration = enumerate(randomWorld(3, 3, 8));
+  const { space, sequences, world } = enumeration;
+  const gradients = gradientsOf(sequences, batchOf(world, sequences, 0), { ...plain, alpha: 0 });
+  for (const gradient of gradients) {
+    const dense = meanGradient(enumeration, [{ ...gradient, probability: 1 }]);
+    expect(space.inner(gradient, gradient)).toBeCloseTo(dot(dense, dense), 12);
     expect(dot(dense, dense)).toBeGreaterThan(0);
   }
 });
