@@ -32,7 +32,7 @@ export interface Baseline {
  * are independent with mean 0, so E[∇ln q(y_t^i) (G^i − mean_j G^j)] = (1 − 1/n_t) E[∇ln q(y_t^i) G^i]. The term at t
  * loses the factor (n_t − 1)/n_t and its direction stays; test/oracle/samples.test.ts proves it by enumerating pairs.
  */
-export const baselines = {
+const entries = {
   none: {
     equation: 'A_t = G_t',
     unbiased: true,
@@ -128,7 +128,8 @@ export const baselines = {
   },
 } satisfies Record<string, Baseline>;
 
-export type BaselineName = keyof typeof baselines;
+export type BaselineName = keyof typeof entries;
+export const baselines: Record<BaselineName, Baseline> = entries;
 export const baselineNames = Object.keys(baselines) as [BaselineName, ...BaselineName[]];
 
 function leaveOneOut(returns: Ragged): Float64Array[] {

@@ -1,4 +1,4 @@
-import { type Baseline, baselines } from '../objectives/baselines.js';
+import { baselines } from '../objectives/baselines.js';
 import { importances } from '../objectives/importance.js';
 import { lengthNorms } from '../objectives/lengthNorm.js';
 import type { ObjectiveConfig } from '../objectives/presets.js';
@@ -12,7 +12,7 @@ import type { Drawing } from './estimator.js';
  * A large batch is meant where a baseline uses batch statistics.
  */
 export function claimsUnbiased(c: ObjectiveConfig, { sampling, critic }: Drawing): boolean {
-  const baseline: Baseline = baselines[c.baseline];
+  const baseline = baselines[c.baseline];
   const pieces = [returnForms[c.returns], baseline, lengthNorms[c.length_norm]];
   const corrected =
     c.alpha === 0 || (importances[c.importance].unbiased && c.w_on_pg && (c.w_on_reg || !c.single_step));

@@ -1,4 +1,4 @@
-import { type Baseline, baselines } from '../objectives/baselines.js';
+import { baselines } from '../objectives/baselines.js';
 import type { ObjectiveConfig } from '../objectives/presets.js';
 import { type SamplingSchemeName, samplingSchemes } from '../rollout/uniforms.js';
 import { pairLaw, type Tuple, tupleLaw } from './coupling.js';
@@ -69,7 +69,7 @@ export function judgeOf(enumeration: Enumeration): Judge {
     moments(config, drawing) {
       const { sampling, samples, critic } = { ...plainDrawing, ...drawing };
       const law = [config.alpha, sampling, samples] as const;
-      const { ofSamples }: Baseline = baselines[config.baseline];
+      const { ofSamples } = baselines[config.baseline];
       if (!ofSamples) {
         const { prompts } = gradients(config, critic);
         const coupled = samplingSchemes[sampling].group !== 1;

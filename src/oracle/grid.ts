@@ -1,5 +1,5 @@
 import { needsValues } from '../objectives/advantages.js';
-import { type Baseline, baselineNames, baselines } from '../objectives/baselines.js';
+import { baselineNames, baselines } from '../objectives/baselines.js';
 import { importanceNames } from '../objectives/importance.js';
 import { type ObjectiveConfig, presetNames, presets } from '../objectives/presets.js';
 import { returnForms, returnNames } from '../objectives/returns.js';
@@ -100,7 +100,7 @@ function countsOf(
   counts: readonly number[],
 ): readonly number[] {
   const { group } = samplingSchemes[sampling];
-  const { ofSamples }: Baseline = baselines[baseline];
+  const { ofSamples } = baselines[baseline];
   if (group === 1) return ofSamples ? counts : [1];
   return counts.filter((samples) => group === 0 || samples % group === 0);
 }

@@ -226,7 +226,7 @@ async function checkTogether(config: TrainConfig, file: string): Promise<void> {
   }
   if (isPolicyGradient(config.method)) {
     const objective = objectiveOf({ config });
-    if (baselines[objective.baseline].needsSamples && rollout.samples < 2) {
+    if (baselines[objective.baseline].ofSamples && rollout.samples < 2) {
       fail(
         `objective.baseline: ${objective.baseline} compares the samples of a prompt; set rollout.samples to 2 or more`,
       );

@@ -71,7 +71,7 @@ function grid({ base, samples }: GridOptions): Estimator[] {
               .filter((returns) => base.length_norm !== 'total' || !returnForms[returns].needsValues)
               .flatMap((returns) =>
                 baselineNames
-                  .filter((baseline) => samples > 1 || !baselines[baseline].needsSamples)
+                  .filter((baseline) => samples > 1 || !baselines[baseline].ofSamples)
                   .map((baseline): Estimator => {
                     const objective = point(base, { alpha, importance, returns, baseline });
                     return { name: nameOf(objective, sampling), objective, sampling };

@@ -39,7 +39,7 @@ describe('the grid', () => {
     const one = names({ samples: 1, all: true });
     const parts = one.slice(presetNames.length).map((name) => name.split('/'));
     expect(new Set(parts.map((p) => p[3]))).toEqual(new Set(['independent']));
-    expect(parts.some((p) => baselines[p[1] as 'none'].needsSamples)).toBe(false);
+    expect(parts.some((p) => baselines[p[1] as 'none'].ofSamples)).toBe(false);
     expect(new Set(names({ samples: 3, all: true }).map((n) => n.split('/')[3]))).not.toContain('antithetic');
     const total = { base: resolveObjective('minillm', { length_norm: 'total' }), all: true };
     expect(names(total).some((name) => name.startsWith('gae'))).toBe(false);
