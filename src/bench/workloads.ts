@@ -7,7 +7,7 @@ import { type Sample, timed } from './measure.js';
 import type { BenchModels } from './models.js';
 import { randomRows, trainingBench } from './training.js';
 
-/** Sizes of the work, as `minillm bench` takes them. Every response is as long as allowed: EOS does not stop. */
+/** Sizes of the work, as `minillm bench` takes them. Every response is as long as allowed, but for `generate` with `eos`. */
 export interface BenchSizes {
   /** Sequences of score, generate and sft; rollouts of a round. */
   batch: number;
@@ -22,6 +22,8 @@ export interface BenchSizes {
   /** Tokens of a pretraining row. */
   ptLen: number;
   alpha: number;
+  /** generate: a response ends with the model's end token, as in real work; lengths then differ. */
+  eos?: boolean;
 }
 
 interface Workload {
@@ -52,9 +54,14 @@ function score({ student }: BenchModels, { batch, seq }: BenchSizes): Workload {
   };
 }
 
-/** `batch` prompts, each answered with `maxResponse` tokens; from the mixture with the teacher where there is one. */
+/**
+ * `batch` prompts, each answered with `maxResponse` tokens (with `eos` at most so many); from the mixture with the teacher where
+ * there is one.
+ */
 function generate({ student, teacher }: BenchModels, sizes: BenchSizes): Workload {
-  const { batch, promptLen, maxResponse, alpha } = sizes;
+  const { batch, promptLen, maxResponse, alpha, eos } = sizes;
+  const eosIds = eos ? student.config.eosIds : [];
+  if (eos && eosIds.length === 0) throw new UsageError('bench --eos: the model names no end token');
   const prompts = randomRows(student.config.vocabSize, batch, promptLen, 'prompts').map((ids, index) => ({
     index,
     ids,
@@ -62,7 +69,7 @@ function generate({ student, teacher }: BenchModels, sizes: BenchSizes): Workloa
   let round = 0;
   return {
     async run() {
-      const [, generate_s] = await timed(() =>
+      const [responses, generate_s] = await timed(() =>
         rollout(student, prompts, {
           temperature: 1,
           topK: 0,
@@ -70,7 +77,7 @@ function generate({ student, teacher }: BenchModels, sizes: BenchSizes): Workloa
           greedy: false,
           samples: 1,
           maxNewTokens: maxResponse,
-          eosIds: [],
+          eosIds,
           seed: 1,
           round: round++,
           batchSize: batch,
@@ -78,7 +85,7 @@ function generate({ student, teacher }: BenchModels, sizes: BenchSizes): Workloa
           ...(teacher && { teacher: { model: teacher, alpha } }),
         }),
       );
-      return { parts: { generate_s }, tokens: batch * maxResponse };
+      return { parts: { generate_s }, tokens: responses.reduce((n, t) => n + t.responseIds.length, 0) };
     },
     dispose() {},
   };

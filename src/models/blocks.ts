@@ -1,6 +1,6 @@
 import type * as tf from '@tensorflow/tfjs-core';
 import { UsageError } from '../errors.js';
-import { linear } from '../tensor/ops/index.js';
+import { type AffineWeights, linear } from '../tensor/ops/index.js';
 import type { Params } from '../tensor/params.js';
 import type { ParameterSpec } from './config.js';
 
@@ -21,6 +21,14 @@ export function affine(
 ): tf.Tensor2D {
   const b = bias ? parameter<tf.Tensor1D>(params, `${name}.bias`) : undefined;
   return linear(x, parameter(params, `${name}.weight`), b, residual);
+}
+
+/** The linear map `name` as the decoding kernel takes it. */
+export function affineWeights(params: Params, name: string, bias: boolean): AffineWeights {
+  return {
+    weight: parameter(params, `${name}.weight`),
+    ...(bias && { bias: parameter(params, `${name}.bias`) }),
+  };
 }
 
 /** The parameters of a linear map. @param transposed true for nn.Linear, false for GPT-2's Conv1D */

@@ -1,6 +1,7 @@
 import * as tf from '@tensorflow/tfjs-core';
 import { UsageError } from '../errors.js';
-import { causalAttention, decodeAttention, gatherRows, writeRows } from '../tensor/ops/index.js';
+import { fusedKernels } from '../tensor/backend.js';
+import { causalAttention, decodeAttention, decodeModel, gatherRows, writeRows } from '../tensor/ops/index.js';
 import { type ModelConfig, windowOf } from './config.js';
 import { familyOf } from './families.js';
 import { checkTokens, type Model, slotPositions } from './model.js';
@@ -22,7 +23,7 @@ export interface KVCache {
 export function createCache(config: ModelConfig, batch: number, slots: number): KVCache {
   const rows = batch * config.kvHeads * slots;
   // Filled with zeros rather than left as they are: 0 · NaN would survive the softmax's zero weight.
-  const buffer = () => tf.keep(tf.zeros([rows, config.headDim]) as tf.Tensor2D);
+  const buffer = () => tf.keep(tf.fill<tf.Rank.R2>([rows, config.headDim], 0));
   return {
     batch,
     slots,
@@ -100,14 +101,13 @@ export function decodeStep(
     throw new UsageError(`${tokens.length} tokens for a cache of ${batch} sequences`);
   for (const position of positions)
     if (position >= slots) throw new UsageError(`position ${position} for a cache of ${slots} slots`);
+  const family = familyOf(config);
+  const decoder = fusedKernels() ? family.decoder?.(params, config) : undefined;
+  if (decoder) return decodeModel(decoder, tokens, positions, cache, config);
   return tf.tidy(() => {
     const attend = decodeAttention(positions, { batch, slots, heads, kvHeads, headDim });
-    return familyOf(config).hidden(
-      params,
-      config,
-      tf.tensor1d(tokens, 'int32'),
-      positions,
-      (layer, q, k, v) => attend(q, k, v, cache.keys[layer]!, cache.values[layer]!, windowOf(config, layer)),
+    return family.hidden(params, config, tf.tensor1d(tokens, 'int32'), positions, (layer, q, k, v) =>
+      attend(q, k, v, cache.keys[layer]!, cache.values[layer]!, windowOf(config, layer)),
     );
   });
 }

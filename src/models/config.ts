@@ -1,6 +1,7 @@
 import type * as tf from '@tensorflow/tfjs-core';
 import { z } from 'zod';
 import { UsageError } from '../errors.js';
+import type { DecoderWeights } from '../tensor/ops/index.js';
 import type { Params } from '../tensor/params.js';
 import { type ActivationName, activationNames } from './activations.js';
 import type { RopeScaling } from './rope.js';
@@ -123,6 +124,8 @@ export interface Family {
     positions: Int32Array,
     attend: Attend,
   ): tf.Tensor2D;
+  /** The parameters as the decoding kernel takes them; absent, or undefined for a model that it cannot do. */
+  decoder?(params: Params, config: ModelConfig): DecoderWeights | undefined;
 }
 
 /** How many tokens back a layer looks, itself included; 0 for all. */

@@ -4,7 +4,7 @@ import { UsageError } from '../errors.js';
 import { embedding, geluMlp, layerNorm, linear } from '../tensor/ops/index.js';
 import type { Params } from '../tensor/params.js';
 import { activations } from './activations.js';
-import { affine, affineSpec, parameter } from './blocks.js';
+import { affine, affineSpec, affineWeights, parameter } from './blocks.js';
 import {
   type Attend,
   activation,
@@ -140,6 +140,33 @@ export const gpt2: Family = {
       x = tf.tidy(() => block(params, config, layer, x, attend));
     }
     return norm(params, config, 'transformer.ln_f', x);
+  },
+
+  decoder(params, config) {
+    if (activations[config.activation!] !== activations.gelu_new || config.scoreScales) return undefined;
+    const map = (name: string) => affineWeights(params, name, true);
+    const norm = (name: string) => ({
+      gain: parameter(params, `${name}.weight`),
+      bias: parameter(params, `${name}.bias`),
+    });
+    return {
+      tokens: parameter(params, gpt2.embedding),
+      places: parameter(params, 'transformer.wpe.weight'),
+      blocks: Array.from({ length: config.layers }, (_, layer) => {
+        const at = `transformer.h.${layer}`;
+        return {
+          attentionNorm: norm(`${at}.ln_1`),
+          attention: [map(`${at}.attn.c_attn`)],
+          out: map(`${at}.attn.c_proj`),
+          mlpNorm: norm(`${at}.ln_2`),
+          up: map(`${at}.mlp.c_fc`),
+          down: map(`${at}.mlp.c_proj`),
+        };
+      }),
+      lastNorm: norm('transformer.ln_f'),
+      eps: config.normEps,
+      windows: new Int32Array(config.layers),
+    };
   },
 };
 

@@ -3,7 +3,7 @@ import { z } from 'zod';
 import { UsageError } from '../errors.js';
 import { embedding, rmsNorm, rotary, swiglu } from '../tensor/ops/index.js';
 import type { Params } from '../tensor/params.js';
-import { affine, affineSpec, parameter } from './blocks.js';
+import { affine, affineSpec, affineWeights, parameter } from './blocks.js';
 import {
   type Attend,
   commonFields,
@@ -15,6 +15,7 @@ import {
   type ParameterSpec,
   paddingToken,
   size,
+  windowOf,
 } from './config.js';
 import { readRope, ropeFields, rotaryAngles } from './rope.js';
 
@@ -149,15 +150,45 @@ export const rotaryDecoder = {
   },
 
   hidden(params, config, ids, positions, attend) {
-    const { headDim, ropeTheta, ropeScaling } = config;
-    const rope = { theta: ropeTheta!, ...(ropeScaling && { scaling: ropeScaling }) };
-    const angles = rotaryAngles(positions, headDim, rope);
+    const angles = anglesOf(config, positions);
     let x = embedding(parameter(params, 'model.embed_tokens.weight'), ids, config.padId); // [N, D]
     for (let layer = 0; layer < config.layers; layer++) {
       // Outside differentiation each layer's temporaries are freed at once; under it the tape keeps what it saved.
       x = tf.tidy(() => block(params, config, layer, x, angles, attend));
     }
     return rmsNorm(x, parameter(params, 'model.norm.weight'), config.normEps);
+  },
+
+  decoder(params, config) {
+    const { attentionBias, outputBias, mlpBias, layers } = config;
+    const gain = (name: string): tf.Tensor => parameter(params, `${name}.weight`);
+    return {
+      tokens: gain('model.embed_tokens'),
+      blocks: Array.from({ length: layers }, (_, layer) => {
+        const at = `model.layers.${layer}`;
+        const map = (name: string, bias: boolean) => affineWeights(params, `${at}.${name}`, bias);
+        return {
+          attentionNorm: { gain: gain(`${at}.input_layernorm`) },
+          attention: [
+            map('self_attn.q_proj', attentionBias),
+            map('self_attn.k_proj', attentionBias),
+            map('self_attn.v_proj', attentionBias),
+          ],
+          ...(config.qkNorm && {
+            headNorms: [gain(`${at}.self_attn.q_norm`), gain(`${at}.self_attn.k_norm`)],
+          }),
+          out: map('self_attn.o_proj', outputBias),
+          mlpNorm: { gain: gain(`${at}.post_attention_layernorm`) },
+          up: map('mlp.up_proj', mlpBias),
+          gate: map('mlp.gate_proj', mlpBias),
+          down: map('mlp.down_proj', mlpBias),
+        };
+      }),
+      lastNorm: { gain: gain('model.norm') },
+      eps: config.normEps,
+      windows: Int32Array.from({ length: layers }, (_, layer) => windowOf(config, layer)),
+      angles: (positions) => anglesOf(config, positions),
+    };
   },
 } satisfies Omit<Family, 'architecture' | 'parseConfig' | 'newConfig'>;
 
@@ -178,6 +209,14 @@ export function newRotaryConfig(model: NewModel): Record<string, unknown> {
     rope_scaling: null,
     rope_theta: model.ropeTheta ?? 10000,
   };
+}
+
+function anglesOf(config: ModelConfig, positions: Int32Array): [tf.Tensor2D, tf.Tensor2D] {
+  const { headDim, ropeTheta, ropeScaling } = config;
+  return rotaryAngles(positions, headDim, {
+    theta: ropeTheta!,
+    ...(ropeScaling && { scaling: ropeScaling }),
+  });
 }
 
 function block(

@@ -88,7 +88,7 @@ function wholePrompts(waiting: readonly Slot[], room: number): Slot[] {
 }
 
 function emptyStream(model: Model, batch: number, capacity: number): Stream {
-  const logits = tf.keep(tf.zeros([batch, model.config.vocabSize]) as tf.Tensor2D);
+  const logits = tf.keep(tf.fill<tf.Rank.R2>([batch, model.config.vocabSize], 0));
   return { model, cache: createCache(model.config, batch, capacity), logits };
 }
 

@@ -32,7 +32,7 @@ export class TeacherLogits {
     this.dispose();
     const vocab = sharedVocabulary(models);
     if (responses * maxNewTokens * vocab * 4 > this.limit) return undefined;
-    const kept = tf.keep(tf.zeros<tf.Rank.R2>([responses * maxNewTokens, vocab]));
+    const kept = tf.keep(tf.fill<tf.Rank.R2>([responses * maxNewTokens, vocab], 0));
     this.kept = kept;
     this.round = round;
     return (logits, next) => {

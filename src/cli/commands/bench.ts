@@ -27,6 +27,7 @@ interface BenchOptions extends CommonOptions {
   inner: number;
   ptLen: number;
   alpha: number;
+  eos?: boolean;
   warmup: number;
   repeat: number;
   json?: boolean;
@@ -54,7 +55,8 @@ export function benchCommand(): Command {
     .option('--teacher-shape <L,D,H>', 'random GPT-2 instead of --teacher', sizes(3))
     .option('--batch <b>', 'sequences; for round the rollouts', positiveInteger, 16)
     .option('--prompt-len <p>', 'tokens of a prompt', positiveInteger, 32)
-    .option('--max-response <r>', 'tokens of a response (EOS does not stop)', positiveInteger, 64)
+    .option('--max-response <r>', 'tokens of a response', positiveInteger, 64)
+    .option('--eos', 'generate: the end token ends a response; otherwise none does')
     .option('--seq <s>', 'tokens of a sequence, for score and sft', positiveInteger, 128)
     .option('--minibatch <m>', 'round: responses of an optimizer step', positiveInteger, 16)
     .option('--inner <e>', 'round: passes over the rollouts', positiveInteger, 4)

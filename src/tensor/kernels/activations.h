@@ -13,4 +13,6 @@ inline vf geluSlope(vf x) {
   return s + x * s * (1.0f - s) * (GELU_A + 3 * GELU_B * x * x);
 }
 
+inline vf silu(vf x) { return x * vsigmoid(x); }
+
 }  // namespace minillm

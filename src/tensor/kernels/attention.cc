@@ -3,6 +3,7 @@
 // pass: the output and ln sum exp of each row of scores.
 #include <cmath>
 
+#include "decodeAttention.h"
 #include "gemm.h"
 #include "op.h"
 #include "pool.h"
@@ -144,14 +145,7 @@ struct AttentionGrad {
   }
 };
 
-float dot(const float* a, const float* b, int64_t size) {
-  vf total = all(0);
-  lanes(size, [&](int64_t i, int n) { total += loadAt(a + i, n) * loadAt(b + i, n); });
-  return sum(total);
-}
-
-// One new token of every sequence: its key and value go into the caches, in place, at its position, and its query
-// attends to all slots up to there. No slot beyond is touched, so no mask is needed.
+// The attention of one layer by itself, for models whose blocks are not those below.
 struct DecodeAttention {
   static constexpr const char* name = "MinillmDecodeAttention";
   static constexpr const char* inputs[] = {"q: float",    "k: float",      "v: float",
@@ -161,47 +155,20 @@ struct DecodeAttention {
   static void run(Call& call) {
     const Tensor q = call.in(0), k = call.in(1), v = call.in(2), keys = call.in(3), values = call.in(4),
                  positions = call.in(5);
-    const int64_t heads = call.attrs.ints[0], kvHeads = call.attrs.ints[1], window = call.attrs.ints[2];
-    const int64_t batch = q.rows(), width = heads > 0 ? q.cols() / heads : 0, group = kvHeads > 0 ? heads / kvHeads : 0;
+    const int64_t heads = call.attrs.ints[0], kvHeads = call.attrs.ints[1];
+    const int64_t batch = q.rows(), width = heads > 0 ? q.cols() / heads : 0;
     const int64_t slots = batch * kvHeads > 0 ? keys.rows() / (batch * kvHeads) : 0;
-    bool fit = heads > 0 && kvHeads > 0 && heads % kvHeads == 0 && q.cols() == heads * width && keys.cols() == width &&
-               keys.rows() == batch * kvHeads * slots && values.size() == keys.size() &&
-               k.size() == batch * kvHeads * width && v.size() == k.size() && positions.size() == batch;
-    for (int64_t b = 0; fit && b < batch; b++) fit = positions.ints()[b] >= 0 && positions.ints()[b] < slots;
+    const bool fit = heads > 0 && kvHeads > 0 && heads % kvHeads == 0 && q.cols() == heads * width &&
+                     keys.cols() == width && keys.rows() == batch * kvHeads * slots && values.size() == keys.size() &&
+                     k.size() == batch * kvHeads * width && v.size() == k.size() && inside(positions, batch, slots);
     if (!call.expect(fit, "DecodeAttention: the shapes or positions do not fit")) return;
     const Tensor o = call.out(0, {batch, q.cols()});
-    const float scale = 1 / std::sqrt(static_cast<float>(width));
-    parallelRanges(batch * kvHeads, 1, [&](int64_t from, int64_t to) {
-      float* p = scratchScores.floats(slots);
-      for (int64_t pair = from; pair < to; pair++) {
-        const int64_t b = pair / kvHeads, position = positions.ints()[b];
-        const int64_t first = window > 0 && position + 1 > window ? position + 1 - window : 0, count = position + 1 - first;
-        float *keysAt = keys.floats() + pair * slots * width, *valuesAt = values.floats() + pair * slots * width;
-        std::copy_n(k.floats() + pair * width, width, keysAt + position * width);
-        std::copy_n(v.floats() + pair * width, width, valuesAt + position * width);
-        for (int64_t g = 0; g < group; g++) {
-          const int64_t at = b * q.cols() + ((pair % kvHeads) * group + g) * width;
-          float most = -INFINITY;
-          for (int64_t u = 0; u < count; u++) {
-            p[u] = dot(q.floats() + at, keysAt + (first + u) * width, width) * scale;
-            most = std::max(most, p[u]);
-          }
-          vf total = all(0);
-          lanes(count, [&](int64_t u, int n) {
-            const vf e = vexp(loadAt(p + u, n, -INFINITY) - most);
-            storeAt(p + u, e, n);
-            total += e;
-          });
-          const float inverse = 1 / sum(total);
-          float* out = o.floats() + at;
-          lanes(width, [&](int64_t i, int n) {
-            vf acc = all(0);
-            for (int64_t u = 0; u < count; u++) acc += p[u] * loadAt(valuesAt + (first + u) * width + i, n);
-            storeAt(out + i, acc * inverse, n);
-          });
-        }
-      }
-    });
+    Attending all{batch, heads, kvHeads, width, slots, call.attrs.ints[2]};
+    all.qStride = q.cols(), all.kvStride = kvHeads * width;
+    all.q = q.floats(), all.k = k.floats(), all.v = v.floats();
+    all.keys = keys.floats(), all.values = values.floats(), all.out = o.floats();
+    all.positions = positions.ints();
+    all.run();
   }
 };
 

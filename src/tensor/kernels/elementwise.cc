@@ -2,6 +2,7 @@
 #include "activations.h"
 #include "op.h"
 #include "pool.h"
+#include "rotary.h"
 #include "vec.h"
 
 namespace minillm {
@@ -98,14 +99,7 @@ struct Rotary {
       for (int64_t r = from; r < to; r++) {
         const float *c = cos.floats() + r * half, *s = sin.floats() + r * half;
         for (int64_t h = 0; h < heads; h++) {
-          const float* in = x.floats() + (r * heads + h) * 2 * half;
-          float* out = y.floats() + (r * heads + h) * 2 * half;
-          lanes(half, [&](int64_t i, int n) {
-            const vf a = loadAt(in + i, n), b = loadAt(in + half + i, n);
-            const vf ci = loadAt(c + i, n), si = loadAt(s + i, n) * sign;
-            storeAt(out + i, a * ci - b * si, n);
-            storeAt(out + half + i, b * ci + a * si, n);
-          });
+          turnHead(x.floats() + (r * heads + h) * 2 * half, half, c, s, sign, y.floats() + (r * heads + h) * 2 * half);
         }
       }
     });

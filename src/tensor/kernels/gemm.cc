@@ -19,15 +19,24 @@ constexpr int64_t KC = 256;   // a panel of B, KC * NR floats, fits the first ca
 constexpr int64_t MC = 96;    // a block of A, MC * KC floats, fits the second
 constexpr int64_t NC = 3072;  // a block of B, KC * NC floats, fits the last
 
+constexpr int CACHE_LINE = 16;  // floats
+constexpr int ROWS_AHEAD = 8;   // of B, asked for before they are needed
+
 int64_t up(int64_t x, int64_t to) { return (x + to - 1) / to * to; }
 
-// tile = panel of A (K x MR) times panel of B (K x NR).
-template <int ROWS>
-inline void tile(int64_t K, const float* a, const float* b, vf (&acc)[MR][NV]) {
+// tile = panel of A (K x MR) times panel of B (K x NR), whose rows lie `stride` apart. COPY: B is put there, rows side by side,
+// on the way: it comes into the cache while the sums go on.
+template <int ROWS, bool COPY>
+inline void tile(int64_t K, const float* a, const float* b, int64_t stride, float* packed, vf (&acc)[MR][NV]) {
   for (int i = 0; i < ROWS; i++)
     for (int j = 0; j < NV; j++) acc[i][j] = all(0);
-  for (int64_t k = 0; k < K; k++, a += MR, b += NR) {
+  for (int64_t k = 0; k < K; k++, a += MR, b += COPY ? stride : NR) {
     const vf b0 = load(b), b1 = load(b + LANES);
+    if constexpr (COPY) {
+      for (int i = 0; i < NR; i += CACHE_LINE) __builtin_prefetch(b + ROWS_AHEAD * stride + i);
+      store(packed + k * NR, b0);
+      store(packed + k * NR + LANES, b1);
+    }
 #pragma GCC unroll 12
     for (int i = 0; i < ROWS; i++) {
       const vf x = all(a[i]);
@@ -35,6 +44,15 @@ inline void tile(int64_t K, const float* a, const float* b, vf (&acc)[MR][NV]) {
       acc[i][1] += x * b1;
     }
   }
+}
+
+// The tile of that many rows.
+template <bool COPY, int ROWS = MR>
+inline void tileOf(int rows, int64_t K, const float* a, const float* b, int64_t stride, float* packed, vf (&acc)[MR][NV]) {
+  if constexpr (ROWS > 1) {
+    if (rows < ROWS) return tileOf<COPY, ROWS - 1>(rows, K, a, b, stride, packed, acc);
+  }
+  tile<ROWS, COPY>(K, a, b, stride, packed, acc);
 }
 
 struct Store {
@@ -48,10 +66,9 @@ struct Store {
 inline vf complete(vf x, const Epilogue& end, int64_t col, int64_t at, int count) {
   if (end.bias) x += loadAt(end.bias + col, count);
   if (end.residual) x += loadAt(end.residual + at, count);
-  if (end.beforeGelu) {
-    storeAt(end.beforeGelu + at, x, count);
-    x = gelu(x);
-  }
+  if (end.beforeGelu) storeAt(end.beforeGelu + at, x, count);
+  if (end.gelu) x = gelu(x);
+  if (end.gate) x *= silu(loadAt(end.gate + at, count));
   if (end.geluSlopeAt) x *= geluSlope(loadAt(end.geluSlopeAt + at, count));
   return x;
 }
@@ -69,26 +86,10 @@ void finish(const vf (&acc)[MR][NV], int rows, int cols, const Store& s) {
   }
 }
 
-// The tile of that many rows.
-template <int ROWS = MR>
-inline void tileOf(int rows, int64_t K, const float* a, const float* b, vf (&acc)[MR][NV]) {
-  if constexpr (ROWS > 1) {
-    if (rows < ROWS) return tileOf<ROWS - 1>(rows, K, a, b, acc);
-  }
-  tile<ROWS>(K, a, b, acc);
-}
-
-void tileAndStore(int rows, int cols, int64_t K, const float* a, const float* b, const Store& s) {
-  vf acc[MR][NV];
-  tileOf(rows, K, a, b, acc);
-  finish(acc, rows, cols, s);
-}
-
 // to[k * WIDTH + i] = element k of line i: lines of memory side by side, the missing ones 0. Element k of all lines is
 // written at once, so that the writes are sequential; the reads jump, so what comes next is asked for ahead.
 template <int WIDTH>
 void interleave(const float* from, int64_t lineStride, int64_t stride, int count, int64_t K, float* to) {
-  constexpr int CACHE_LINE = 16, ROWS_AHEAD = 8;
   if (count < WIDTH) {
     std::fill(to, to + WIDTH * K, 0.f);
     for (int i = 0; i < count; i++)
@@ -152,9 +153,24 @@ void block(int64_t rows, int64_t cols, int64_t K, const float* a, const float* b
       s.row = origin.row + i;
       s.col = origin.col + j;
       s.c = origin.c + i * s.ldc + j;
-      tileAndStore(std::min<int64_t>(MR, rows - i), std::min<int64_t>(NR, cols - j), K, a + i * K, b + j * K, s);
+      vf acc[MR][NV];
+      tileOf<false>(std::min<int64_t>(MR, rows - i), K, a + i * K, b + j * K, 0, nullptr, acc);
+      finish(acc, std::min<int64_t>(MR, rows - i), std::min<int64_t>(NR, cols - j), s);
     }
   }
+}
+
+// The same for one panel of B that is not packed yet; its first use packs it.
+void blockOfPanel(int64_t rows, int cols, int64_t K, const float* a, Matrix b, float* packed, float* sums, const Store& s) {
+  if (cols < NR || b.colStride != 1 || sums) {
+    packPanel(b, K, cols, packed, sums);
+    return block(rows, cols, K, a, packed, s);
+  }
+  const int first = static_cast<int>(std::min<int64_t>(MR, rows));
+  vf acc[MR][NV];
+  tileOf<true>(first, K, a, b.data, b.rowStride, packed, acc);
+  finish(acc, first, cols, s);
+  if (rows > MR) block(rows - MR, cols, K, a + MR * K, packed, {s.c + MR * s.ldc, s.ldc, s.row + MR, s.col, s.add, s.end});
 }
 
 Matrix from(Matrix m, int64_t row, int64_t col) {
@@ -205,8 +221,8 @@ void multiply(int64_t M, int64_t N, int64_t K, Matrix a, Matrix b, float* c, int
           for (int64_t p = p0; p < p1; p++) {
             const int64_t j = p * NR;
             const int cols = static_cast<int>(std::min<int64_t>(NR, n - j));
-            packPanel(from(b, k0, j0 + j), k, cols, packed + j * k, sumsAt(j0 + j));
-            block(M, cols, k, left, packed + j * k, {c + j0 + j, ldc, 0, j0 + j, add, finishing});
+            blockOfPanel(M, cols, k, left, from(b, k0, j0 + j), packed + j * k, sumsAt(j0 + j),
+                         {c + j0 + j, ldc, 0, j0 + j, add, finishing});
           }
         });
         return;

@@ -16,7 +16,9 @@ struct Epilogue {
   const float* bias = nullptr;      // [N], added to every row
   const float* residual = nullptr;  // [M, N], added
   bool accumulate = false;          // added to what C holds
-  float* beforeGelu = nullptr;      // [M, N]: receives the sum so far; C receives its GELU
+  bool gelu = false;                // C receives the GELU of the sum so far
+  float* beforeGelu = nullptr;      // [M, N]: receives the sum before its GELU
+  const float* gate = nullptr;      // [M, N]: C receives the sum so far times silu(gate)
   const float* geluSlopeAt = nullptr;  // [M, N]: C receives the sum so far times the slope of the GELU there
   float* columnSums = nullptr;      // [N]: receives the sums of the columns of B, which pass by anyway
 };

@@ -46,6 +46,7 @@ struct LinearGelu {
     const Tensor y = call.out(0, {M, N}), u = call.out(1, {M, N});
     Epilogue end;
     end.bias = bias.floats();
+    end.gelu = true;
     end.beforeGelu = u.floats();
     multiply(M, N, K, plain(x), plain(w), y.floats(), N, end);
   }

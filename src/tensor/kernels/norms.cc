@@ -1,6 +1,6 @@
 // Layer and root-mean-square normalisation, forward and backward. Only the statistics of a row are kept for the backward
 // pass; the normalised row is made again from x.
-#include <cmath>
+#include "norms.h"
 
 #include "op.h"
 #include "pool.h"
@@ -10,12 +10,6 @@ namespace minillm {
 namespace {
 
 constexpr int64_t GRAIN = 16;  // rows
-
-float sumOf(const float* x, int64_t size) {
-  vf total = all(0);
-  lanes(size, [&](int64_t i, int n) { total += loadAt(x + i, n); });
-  return sum(total);
-}
 
 // Column sums of what `row` adds for each row into a [2, D] buffer, in blocks of fixed size: the same bits for any number
 // of threads.
@@ -52,20 +46,9 @@ struct LayerNorm {
     const float eps = call.attrs.floats[0];
     parallelRanges(rows, GRAIN, [&](int64_t from, int64_t to) {
       for (int64_t r = from; r < to; r++) {
-        const float* in = x.floats() + r * width;
-        const float mean = sumOf(in, width) / width;
-        vf squares = all(0);
-        lanes(width, [&](int64_t i, int n) {
-          const vf d = loadAt(in + i, n, mean) - mean;
-          squares += d * d;
-        });
-        const float inverse = 1 / std::sqrt(sum(squares) / width + eps);
-        float* out = y.floats() + r * width;
-        lanes(width, [&](int64_t i, int n) {
-          storeAt(out + i, (loadAt(in + i, n) - mean) * inverse * loadAt(gain.floats() + i, n) + loadAt(bias.floats() + i, n), n);
-        });
-        stats.floats()[2 * r] = mean;
-        stats.floats()[2 * r + 1] = inverse;
+        const RowStats of = layerNormRow(x.floats() + r * width, width, gain.floats(), bias.floats(), eps, y.floats() + r * width);
+        stats.floats()[2 * r] = of.mean;
+        stats.floats()[2 * r + 1] = of.inverse;
       }
     });
   }
@@ -118,18 +101,7 @@ struct RmsNorm {
     const float eps = call.attrs.floats[0];
     parallelRanges(rows, GRAIN, [&](int64_t from, int64_t to) {
       for (int64_t r = from; r < to; r++) {
-        const float* in = x.floats() + r * width;
-        vf squares = all(0);
-        lanes(width, [&](int64_t i, int n) {
-          const vf v = loadAt(in + i, n);
-          squares += v * v;
-        });
-        const float inverse = 1 / std::sqrt(sum(squares) / width + eps);
-        float* out = y.floats() + r * width;
-        lanes(width, [&](int64_t i, int n) {
-          storeAt(out + i, loadAt(in + i, n) * inverse * loadAt(gain.floats() + i, n), n);
-        });
-        stats.floats()[r] = inverse;
+        stats.floats()[r] = rmsNormRow(x.floats() + r * width, width, gain.floats(), eps, y.floats() + r * width).inverse;
       }
     });
   }

@@ -1,0 +1,146 @@
+// Decoding: one new token of every sequence through a whole model of pre-norm blocks, from the embedding to the last norm, in
+// one call. What a model does not have is an empty tensor: no bias of a norm is a root-mean-square norm, no separate key map
+// means that one map gives queries, keys and values, no gate is a GELU and no cosines are no rotary positions.
+#include <algorithm>
+#include <vector>
+
+#include "decodeAttention.h"
+#include "gemm.h"
+#include "norms.h"
+#include "op.h"
+#include "pool.h"
+#include "vec.h"
+
+namespace minillm {
+namespace {
+
+// In the order in which they are passed.
+enum Shared { TOKENS, PLACES, LAST_GAIN, LAST_BIAS, SHARED };
+enum OfBlock {
+  GAIN1, BIAS1, Q, Q_BIAS, K, K_BIAS, V, V_BIAS, Q_GAIN, K_GAIN, O, O_BIAS,
+  GAIN2, BIAS2, UP, UP_BIAS, GATE, GATE_BIAS, DOWN, DOWN_BIAS, OF_BLOCK
+};
+
+const float* orNull(const Tensor& x) { return x.size() > 0 ? x.floats() : nullptr; }
+
+struct Sizes {
+  int64_t batch, width, heads, kvHeads, headWidth, inner;
+  int64_t q() const { return heads * headWidth; }
+  int64_t kv() const { return kvHeads * headWidth; }
+
+  // Whether the tensors of a block are of these sizes.
+  bool fit(const Tensor* w) const {
+    const bool fused = w[K].size() == 0;
+    const auto map = [&](int weight, int64_t from, int64_t to) {
+      const int64_t bias = w[weight + 1].size();
+      return w[weight].rows() == from && w[weight].cols() == to && (bias == 0 || bias == to);
+    };
+    const auto norm = [&](int gain) {
+      return w[gain].size() == width && (w[gain + 1].size() == 0 || w[gain + 1].size() == width);
+    };
+    const auto headNorm = [&](int gain) { return w[gain].size() == 0 || w[gain].size() == headWidth; };
+    return norm(GAIN1) && norm(GAIN2) && map(Q, width, fused ? q() + 2 * kv() : q()) &&
+           (fused || (map(K, width, kv()) && map(V, width, kv()))) && headNorm(Q_GAIN) && headNorm(K_GAIN) &&
+           map(O, q(), width) && map(UP, width, inner) && (w[GATE].size() == 0 || map(GATE, width, inner)) &&
+           map(DOWN, inner, width);
+  }
+};
+
+void normalise(const float* x, int64_t rows, int64_t width, const Tensor& gain, const Tensor& bias, float eps, float* out) {
+  parallelRanges(rows, 16, [&](int64_t from, int64_t to) {
+    for (int64_t r = from; r < to; r++) {
+      if (bias.size() > 0) layerNormRow(x + r * width, width, gain.floats(), bias.floats(), eps, out + r * width);
+      else rmsNormRow(x + r * width, width, gain.floats(), eps, out + r * width);
+    }
+  });
+}
+
+// c = a w + bias and what else `end` asks for; w and its bias are neighbours in the list.
+void affine(int64_t rows, const float* a, const Tensor* w, float* c, int64_t ldc, Epilogue end = {}) {
+  end.bias = orNull(w[1]);
+  const int64_t inputs = w->rows(), outputs = w->cols();
+  multiply(rows, outputs, inputs, {a, inputs, 1}, {w->floats(), outputs, 1}, c, ldc, end);
+}
+
+struct Decode {
+  static constexpr const char* name = "MinillmDecode";
+  // windows [L]: how many slots back a layer looks, 0 for all. keys and values: [B * Hkv * slots, Dh] of each layer.
+  static constexpr const char* inputs[] = {"ids: int32", "positions: int32",  "cos: float",        "sin: float",
+                                           "windows: int32", "keys: L * float", "values: L * float", "params: P * float"};
+  static constexpr const char* outputs[] = {"hidden: float"};
+  static constexpr const char* attrs[] = {"L: int >= 1", "P: int >= 1", "heads: int", "kv_heads: int", "eps: float"};
+  static void run(Call& call) {
+    const int layers = static_cast<int>(call.attrs.ints[0]), count = static_cast<int>(call.attrs.ints[1]);
+    const Tensor ids = call.in(0), positions = call.in(1), cos = call.in(2), sin = call.in(3), windows = call.in(4);
+    std::vector<Tensor> keys, values, params;
+    for (int l = 0; l < layers; l++) keys.push_back(call.in(5 + l));
+    for (int l = 0; l < layers; l++) values.push_back(call.in(5 + layers + l));
+    for (int i = 0; i < count; i++) params.push_back(call.in(5 + 2 * layers + i));
+    if (!call.expect(count == SHARED + layers * OF_BLOCK && windows.size() == layers, "Decode: too few or too many tensors"))
+      return;
+    const Tensor &tokens = params[TOKENS], &places = params[PLACES];
+    const auto block = [&](int l) { return params.data() + SHARED + l * OF_BLOCK; };
+    const Sizes s{ids.size(), tokens.cols(), call.attrs.ints[2], call.attrs.ints[3], keys[0].cols(), block(0)[UP].cols()};
+    const int64_t pairs = s.batch * s.kvHeads, slots = pairs > 0 ? keys[0].rows() / pairs : 0, half = s.headWidth / 2;
+    bool fit = s.heads > 0 && s.kvHeads > 0 && s.heads % s.kvHeads == 0 && inside(ids, s.batch, tokens.rows()) &&
+               inside(positions, s.batch, slots) && (cos.size() == 0 || cos.size() == s.batch * half) &&
+               sin.size() == cos.size() && params[LAST_GAIN].size() == s.width &&
+               (params[LAST_BIAS].size() == 0 || params[LAST_BIAS].size() == s.width) &&
+               (places.size() == 0 || (places.cols() == s.width && inside(positions, s.batch, places.rows())));
+    for (int l = 0; fit && l < layers; l++)
+      fit = s.fit(block(l)) && keys[l].size() == pairs * slots * s.headWidth && values[l].size() == keys[l].size();
+    if (!call.expect(fit, "Decode: the shapes, ids or positions do not fit")) return;
+    const Tensor hidden = call.out(0, {s.batch, s.width});
+    const float eps = call.attrs.floats[4];
+
+    thread_local Scratch scratch;
+    const int64_t together = s.q() + 2 * s.kv();
+    float* x = scratch.floats(s.batch * (3 * s.width + together + s.q() + 2 * s.inner));
+    float *y = x + s.batch * s.width, *h = y + s.batch * s.width, *qkv = h + s.batch * s.width;
+    float *attended = qkv + s.batch * together, *inner = attended + s.batch * s.q(), *gate = inner + s.batch * s.inner;
+
+    for (int64_t b = 0; b < s.batch; b++) {
+      const float* token = tokens.floats() + ids.ints()[b] * s.width;
+      const float* place = places.size() > 0 ? places.floats() + positions.ints()[b] * s.width : nullptr;
+      for (int64_t i = 0; i < s.width; i++) x[b * s.width + i] = token[i] + (place ? place[i] : 0);
+    }
+    Attending attending{s.batch, s.heads, s.kvHeads, s.headWidth, slots, 0};
+    attending.q = qkv, attending.k = qkv + s.q(), attending.v = qkv + s.q() + s.kv();
+    attending.qStride = attending.kvStride = together;
+    attending.positions = positions.ints(), attending.out = attended;
+    attending.cos = orNull(cos), attending.sin = orNull(sin), attending.eps = eps;
+    for (int l = 0; l < layers; l++) {
+      const Tensor* w = block(l);
+      normalise(x, s.batch, s.width, w[GAIN1], w[BIAS1], eps, h);
+      affine(s.batch, h, w + Q, qkv, together);
+      if (w[K].size() > 0) {
+        affine(s.batch, h, w + K, qkv + s.q(), together);
+        affine(s.batch, h, w + V, qkv + s.q() + s.kv(), together);
+      }
+      attending.window = windows.ints()[l];
+      attending.keys = keys[l].floats(), attending.values = values[l].floats();
+      attending.qGain = orNull(w[Q_GAIN]), attending.kGain = orNull(w[K_GAIN]);
+      attending.run();
+      Epilogue end;
+      end.residual = x;
+      affine(s.batch, attended, w + O, y, s.width, end);
+      normalise(y, s.batch, s.width, w[GAIN2], w[BIAS2], eps, h);
+      end = {};
+      end.gelu = w[GATE].size() == 0;
+      if (!end.gelu) {
+        affine(s.batch, h, w + GATE, gate, s.inner);
+        end.gate = gate;
+      }
+      affine(s.batch, h, w + UP, inner, s.inner, end);
+      end = {};
+      end.residual = y;
+      affine(s.batch, inner, w + DOWN, x, s.width, end);
+    }
+    normalise(x, s.batch, s.width, params[LAST_GAIN], params[LAST_BIAS], eps, hidden.floats());
+  }
+};
+
+Register<Decode> decode;
+
+}  // namespace
+}  // namespace minillm
