@@ -2,21 +2,17 @@ import { appendFileSync, existsSync } from 'node:fs';
 import { mkdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { RunError, UsageError } from '../errors.js';
-import { saveModel } from '../models/checkpoint.js';
-import { initBackend } from '../tensor/backend.js';
-import { disposeParams } from '../tensor/params.js';
-import { loadTokenizer } from '../text/tokenizer.js';
-import { isUrl, type TrainConfig } from '../training/config.js';
+import type { TrainConfig } from '../training/config.js';
 import { isRead } from '../training/fields.js';
-import { writeDirectoryAtomic, writeFileAtomic } from './atomic.js';
+import { writeFileAtomic } from './atomic.js';
 import { type ChildRun, runChildren } from './childRuns.js';
-import { newStudent } from './materials.js';
 import { createProgress } from './progress.js';
 import { stringifyConfig } from './runConfig.js';
 import { runPaths } from './runDirectory.js';
 import type { Sweep, SweepRun } from './sweepConfig.js';
+import { beginEvaluation, evaluationArguments, isEvaluated } from './sweepEvaluation.js';
 import { spent } from './sweepResults.js';
-import { wordnetDirectory } from './wordnetCache.js';
+import { withOneStudent } from './sweepStudent.js';
 
 export interface SweepOptions {
   out: string;
@@ -43,16 +39,27 @@ export interface SweepOutcome {
  * OUT/logs/<name>.log. A finished run is not repeated, an unfinished one goes on from its checkpoint; a run that fails does
  * not stop the others. A student given as a shape is made once and all runs start from it.
  *
- * @throws UsageError when OUT holds runs of other configurations; RunError (130) after Ctrl-C
+ * @throws UsageError when OUT holds runs of other configurations or another sweep works there; RunError (130) after Ctrl-C
  */
 export async function runSweep(sweep: Sweep, options: SweepOptions): Promise<SweepOutcome[]> {
-  const { out, log } = options;
+  const { out } = options;
   for (const place of ['logs', 'configs']) await mkdir(join(out, place), { recursive: true });
+  const release = await claim(out);
+  try {
+    return await runAll(sweep, options);
+  } finally {
+    await release();
+  }
+}
+
+async function runAll(sweep: Sweep, options: SweepOptions): Promise<SweepOutcome[]> {
+  const { out, log } = options;
   const runs = await withOneStudent(sweep, out);
   for (const run of runs) await checkSame(run, out);
   for (const line of new Set(runs.flatMap(({ config: { method } }) => idleAxes(sweep, method)))) log(line);
   const outcomes = runs.map((run): SweepOutcome => ({ run, directory: join(out, run.name) }));
-  const open = outcomes.filter((outcome) => !isDone(outcome, sweep));
+  const done = await Promise.all(outcomes.map((outcome) => isDone(outcome, sweep, out)));
+  const open = outcomes.filter((_, i) => !done[i]);
   const count = (n: number): string => `${n} run${n === 1 ? '' : 's'}`;
   log(
     `${count(runs.length)}, ${runs.length - open.length} done already, ${Math.min(options.parallel, open.length)} at a time`,
@@ -83,13 +90,14 @@ async function runOne(outcome: SweepOutcome, sweep: Sweep, options: SweepOptions
   const config = join(out, 'configs', `${run.name}.yaml`);
   await writeFileAtomic(config, stringifyConfig(run.config));
   const parts: ChildRun[] = [];
-  if (!existsSync(join(runPaths(directory).final, 'config.json'))) {
-    parts.push({
-      label: run.name,
-      args: ['train', config, '--out', directory, '--resume', '--json', ...flags],
-    });
+  if (!isTrained(directory)) {
+    const args = ['train', config, '--out', directory, '--resume', '--json', ...flags];
+    parts.push({ label: run.name, args });
   }
-  if (sweep.evaluate) parts.push({ label: run.name, args: await evaluation(outcome, sweep, options) });
+  if (sweep.evaluate) {
+    await beginEvaluation(run, directory, sweep.evaluate, out);
+    parts.push({ label: run.name, args: await evaluationArguments(run, directory, sweep.evaluate, options) });
+  }
   const logFile = join(out, 'logs', `${run.name}.log`);
   try {
     await waitForOrphan(out, run.name);
@@ -111,51 +119,14 @@ async function runOne(outcome: SweepOutcome, sweep: Sweep, options: SweepOptions
   }
 }
 
-async function evaluation(
-  { run, directory }: SweepOutcome,
-  sweep: Sweep,
-  { out, flags, log }: SweepOptions,
-): Promise<string[]> {
-  const { data, model, seeds, metrics, max_new_tokens, batch_size } = sweep.evaluate!;
-  const { config } = run;
-  const first = [config.teacher ?? []].flat()[0];
-  // The divergences of `eval` need a teacher on this machine.
-  const teacher = typeof first === 'string' && !isUrl(first) ? first : undefined;
-  const file =
-    data === 'test' && config.data.wordnet
-      ? join(await wordnetDirectory(config.data.wordnet, log), 'test.jsonl')
-      : data;
-  return [
-    ...['eval', '--model', runPaths(directory)[model], '--data', file, '--template', config.data.template],
-    ...(teacher ? ['--teacher', teacher] : []),
-    ...(metrics ? ['--metrics', metrics.join(',')] : []),
-    ...['--seeds', seeds.join(','), '--batch-size', String(batch_size), '--threads', String(config.threads)],
-    ...['--max-new-tokens', String(max_new_tokens ?? config.rollout.max_new_tokens)],
-    ...['--max-prompt-tokens', String(config.data.max_prompt_tokens)],
-    ...['--run', directory, '--label', run.name, '--cache', join(out, 'generations'), ...flags],
-  ];
+async function isDone({ run, directory }: SweepOutcome, sweep: Sweep, out: string): Promise<boolean> {
+  return (
+    isTrained(directory) && (!sweep.evaluate || (await isEvaluated(run, directory, sweep.evaluate, out)))
+  );
 }
 
-function isDone({ directory }: SweepOutcome, sweep: Sweep): boolean {
-  const paths = runPaths(directory);
-  return existsSync(join(paths.final, 'config.json')) && (!sweep.evaluate || existsSync(paths.evaluation));
-}
-
-/** A student given as a shape would be drawn anew with every seed: one is drawn and saved for all. */
-async function withOneStudent(sweep: Sweep, out: string): Promise<SweepRun[]> {
-  const shape = sweep.runs[0]!.config.student;
-  if (typeof shape === 'string' || sweep.axes.some((axis) => axis.startsWith('student'))) return sweep.runs;
-  const directory = join(out, 'student');
-  if (!existsSync(join(directory, 'config.json'))) {
-    // Plain JavaScript: the same bytes on every machine.
-    await initBackend({ backend: 'cpu' });
-    const student = newStudent(shape, await loadTokenizer(shape.tokenizer), sweep.runs[0]!.config.seed);
-    await writeDirectoryAtomic(directory, (temporary) =>
-      saveModel(temporary, student, { dtype: 'f32', tokenizerFrom: shape.tokenizer }),
-    );
-    disposeParams(student.params);
-  }
-  return sweep.runs.map((run) => ({ ...run, config: { ...run.config, student: directory } }));
+function isTrained(directory: string): boolean {
+  return existsSync(join(runPaths(directory).final, 'config.json'));
 }
 
 /** @throws UsageError when the directory of a run holds another one, finished or not */
@@ -186,6 +157,19 @@ async function waitForOrphan(out: string, name: string): Promise<void> {
     if (waited === 600) throw new RunError(`process ${pid} of an earlier sweep still runs; end it first`);
     await new Promise((resolve) => setTimeout(resolve, 100));
   }
+}
+
+/** @throws UsageError while another sweep works in OUT: two would train into the same directories */
+async function claim(out: string): Promise<() => Promise<void>> {
+  const file = pidFile(out, 'sweep');
+  const pid = Number(await readFile(file, 'utf8').catch(() => ''));
+  if (pid > 0 && pid !== process.pid && isRunning(pid)) {
+    throw new UsageError(
+      `${out}: process ${pid} runs a sweep there; wait for it, or delete ${file} if that process is something else`,
+    );
+  }
+  await writeFile(file, String(process.pid));
+  return () => rm(file, { force: true });
 }
 
 function isRunning(pid: number): boolean {

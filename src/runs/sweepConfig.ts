@@ -1,6 +1,8 @@
+import { existsSync } from 'node:fs';
 import { basename, dirname, resolve } from 'node:path';
 import { z } from 'zod';
 import { UsageError } from '../errors.js';
+import { type MetricName, metricNames } from '../evaluation/evaluationMetrics.js';
 import { methodNames, type TrainConfig, trainConfigSchema } from '../training/config.js';
 import { readTrainConfig, readYaml, validate } from './runConfig.js';
 
@@ -40,7 +42,10 @@ const sweepSchema = z.strictObject({
         .describe('`test` is the test part of data.wordnet; else a file'),
       model: z.enum(['final', 'best']).default('final'),
       seeds: z.array(z.number().int()).min(1).default([10, 20, 30, 40, 50]),
-      metrics: z.array(z.string()).min(1).optional(),
+      metrics: z
+        .array(z.enum(metricNames as [MetricName, ...MetricName[]]))
+        .min(1)
+        .optional(),
       max_new_tokens: count.optional(),
       batch_size: count.default(64),
     })
@@ -49,6 +54,9 @@ const sweepSchema = z.strictObject({
   parallel: count.optional().describe('runs at a time'),
 });
 type SweepFile = z.output<typeof sweepSchema>;
+
+/** A slip in a grid is a product of ten axes sooner than a plan for months. */
+const MOST_RUNS = 1000;
 
 /** One run of the grid. */
 export interface SweepRun {
@@ -78,6 +86,9 @@ export async function readSweep(file: string): Promise<Sweep> {
   if (rest.evaluate && rest.evaluate.data !== 'test')
     rest.evaluate.data = resolve(directory, rest.evaluate.data);
   const told = axes.filter((axis) => grid[axis]!.length > 1);
+  const size = Object.values(grid).reduce((product, values) => product * values.length, 1);
+  if (size > MOST_RUNS)
+    throw new UsageError(`${file}: grid: ${size} runs, at most ${MOST_RUNS} in one sweep; cut the grid`);
   const runs: SweepRun[] = [];
   for (const point of product(grid)) {
     const name = nameOf(point, told);
@@ -97,6 +108,7 @@ export async function readSweep(file: string): Promise<Sweep> {
     // Parsed again: the order of the fields is the schema's, as in the run's own directory.
     const config = trainConfigSchema.parse({ threads: 1, ...read });
     checkBudget(config, rest.budget, `${file}: run ${name}`);
+    checkEvaluation(rest.evaluate, config, file);
     runs.push({ name, fields: point, config });
   }
   const steps = new Set(runs.map((run) => run.config.train.steps));
@@ -148,6 +160,19 @@ function budgetFields({ kind, amount }: SweepFile['budget'], file: string): Reco
   if (kind === 'none') throw new UsageError(`${file}: budget.amount: ${amount} with kind none; leave it out`);
   const field = { steps: 'steps', seconds: 'max_seconds', teacher_tokens: 'max_teacher_tokens' }[kind];
   return { [`train.${field}`]: amount };
+}
+
+/** What would only be found out once the first run has been trained. */
+function checkEvaluation(settings: SweepFile['evaluate'], { data }: TrainConfig, file: string): void {
+  if (!settings) return;
+  if (settings.data === 'test') {
+    if (data.wordnet) return;
+    throw new UsageError(
+      `${file}: evaluate.data: test is the test part of data.wordnet, which the base does not use; name a file`,
+    );
+  }
+  if (!existsSync(settings.data))
+    throw new UsageError(`${file}: evaluate.data: ${settings.data} does not exist`);
 }
 
 /** A schedule that ends at `train.steps` would leave runs that stop earlier at a high learning rate. */

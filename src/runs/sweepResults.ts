@@ -40,7 +40,7 @@ export interface SweepResults {
 
 /** Everything that the table, `--json` and sweep.json say, from the run directories. */
 export function sweepResults(sweep: Sweep, outcomes: readonly SweepOutcome[]): SweepResults {
-  const runs = outcomes.map(rowOf);
+  const runs = outcomes.map((outcome) => rowOf(outcome, sweep.evaluate !== undefined));
   const { kind, amount } = sweep.budget;
   const students = [...new Set(outcomes.map(({ run }) => JSON.stringify(run.config.student)))];
   const allowed = kind === 'steps' ? outcomes[0]!.run.config.train.steps : amount;
@@ -80,7 +80,7 @@ function lastNumber(file: string, field: string): number {
   }
 }
 
-function rowOf({ run, directory, error }: SweepOutcome): SweepRow {
+function rowOf({ run, directory, error }: SweepOutcome, measured: boolean): SweepRow {
   const paths = runPaths(directory);
   const timing = existsSync(paths.timing) ? readMetrics(paths.timing) : [];
   const logged = existsSync(paths.metrics) ? readMetrics(paths.metrics) : [];
@@ -93,7 +93,7 @@ function rowOf({ run, directory, error }: SweepOutcome): SweepRow {
     steps: timing.at(-1)?.step ?? 0,
     train_seconds: Number(timing.at(-1)?.train_s ?? 0),
     teacher_tokens: Number(logged.findLast((row) => row.phase === 'train')?.teacher_tokens ?? 0),
-    metrics: existsSync(paths.evaluation) ? evaluated(paths.evaluation) : validated(logged),
+    metrics: measured && existsSync(paths.evaluation) ? evaluated(paths.evaluation) : validated(logged),
   };
 }
 

@@ -2,7 +2,7 @@ import { cpSync, existsSync, readFileSync, truncateSync, writeFileSync } from 'n
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 import { initBackend } from '../../src/tensor/backend.js';
-import { type Outcome, runInProcess, spawnProgram } from '../helpers/cli.js';
+import { type Outcome, runInProcess, spawnSources } from '../helpers/cli.js';
 import {
   type FileWorld,
   jsonl,
@@ -609,7 +609,7 @@ describe('the same as real processes', () => {
       /absent: no such model directory, and no revision main of it in .+; ask for a download/,
     ],
   ] as [string[], RegExp][])('%j', async (args, line) => {
-    check(await spawnProgram(...args).done, line);
+    check(await spawnSources(...args).done, line);
   });
 });
 

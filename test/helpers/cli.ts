@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { vi } from 'vitest';
 import { run } from '../../src/cli/program.js';
+import { compiledProgram } from './compiled.js';
 
 export interface Outcome {
   code: number | null;
@@ -30,15 +31,23 @@ export async function runInProcess(...args: string[]): Promise<Outcome> {
 
 const root = fileURLToPath(new URL('../../', import.meta.url));
 
-/** The program as a process of its own. */
-export function spawnProgram(...args: string[]): {
+export interface Running {
   child: ChildProcess;
   done: Promise<Outcome & { signal: string | null }>;
-} {
-  const child = spawn(process.execPath, ['--import', 'tsx', join(root, 'src/cli/main.ts'), ...args], {
-    cwd: root,
-    stdio: ['ignore', 'pipe', 'pipe'],
-  });
+}
+
+/** The program as a process of its own, compiled as in the published package. */
+export function spawnProgram(...args: string[]): Running {
+  return spawnNode(compiledProgram, ...args);
+}
+
+/** The same from its sources, as `npm run -s minillm` does in a checkout. */
+export function spawnSources(...args: string[]): Running {
+  return spawnNode('--import', 'tsx', join(root, 'src/cli/main.ts'), ...args);
+}
+
+function spawnNode(...args: string[]): Running {
+  const child = spawn(process.execPath, args, { cwd: root, stdio: ['ignore', 'pipe', 'pipe'] });
   const written = { stdout: '', stderr: '' };
   child.stdout!.setEncoding('utf8').on('data', (text: string) => {
     written.stdout += text;
