@@ -38,12 +38,17 @@ interface Prepared {
   squares: number[];
 }
 
-export function naiveMoments(json: WorldJson, choice: Choice): { mean: number[]; variance: number } {
+/** @param pull from gradients of the logits to those of the parameters; default: the same */
+export function naiveMoments(
+  json: WorldJson,
+  choice: Choice,
+  pull = (gradient: number[]) => gradient,
+): { mean: number[]; variance: number } {
   const model = modelOf(json);
   const all = naiveSequences(json).map((s) => prepare(model, s, choice));
   const baseline = baselineOf(all, choice);
   const size = json.student.length * json.vocab;
-  const mean = new Array<number>(size).fill(0);
+  const mean = pull(new Array<number>(size).fill(0));
   let second = 0;
   const tuples =
     choice.samples === 1
@@ -64,7 +69,7 @@ export function naiveMoments(json: WorldJson, choice: Choice): { mean: number[];
         });
       });
     });
-    g.forEach((x, i) => {
+    pull(g).forEach((x, i) => {
       mean[i]! += probability * x;
       second += probability * x * x;
     });

@@ -1,8 +1,4 @@
-import { mkdtemp, rm, writeFile } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
-import { afterEach, describe, expect, it, vi } from 'vitest';
-import { oracleCommand } from '../../src/cli/commands/oracle.js';
+import { describe, expect, it } from 'vitest';
 import { UsageError } from '../../src/errors.js';
 import { runOracle } from '../../src/oracle/oracle.js';
 import { parseWorld } from '../../src/oracle/worldFile.js';
@@ -98,56 +94,5 @@ describe('worlds at the edge', () => {
     )!;
     expect(plain.variance).toBeCloseTo(0, 15);
     expect(plain.relative_bias).toBeLessThan(1e-14);
-  });
-});
-
-describe('minillm oracle', () => {
-  afterEach(() => {
-    vi.restoreAllMocks();
-  });
-  const run = async (...args: string[]) => {
-    const out: string[] = [];
-    vi.spyOn(process.stdout, 'write').mockImplementation((text) => out.push(String(text)) > 0);
-    await oracleCommand().parseAsync([...args, '--quiet'], { from: 'user' });
-    return out.join('');
-  };
-  const withFile = async <T>(content: string, use: (file: string) => Promise<T>): Promise<T> => {
-    const dir = await mkdtemp(join(tmpdir(), 'oracle-'));
-    try {
-      await writeFile(join(dir, 'world.json'), content);
-      return await use(join(dir, 'world.json'));
-    } finally {
-      await rm(dir, { recursive: true });
-    }
-  };
-
-  it('--json prints the result and nothing else', async () => {
-    const text = await withFile(JSON.stringify(good), (file) => run(file, '--json'));
-    const printed = JSON.parse(text);
-    expect(printed).toEqual(JSON.parse(JSON.stringify(runOracle(parseWorld(good, 'w')))));
-    expect(printed.sequences).toBe(15);
-    expect(printed.gradient).toHaveLength(7);
-    expect(Object.keys(printed.estimators[0])).toEqual(
-      expect.arrayContaining(
-        'returns baseline importance sampling alpha single_step samples relative_bias cosine variance'.split(
-          ' ',
-        ),
-      ),
-    );
-    expect(text).not.toMatch(/null|NaN/);
-  });
-
-  it('prints a table that fits a terminal', async () => {
-    const text = await withFile(JSON.stringify(good), (file) => run(file));
-    expect(text).toContain('15 sequences');
-    expect(text).toMatch(/single step \+ R_\{t\+1\} rao-blackwell position +prefix +0\.2 +\*0 +1\.0000 /);
-    for (const line of text.split('\n')) expect(line.length).toBeLessThan(110);
-  });
-
-  it('names a missing file and what is no JSON', async () => {
-    await expect(run('/nowhere/world.json')).rejects.toThrow('/nowhere/world.json: cannot be read (ENOENT)');
-    await expect(withFile('method: minillm\n', (file) => run(file))).rejects.toThrow(
-      'world.json: not JSON (',
-    );
   });
 });

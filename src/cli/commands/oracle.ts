@@ -1,43 +1,145 @@
 import { Command } from 'commander';
 import { UsageError } from '../../errors.js';
-import type { EstimatorRow, OracleResult } from '../../oracle/oracle.js';
-import { type CommonOptions, logger, print, withCommonOptions } from '../common.js';
+import type { OracleOptions, OracleResult } from '../../oracle/oracle.js';
+import type { World } from '../../oracle/world.js';
+import {
+  type CommonOptions,
+  integerList,
+  logger,
+  numberBetween,
+  print,
+  withCommonOptions,
+} from '../common.js';
+import { oracleFigure } from '../oracleFigure.js';
+import { oracleTables } from '../oracleTable.js';
 
-/** `minillm oracle WORLD.json`: exact bias and variance of every gradient estimator on a tabular world. */
+interface Options extends CommonOptions {
+  samples: number[];
+  gaeLambda?: number;
+  truncation?: number;
+  teacherCost?: number;
+  figure?: string;
+  all?: boolean;
+  json?: boolean;
+}
+
+/** `minillm oracle WORLD.json|CONFIG.yaml`: exact bias and variance of every gradient estimator on a small problem. */
 export function oracleCommand(): Command {
-  return withCommonOptions(
-    new Command('oracle')
-      .description(
-        'judge every gradient estimator against the exact gradient of a small tabular world (float64)',
-      )
-      .argument('<world>', 'JSON: {vocab, horizon, eos, alpha, student: [{prefix, logits}], teacher: [...]}')
-      .option('--json', 'one JSON object on standard output'),
-  )
+  const command = new Command('oracle')
+    .description('judge every gradient estimator against the exact gradient of a small problem (float64)')
+    .argument('<world>', 'a tabular world (JSON), or a tiny pair of models (YAML); see below')
+    .option('--samples <list>', 'K of baselines and samplings that take K responses', integerList, [2, 4])
+    .option('--gae-lambda <x>', 'λ of the gae returns (default: 0.95)', numberBetween(0, 1))
+    .option('--truncation <c>', 'c of importance truncated (default: 1)', numberBetween(1, 1e9))
+    .option(
+      '--teacher-cost <x>',
+      'what the teacher pays for a token, in those of the student (default: 1 in a tabular world, else the ratio of the parameters)',
+      numberBetween(0, 1e9),
+    )
+    .option('--figure <file>', 'write a figure (SVG)')
+    .option('--all', 'print every combination')
+    .option('--json', 'one JSON object on standard output')
     .addHelpText(
       'after',
       `
-One entry for every prefix without EOS shorter than the horizon. The columns: bias of the expectation relative to the
-exact gradient, its cosine with it, and the trace of the covariance of one sample's gradient (for K samples per prompt
-K times the variance of their mean). * marks estimators that claim to be unbiased.
+A world: {vocab, horizon, eos, alpha, student: [{prefix, logits}], teacher: [...]}, one entry for every prefix without
+EOS shorter than the horizon. A pair: student and teacher (directories, or shapes with hidden_size, layers, heads, seed),
+vocab, horizon, eos, alpha, prompts.
 
-Example:
-  echo '{"vocab":2,"horizon":2,"eos":0,"alpha":0.2,
-         "student":[{"prefix":[],"logits":[0,1]},{"prefix":[1],"logits":[0.5,0]}],
-         "teacher":[{"prefix":[],"logits":[1,0]},{"prefix":[1],"logits":[0,0.5]}]}' > world.json
-  minillm oracle world.json`,
-    )
-    .action(async (file: string, options: CommonOptions & { json?: boolean }) => {
-      const { readFile } = await import('node:fs/promises');
-      const { parseWorld } = await import('../../oracle/worldFile.js');
-      const { runOracle } = await import('../../oracle/oracle.js');
-      const world = parseWorld(parseJson(await readText(readFile, file), file), file);
-      logger(options)(
-        `${world.sequences} sequences, ${world.states.length} states, exact in float64 without a tensor backend`,
-      );
-      const result = runOracle(world);
-      if (options.json) print(JSON.stringify(result));
-      else printTables(result);
-    });
+The columns: bias of the expectation relative to the exact gradient, its cosine with it, the trace of the covariance of
+one sample's gradient (for K samples per prompt K times the variance of their mean), and that times the cost of a
+sample. * marks estimators that claim to be unbiased. More: docs/oracle.md.
+
+Examples:
+  minillm oracle experiments/oracle/far.json --figure far.svg
+  minillm oracle experiments/oracle/pair.yaml --json > pair.json`,
+    );
+  return withCommonOptions(command).action(run);
+}
+
+async function run(file: string, options: Options): Promise<void> {
+  const log = logger(options);
+  const wrong = options.samples.find((samples) => samples < 2 || samples > 16);
+  if (wrong !== undefined) throw new UsageError(`--samples ${wrong}: expected whole numbers from 2 to 16`);
+  const { runOracle } = await import('../../oracle/oracle.js');
+  const problem = await open(file, log);
+  const { world } = problem;
+  log(
+    `${world.sequences} sequences, ${world.states.length} states, exact in float64 without a tensor backend`,
+  );
+  const result = runOracle(world, {
+    ...problem,
+    samples: options.samples,
+    parameters: {
+      ...(options.gaeLambda !== undefined && { gae_lambda: options.gaeLambda }),
+      ...(options.truncation !== undefined && { truncation: options.truncation }),
+    },
+    cost: { ...problem.cost, ...(options.teacherCost !== undefined && { teacher: options.teacherCost }) },
+    ...(await progress(options)),
+  });
+  if (options.figure) {
+    const { writeFileAtomic } = await import('../../runs/atomic.js');
+    await writeFileAtomic(options.figure, await oracleFigure(result.estimators));
+    log(`figure: ${options.figure}`);
+  }
+  if (options.json) print(JSON.stringify(await problem.complete(result)));
+  else print(oracleTables(result, options.all ?? false));
+}
+
+interface Problem extends Pick<OracleOptions, 'jacobians'> {
+  world: World;
+  cost: NonNullable<OracleOptions['cost']>;
+  /** What only a pair can add: the gradient in its parameters. */
+  complete(result: OracleResult): Promise<unknown>;
+}
+
+async function open(file: string, log: (line: string) => void): Promise<Problem> {
+  const { readFile } = await import('node:fs/promises');
+  const text = await readText(readFile, file);
+  if (!/\.ya?ml$/i.test(file)) {
+    const { parseWorld } = await import('../../oracle/worldFile.js');
+    const world = parseWorld(parseJson(text, file), file);
+    return { world, cost: { promptTokens: 0, teacher: 1 }, complete: async (result) => result };
+  }
+  const { parse } = await import('yaml');
+  const { openPair, parameterGradient, parsePair } = await import('../../oracle/network/pair.js');
+  const { initBackend } = await import('../../tensor/backend.js');
+  let raw: unknown;
+  try {
+    raw = parse(text);
+  } catch (error) {
+    throw new UsageError(`${file}: not YAML (${(error as Error).message.split('\n')[0]!.slice(0, 120)})`);
+  }
+  const config = await parsePair(raw, file);
+  // Reads and draws weights; what is computed with them is plain float64.
+  await initBackend({ backend: 'cpu' });
+  const pair = await openPair(config, file);
+  log(`student ${pair.jacobians[0]!.length / pair.world.vocab} parameters`);
+  return {
+    ...pair,
+    complete: async (result) => ({ ...result, parameter_gradient: parameterGradient(pair) }),
+  };
+}
+
+/** Shown once it takes longer than a second. */
+async function progress(options: Options): Promise<Pick<OracleOptions, 'onProgress'>> {
+  const { createProgress } = await import('../../runs/progress.js');
+  const began = Date.now();
+  let bar: ReturnType<typeof createProgress> | undefined;
+  return {
+    onProgress(done, total) {
+      if (Date.now() - began < 1000) return;
+      bar ??= createProgress({
+        label: 'oracle',
+        unit: 'estimator',
+        total,
+        done,
+        ...(options.quiet && { quiet: true }),
+      });
+      bar.update(done);
+      if (done === total) bar.finish();
+    },
+  };
 }
 
 async function readText(
@@ -48,7 +150,7 @@ async function readText(
     return await readFile(file, 'utf8');
   } catch (error) {
     throw new UsageError(
-      `${file}: cannot be read (${(error as NodeJS.ErrnoException).code ?? 'unreadable'}); expected a world in JSON`,
+      `${file}: cannot be read (${(error as NodeJS.ErrnoException).code ?? 'unreadable'}); expected a world in JSON or a pair of models in YAML`,
     );
   }
 }
@@ -62,58 +164,4 @@ function parseJson(text: string, file: string): unknown {
       `${file}: not JSON (${reason}); expected {"vocab":…,"horizon":…,"eos":…,"alpha":…,"student":[…],"teacher":[…]}`,
     );
   }
-}
-
-function printTables(result: OracleResult): void {
-  print(
-    `reverse KL ${result.kl.toFixed(6)} nats over ${result.sequences} sequences; gradient norm ${norm(result).toFixed(6)}`,
-  );
-  print('');
-  print(header('estimator'));
-  for (const row of distinct(result.estimators)) print(line(label(row), row));
-  print('');
-  print(header('biased by design'));
-  for (const row of result.forms) print(line(row.name, row));
-  print('');
-  print(
-    `E[sum r_t / T] (length_norm total): ${result.length_normalised.kl.toFixed(6)} nats, judged against its own gradient`,
-  );
-  print(header('estimator'));
-  for (const row of distinct(result.length_normalised.estimators)) print(line(label(row), row));
-}
-
-/** Without mixing every weight is 1: one row says it all. */
-function distinct(rows: readonly EstimatorRow[]): EstimatorRow[] {
-  return rows.filter((row) => row.alpha > 0 || row.importance === 'none');
-}
-
-const columns = [
-  ['alpha', 6],
-  ['bias', 11],
-  ['cosine', 8],
-  ['variance', 12],
-] as const;
-
-function header(title: string): string {
-  return title.padEnd(62) + columns.map(([name, width]) => name.padStart(width)).join('');
-}
-
-function label(row: EstimatorRow): string {
-  const split = row.single_step ? 'single step + R_{t+1}' : 'R_t';
-  const samples = row.samples > 1 ? ` K=${row.samples}` : '';
-  return `${split.padEnd(22)}${row.returns.padEnd(14)}${(row.baseline + samples).padEnd(19)}${row.importance}`;
-}
-
-function line(name: string, row: EstimatorRow): string {
-  const values = [
-    String(row.alpha),
-    `${row.claims_unbiased ? '*' : ''}${row.relative_bias < 1e-9 ? '0' : row.relative_bias.toPrecision(3)}`,
-    row.cosine.toFixed(4),
-    row.variance.toPrecision(5),
-  ];
-  return name.padEnd(62) + values.map((value, i) => value.padStart(columns[i]![1])).join('');
-}
-
-function norm(result: OracleResult): number {
-  return Math.hypot(...result.gradient.flatMap(({ values }) => values));
 }

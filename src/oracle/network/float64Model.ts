@@ -11,6 +11,8 @@ export interface ParameterPlace {
   shape: number[];
   offset: number;
   size: number;
+  /** Whether files hold the transpose. */
+  transposed: boolean;
 }
 
 /** A model on a tape of its own: the parameters are its first nodes. */
@@ -35,12 +37,13 @@ export function float64Model({ config, params }: Model, where: string): Float64M
   }
   const tape = new Tape();
   const matrices = new Map<string, Matrix>();
-  const places = Object.keys(familyOf(config).parameters(config)).map((name): ParameterPlace => {
+  const specs = Object.entries(familyOf(config).parameters(config));
+  const places = specs.map(([name, { transposed }]): ParameterPlace => {
     const { shape } = params[name]!;
     const offset = tape.length;
     const nodes = Array.from(params[name]!.dataSync(), (value) => tape.node(value));
     matrices.set(name, { columns: shape.at(-1)!, nodes });
-    return { name, shape, offset, size: nodes.length };
+    return { name, shape, offset, size: nodes.length, transposed };
   });
   const reader: Reader = { tape, config, parameter: (name) => matrices.get(name)! };
   return { reader, places, size: tape.length };

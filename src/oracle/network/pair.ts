@@ -1,3 +1,4 @@
+import { dirname, resolve } from 'node:path';
 import { z } from 'zod';
 import { UsageError } from '../../errors.js';
 import { loadModel } from '../../models/checkpoint.js';
@@ -5,6 +6,7 @@ import { newModelConfig, parseConfig } from '../../models/families.js';
 import { initModel, type Model } from '../../models/model.js';
 import { disposeParams } from '../../tensor/params.js';
 import type { CostModel } from '../cost.js';
+import { reverseKlExact } from '../exact.js';
 import { allPrefixes, growWorld, type World } from '../world.js';
 import { checkSize } from '../worldFile.js';
 import { float64Families } from './decoder.js';
@@ -16,6 +18,7 @@ import {
   type ParameterPlace,
   readTree,
 } from './float64Model.js';
+import { pullBack } from './space.js';
 
 const count = z.number().int().min(1);
 const token = z.number().int().min(0);
@@ -62,13 +65,40 @@ export interface Pair {
 /** Float64 numbers of all Jacobians together; 240 MB. */
 const maxJacobian = 3e7;
 
-/** @param raw a parsed YAML file @throws UsageError naming the first field that is wrong */
-export function parsePair(raw: unknown, where: string): PairConfig {
+/**
+ * Paths of models are relative to the file.
+ *
+ * @param raw a parsed YAML file @throws UsageError naming the first field that is wrong
+ */
+export async function parsePair(raw: unknown, where: string): Promise<PairConfig> {
   const parsed = pairSchema.safeParse(raw);
-  if (parsed.success) return parsed.data;
+  if (parsed.success) {
+    const path = (given: PairConfig['student']): PairConfig['student'] =>
+      typeof given === 'string' ? resolve(dirname(where), given) : given;
+    return { ...parsed.data, student: path(parsed.data.student), teacher: path(parsed.data.teacher) };
+  }
   const issue = parsed.error.issues[0]!;
   throw new UsageError(`${where}: ${issue.path.join('.') || 'the configuration'}: ${issue.message}`);
 }
+
+/** Loads or draws the two models of a configuration, and `pairOf` them. @throws UsageError as `pairOf` does */
+export async function openPair(config: PairConfig, where: string): Promise<Pair> {
+  const opened: Model[] = [];
+  try {
+    for (const which of ['student', 'teacher'] as const) {
+      const chosen = config[which];
+      opened.push(
+        typeof chosen === 'string' ? await loadModel(chosen) : newModel(chosen, config, `${where}: ${which}`),
+      );
+    }
+    return pairOf(opened[0]!, opened[1]!, config, where);
+  } finally {
+    for (const { params } of opened) disposeParams(params);
+  }
+}
+
+/** What is asked of two models. */
+export type Problem = Pick<PairConfig, 'horizon' | 'eos' | 'alpha' | 'prompts'>;
 
 /**
  * Enumerates what both models say after every prefix of every prompt, in float64, and the Jacobian of the student's logits in
@@ -76,57 +106,57 @@ export function parsePair(raw: unknown, where: string): PairConfig {
  *
  * @throws UsageError when the models do not fit one another or the problem is too large
  */
-export async function openPair(config: PairConfig, where: string): Promise<Pair> {
-  const student = await float64Of(config, 'student', where);
-  const teacher = await float64Of(config, 'teacher', where);
-  const vocab = student.reader.config.vocabSize;
-  if (teacher.reader.config.vocabSize !== vocab) {
+export function pairOf(student: Model, teacher: Model, problem: Problem, where: string): Pair {
+  const vocab = student.config.vocabSize;
+  if (teacher.config.vocabSize !== vocab) {
     throw new UsageError(
-      `${where}: teacher: a vocabulary of ${teacher.reader.config.vocabSize}, the student's is ${vocab}`,
+      `${where}: teacher: a vocabulary of ${teacher.config.vocabSize}, the student's is ${vocab}`,
     );
   }
-  const shape = { vocab, horizon: config.horizon, eos: config.eos, alpha: config.alpha };
+  const { prompts, ...rest } = problem;
+  const shape = { vocab, horizon: rest.horizon, eos: rest.eos, alpha: rest.alpha };
   checkSize(shape, where);
-  for (const [i, prompt] of config.prompts.entries())
-    checkPrompt(prompt, i, config, [student, teacher], where);
+  for (const [i, prompt] of prompts.entries())
+    for (const model of [student, teacher]) checkPrompt(prompt, i, rest.horizon, model, where);
+  const [own, other] = [student, teacher].map((model, i) =>
+    float64Model(model, `${where}: ${i === 0 ? 'student' : 'teacher'}`),
+  ) as [Float64Model, Float64Model];
   const prefixes = allPrefixes(shape);
-  const numbers = config.prompts.length * prefixes.length * vocab * student.size;
-  if (numbers > maxJacobian) {
+  const states = prompts.length * prefixes.length;
+  if (states * vocab * own.size > maxJacobian) {
     throw new UsageError(
-      `${where}: ${config.prompts.length * prefixes.length} states of ${vocab} logits and ${student.size} parameters make a Jacobian of ${numbers} numbers, more than ${maxJacobian}; take a smaller student, vocabulary or horizon, or fewer prompts`,
+      `${where}: ${states} states of ${vocab} logits and ${own.size} parameters make a Jacobian of more than ${maxJacobian} numbers; take a smaller student, vocabulary or horizon, or fewer prompts`,
     );
   }
   const jacobians: Float64Array[] = [];
-  const prompts = config.prompts.map((prompt) => {
-    const reads = readTree(student, prompt, prefixes);
-    for (const read of reads) jacobians.push(jacobianOf(student, read));
+  const logits = prompts.map((prompt) => {
+    const reads = readTree(own, prompt, prefixes);
+    for (const read of reads) jacobians.push(jacobianOf(own, read));
     return {
-      student: reads.map((read) => logitsOf(student, read)),
-      teacher: readTree(teacher, prompt, prefixes).map((read) => logitsOf(teacher, read)),
+      student: reads.map((read) => logitsOf(own, read)),
+      teacher: readTree(other, prompt, prefixes).map((read) => logitsOf(other, read)),
     };
   });
-  const promptTokens = config.prompts.reduce((sum, p) => sum + p.length, 0) / config.prompts.length;
+  const promptTokens = prompts.reduce((sum, prompt) => sum + prompt.length, 0) / prompts.length;
   return {
-    world: growWorld(shape, prompts),
+    world: growWorld(shape, logits),
     jacobians,
-    cost: { promptTokens, teacher: teacher.size / student.size },
-    places: student.places,
+    cost: { promptTokens, teacher: other.size / own.size },
+    places: own.places,
   };
 }
 
-async function float64Of(
-  config: PairConfig,
-  which: 'student' | 'teacher',
-  where: string,
-): Promise<Float64Model> {
-  const chosen = config[which];
-  const opened =
-    typeof chosen === 'string' ? await loadModel(chosen) : newModel(chosen, config, `${where}: ${which}`);
-  try {
-    return float64Model(opened, typeof chosen === 'string' ? chosen : `${where}: ${which}`);
-  } finally {
-    disposeParams(opened.params);
-  }
+/** The exact gradient of the reverse KL by Hugging Face name, in the layout of the files: nn.Linear is [out, in]. */
+export function parameterGradient({ world, jacobians, places }: Pair): Record<string, number[]> {
+  const flat = pullBack(jacobians, reverseKlExact(world).gradient);
+  return Object.fromEntries(
+    places.map(({ name, shape, offset, size, transposed }) => {
+      const own = flat.subarray(offset, offset + size);
+      if (!transposed) return [name, [...own]];
+      const [rows, columns] = shape as [number, number];
+      return [name, Array.from(own, (_, i) => own[(i % rows) * columns + Math.floor(i / rows)]!)];
+    }),
+  );
 }
 
 function newModel(shape: Exclude<PairConfig['student'], string>, config: PairConfig, where: string): Model {
@@ -154,21 +184,19 @@ function newModel(shape: Exclude<PairConfig['student'], string>, config: PairCon
 function checkPrompt(
   prompt: readonly number[],
   index: number,
-  { horizon }: PairConfig,
-  models: readonly Float64Model[],
+  horizon: number,
+  { config: { vocabSize, maxPositions } }: Model,
   where: string,
 ): void {
-  for (const { reader } of models) {
-    const { vocabSize, maxPositions } = reader.config;
-    const foreign = prompt.find((id) => id >= vocabSize);
-    if (foreign !== undefined)
-      throw new UsageError(
-        `${where}: prompts.${index}: token ${foreign} is outside the vocabulary of ${vocabSize}`,
-      );
-    if (prompt.length + horizon - 1 > maxPositions) {
-      throw new UsageError(
-        `${where}: prompts.${index}: ${prompt.length} tokens and a horizon of ${horizon} do not fit the model's context of ${maxPositions}`,
-      );
-    }
+  const foreign = prompt.find((id) => id >= vocabSize);
+  if (foreign !== undefined) {
+    throw new UsageError(
+      `${where}: prompts.${index}: token ${foreign} is outside the vocabulary of ${vocabSize}`,
+    );
+  }
+  if (prompt.length + horizon - 1 > maxPositions) {
+    throw new UsageError(
+      `${where}: prompts.${index}: ${prompt.length} tokens and a horizon of ${horizon} do not fit the model's context of ${maxPositions}`,
+    );
   }
 }

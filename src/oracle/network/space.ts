@@ -30,17 +30,21 @@ export function networkSpace(directions: Directions, jacobians: readonly Float64
         return termProduct(blockOf(a.states[i]!, a.states[j]!), a, i, a, j, vocab);
       });
     },
-    pull(gradient) {
-      const result = new Float64Array(size);
-      gradient.forEach((g, index) => {
-        if (g === 0) return;
-        const own = jacobians[Math.floor(index / vocab)]!;
-        const from = (index % vocab) * size;
-        for (let p = 0; p < size; p++) result[p]! += g * own[from + p]!;
-      });
-      return result;
-    },
+    pull: (gradient) => pullBack(jacobians, gradient),
   };
+}
+
+/** Jᵀ g over all states. @param gradient in all logits, flat: state · V + token */
+export function pullBack(jacobians: readonly Float64Array[], gradient: Float64Array): Float64Array {
+  const vocab = gradient.length / jacobians.length;
+  const result = new Float64Array(jacobians[0]!.length / vocab);
+  gradient.forEach((g, index) => {
+    if (g === 0) return;
+    const own = jacobians[Math.floor(index / vocab)]!;
+    const from = (index % vocab) * result.length;
+    for (let p = 0; p < result.length; p++) result[p]! += g * own[from + p]!;
+  });
+  return result;
 }
 
 type BlockOf = (s: number, t: number) => ProductBlock;
@@ -48,7 +52,7 @@ type BlockOf = (s: number, t: number) => ProductBlock;
 function denseProducts(directions: Directions, jacobians: readonly Float64Array[]): BlockOf {
   const kinds = directions[0]!.length;
   const stride = directions.length * kinds;
-  const pulled = directions.flatMap((own, s) => own.map((d) => pull(d, jacobians[s]!)));
+  const pulled = directions.flatMap((own, s) => own.map((d) => pullBack([jacobians[s]!], d)));
   const products = new Float64Array(stride * stride);
   pulled.forEach((a, i) => {
     for (let j = 0; j <= i; j++) {
@@ -71,21 +75,11 @@ function lazyProducts(directions: Directions, jacobians: readonly Float64Array[]
     const key = s * directions.length + t;
     let block = known.get(key);
     if (!block) {
-      const [a, b] = [s, t].map((state) => directions[state]!.map((d) => pull(d, jacobians[state]!)));
+      const [a, b] = [s, t].map((state) => directions[state]!.map((d) => pullBack([jacobians[state]!], d)));
       const products = Float64Array.from(a!.flatMap((x) => b!.map((y) => dot(x, y))));
       block = { products, at: 0, stride: a!.length };
       known.set(key, block);
     }
     return block;
   };
-}
-
-/** Jᵀ d of one state. */
-function pull(direction: Float64Array, jacobian: Float64Array): Float64Array {
-  const size = jacobian.length / direction.length;
-  const result = new Float64Array(size);
-  direction.forEach((d, v) => {
-    for (let p = 0; p < size; p++) result[p]! += d * jacobian[v * size + p]!;
-  });
-  return result;
 }
