@@ -3,7 +3,14 @@ import { resolve } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { z } from 'zod';
 import { metricNames } from '../src/evaluation/evaluationMetrics.js';
+import { aggregations } from '../src/objectives/aggregate.js';
+import { baselines } from '../src/objectives/baselines.js';
+import { importances } from '../src/objectives/importance.js';
+import { klEstimators } from '../src/objectives/klEstimators.js';
+import { lengthNorms } from '../src/objectives/lengthNorm.js';
 import { objectiveSchema, presetNames, presets } from '../src/objectives/presets.js';
+import { returnForms } from '../src/objectives/returns.js';
+import { samplingSchemes } from '../src/rollout/uniforms.js';
 import { trainConfigSchema } from '../src/training/config.js';
 
 /** The tables of docs/ say what the code says: names, defaults and preset values. */
@@ -46,6 +53,26 @@ describe('docs/configuration.md', () => {
     const plain = JSON.stringify(field.default).replaceAll('"', '').replaceAll(',', ', ');
     const documented = cells![2]!;
     expect(documented === plain || Number(documented) === Number(plain), `${name}: ${documented}`).toBe(true);
+  });
+});
+
+describe('docs/estimators.md', () => {
+  const text = page('estimators.md');
+  const records: [string, Record<string, object>, string[]][] = [
+    ['returns', returnForms, ['equation', 'claim', 'cost']],
+    ['baseline', baselines, ['equation', 'claim', 'cost']],
+    ['importance', importances, ['equation', 'claim', 'cost']],
+    ['sampling', samplingSchemes, ['equation', 'claim', 'cost']],
+    ['length_norm', lengthNorms, ['equation', 'claim']],
+    ['aggregation', aggregations, ['equation', 'note']],
+    ['KL', klEstimators, ['equation', 'claim']],
+  ];
+  const entries = records.flatMap(([record, names, fields]) =>
+    Object.entries(names).map(([name, entry]) => ({ record, name, entry, fields })),
+  );
+  it.each(entries)('$record $name is described as its record says', ({ name, entry, fields }) => {
+    const cells = fields.map((field) => String(entry[field as keyof typeof entry]).replaceAll('|', '\\|'));
+    expect(text).toContain(`\n| \`${name}\` | ${cells.join(' | ')} |\n`);
   });
 });
 

@@ -1,7 +1,10 @@
-import { readdirSync } from 'node:fs';
+import { readdirSync, readFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { describe, expect, it } from 'vitest';
+import { parse } from 'yaml';
 import { loadConfig } from '../src/models/checkpoint.js';
+import { parsePair } from '../src/oracle/network/pair.js';
+import { parseWorld } from '../src/oracle/worldFile.js';
 import { readTrainConfig } from '../src/runs/runConfig.js';
 import { readSweep } from '../src/runs/sweepConfig.js';
 import { loadTokenizer } from '../src/text/tokenizer.js';
@@ -12,7 +15,7 @@ const student = join(experiments, 'wordnet', 'student');
 const files = readdirSync(experiments, { recursive: true, encoding: 'utf8' }).filter((name) =>
   name.endsWith('.yaml'),
 );
-const recipes = files.filter((name) => !name.endsWith('sweep.yaml'));
+const recipes = files.filter((name) => !name.endsWith('sweep.yaml') && !name.startsWith('oracle'));
 
 describe('recipes under experiments/', () => {
   it('are found', () => expect(recipes.length).toBeGreaterThanOrEqual(7));
@@ -30,6 +33,14 @@ describe('recipes under experiments/', () => {
     }
     const { runs } = await readSweep(join(experiments, 'methods', 'sweep.yaml'));
     expect(new Set(runs.map((run) => run.config.method))).toEqual(new Set(methodNames));
+  });
+
+  it("the oracle's problems are what its command takes", async () => {
+    const text = (name: string): string => readFileSync(join(experiments, 'oracle', name), 'utf8');
+    for (const name of ['far.json', 'close.json'])
+      expect(parseWorld(JSON.parse(text(name)), name).sequences).toBe(31);
+    const pair = await parsePair(parse(text('pair.yaml')), join(experiments, 'oracle', 'pair.yaml'));
+    expect(pair.prompts).toEqual([[1, 2], [3]]);
   });
 
   it('ships a teacher and a student of one tokenizer', async () => {

@@ -14,7 +14,8 @@ export function oracleTables(result: OracleResult, all: boolean): string {
   const perToken = distinct(result.length_normalised.estimators);
   const named = (list: readonly EstimatorRow[]): Line[] => list.map((row) => [nameOf(row), row]);
   const blocks = [
-    `reverse KL ${result.kl.toFixed(6)} nats over ${result.sequences} sequences; norm of its gradient in the logits ${norm.toFixed(6)}`,
+    `reverse KL ${result.kl.toFixed(6)} nats over ${result.sequences} sequences; norm of its gradient in the logits ${norm.toFixed(6)}
+variance with the exact value of every action: ${short(result.floor_variance)}`,
     ...(all
       ? [table('every estimator', named(rows))]
       : [

@@ -118,8 +118,8 @@ const entries = {
     equation: 'A_t = G_t − V(s_t)',
     unbiased: true,
     claim:
-      'exact for any V that is not fitted to the same responses; with E[G_t | s_t] what a state baseline can do',
-    cost: 'a value head: one product with the hidden state per token, and its training',
+      'exact for any V that is not fitted to the same responses; with the mean of G_t at s_t all that a baseline of the state can do',
+    cost: 'a value head: one more pass of the student over the responses, and its training',
     advantages(batch) {
       const { values } = batch;
       if (!values) throw new UsageError('objective: baseline value needs the values V(s_t) of a value head');

@@ -11,16 +11,21 @@ export interface CostModel {
  *
  *     prompt     P (1 + c) / K     read once by student and teacher for the K samples of the prompt
  *     sampling   L (1 + c)         every token is read by both: all estimators need ln p(y_t), or the mixture
+ *     values     P + L             where V(s) is read: a pass of the student for its hidden states
  *     update     3 (P + L)         forward and backward of the student, a backward pass counting as two forward ones
  *
- * L is the mean length under the sampling distribution. Baselines, returns, weights and a linear value head cost a vanishing
- * part of a forward pass and count as nothing.
+ * (the unit of `minillm variance`, too). L is the mean length under the sampling distribution. Baselines, returns, weights and
+ * the head itself cost a vanishing part of a forward pass and count as nothing.
  */
 export function costOfSample(
   { promptTokens, teacher }: CostModel,
   responseTokens: number,
   samples: number,
+  readsValues: boolean,
 ): number {
   const reading = 1 + teacher;
-  return (promptTokens * reading) / samples + responseTokens * reading + 3 * (promptTokens + responseTokens);
+  const passes = 3 + (readsValues ? 1 : 0);
+  return (
+    (promptTokens * reading) / samples + responseTokens * reading + passes * (promptTokens + responseTokens)
+  );
 }

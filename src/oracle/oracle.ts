@@ -10,6 +10,7 @@ import { type CostModel, costOfSample } from './cost.js';
 import { enumerate } from './enumeration.js';
 import { type Judge, judgeOf, type Moments } from './estimator.js';
 import { type CriticName, lengthNormalisedKlExact, reverseKlExact } from './exact.js';
+import { floorVariance } from './floor.js';
 import { type Combination, type GridParameters, gridOf, namedForms, normalisedGrid } from './grid.js';
 import { dot, type ParameterSpace } from './space.js';
 import type { World } from './world.js';
@@ -56,6 +57,8 @@ export interface OracleResult {
   /** In the student's logits. */
   gradient: GradientEntry[];
   sequences: number;
+  /** Variance of one sample with the exact value of every action at the states it visits (floor.ts). */
+  floor_variance: number;
   estimators: EstimatorRow[];
   /** Combinations whose joint law of K samples is too large to enumerate. */
   left_out: number;
@@ -110,6 +113,7 @@ export function runOracle(world: World, options: OracleOptions = {}): OracleResu
     kl: exact.value,
     gradient: entries(world, exact.gradient),
     sequences: world.sequences,
+    floor_variance: floorVariance(enumeration, exact),
     estimators,
     left_out: grid.length - estimators.length,
     forms: forms.flatMap(([name, config]) =>
@@ -144,7 +148,9 @@ function judgeOne(
   if (!bench.known.has(key)) bench.known.set(key, bench.judge.moments(config, drawing));
   const moments = bench.known.get(key);
   if (!moments) return undefined;
-  const cost = costOfSample(bench.cost, bench.judge.meanLength(config.alpha), drawing.samples);
+  const values = needsValues(config);
+  const length = bench.judge.meanLength(config.alpha);
+  const cost = costOfSample(bench.cost, length, drawing.samples, values);
   return {
     returns: config.returns,
     baseline: config.baseline,
@@ -156,7 +162,7 @@ function judgeOne(
     w_on_reg: config.w_on_reg,
     length_norm: config.length_norm,
     samples: drawing.samples,
-    values: needsValues(config) ? drawing.critic : 'none',
+    values: values ? drawing.critic : 'none',
     claims_unbiased: claimsUnbiased(config, drawing),
     ...compare(moments.expectation, exact),
     variance: moments.variance,

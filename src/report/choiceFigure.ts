@@ -42,6 +42,8 @@ export function choiceFigure(
       }));
   });
   const values = dots.map(({ value }) => value);
+  const domain: [number, number] = [Math.min(...values) / 1.25, Math.max(...values) * 1.25];
+  const ticks = roundNumbers(domain);
   const svg = drawSvg(
     {
       width: 640,
@@ -52,18 +54,18 @@ export function choiceFigure(
       marginRight: 64,
       x: {
         type: 'log',
-        domain: [Math.min(...values) / 1.25, Math.max(...values) * 1.25],
+        domain,
         label: text.axis,
         labelAnchor: 'center',
         labelArrow: 'none',
-        ticks: 6,
+        ticks,
         tickFormat: tick,
         tickSize: 0,
       },
       y: { domain: Array.from({ length: place }, (_, i) => i), axis: null, padding: 0.3 },
       color: { type: 'identity' },
       marks: [
-        Plot.gridX({ ticks: 6, stroke: 'currentColor', strokeOpacity: 0.1 }),
+        Plot.gridX({ ticks, stroke: 'currentColor', strokeOpacity: 0.1 }),
         Plot.ruleX([text.reference], { stroke: colorVariable(0), strokeDasharray: '3,3' }),
         Plot.text(heads, {
           y: 'place',
@@ -107,6 +109,16 @@ export function choiceFigure(
       dots.map(({ axis, label, value, bias, unbiased }) => [axis, label, value, bias, String(unbiased)]),
     ),
   };
+}
+
+/** 1, 2 and 5 times the powers of ten inside a domain. */
+function roundNumbers([low, high]: [number, number]): number[] {
+  const first = Math.floor(Math.log10(low));
+  const decades = Array.from(
+    { length: Math.ceil(Math.log10(high)) - first + 1 },
+    (_, i) => 10 ** (first + i),
+  );
+  return decades.flatMap((power) => [power, 2 * power, 5 * power]).filter((x) => x >= low && x <= high);
 }
 
 /** A line of soft text above the frame. */

@@ -185,8 +185,9 @@ describe('variance of one sample, unbiased forms without mixing', () => {
 describe('what a sample costs', () => {
   it('by hand: 10 prompt tokens, 4 response tokens, a teacher twice as dear', () => {
     // prompt 10·3/K, sampling 4·3, update 3·14
-    expect(costOfSample({ promptTokens: 10, teacher: 2 }, 4, 1)).toBe(84);
-    expect(costOfSample({ promptTokens: 10, teacher: 2 }, 4, 4)).toBe(61.5);
+    expect(costOfSample({ promptTokens: 10, teacher: 2 }, 4, 1, false)).toBe(84);
+    expect(costOfSample({ promptTokens: 10, teacher: 2 }, 4, 4, false)).toBe(61.5);
+    expect(costOfSample({ promptTokens: 10, teacher: 2 }, 4, 4, true)).toBe(75.5);
   });
   it('is the mean length in a tabular world: with mixing the responses are others', () => {
     for (const alpha of [0, 0.2]) {

@@ -1,8 +1,10 @@
 import { describe, expect, it } from 'vitest';
 import { enumerate, population } from '../../src/oracle/enumeration.js';
 import { lengthNormalisedKlExact, reverseKlExact } from '../../src/oracle/exact.js';
+import { floorVariance } from '../../src/oracle/floor.js';
+import { runOracle } from '../../src/oracle/oracle.js';
 import { parseWorld } from '../../src/oracle/worldFile.js';
-import { naiveSequences, randomWorldJson, type WorldJson } from './worlds.js';
+import { naiveLogSoftmax, naiveSequences, randomWorldJson, type WorldJson } from './worlds.js';
 
 const sum = (x: number[]) => x.reduce((a, b) => a + b, 0);
 
@@ -54,6 +56,65 @@ describe.each([
         expect(found, `[${prefix}] ${v}`).toBeCloseTo(slope, 8);
       });
     });
+  });
+});
+
+describe('the variance with the exact value of every action', () => {
+  const world = randomWorldJson(3, 3, 5);
+
+  /** Cost from a state on, by recursion. */
+  function costFrom(json: WorldJson, prefix: number[]): number {
+    const logits = (entries: WorldJson['student']) =>
+      naiveLogSoftmax(entries.find((e) => e.prefix.join() === prefix.join())!.logits);
+    const [logq, logp] = [logits(json.student), logits(json.teacher)];
+    return sum(
+      logq.map((l, v) => {
+        const ends = v === json.eos || prefix.length + 1 === json.horizon;
+        return Math.exp(l) * (l - logp[v]! + (ends ? 0 : costFrom(json, [...prefix, v])));
+      }),
+    );
+  }
+
+  it('is that of the sum of the slopes of the cost at the visited states', () => {
+    const h = 1e-5;
+    const share = new Map(
+      world.student.map(({ prefix, logits }, entry) => {
+        const slopes = logits.map((z, v) => {
+          const at = (value: number) => {
+            const student = world.student.with(entry, { prefix, logits: logits.with(v, value) });
+            return costFrom({ ...world, student }, prefix);
+          };
+          return (at(z + h) - at(z - h)) / (2 * h);
+        });
+        return [prefix.join('-'), slopes];
+      }),
+    );
+    const columns = [...share.keys()];
+    const mean = columns.map(() => [0, 0, 0]);
+    let second = 0;
+    for (const { keys, logq } of naiveSequences(world)) {
+      const probability = Math.exp(sum(logq));
+      for (const key of keys) {
+        share.get(key)!.forEach((x, v) => {
+          mean[columns.indexOf(key)]![v]! += probability * x;
+          second += probability * x * x;
+        });
+      }
+    }
+    const expected = second - sum(mean.flat().map((x) => x * x));
+    const enumeration = enumerate(parseWorld(world, 'world'));
+    expect(floorVariance(enumeration, reverseKlExact(enumeration.world))).toBeCloseTo(expected, 8);
+    expect(expected).toBeGreaterThan(0.01);
+  });
+
+  it('is below every unbiased estimator of single samples, and 0 with one state', () => {
+    const result = runOracle(parseWorld(world, 'world'), { samples: [2] });
+    for (const row of result.estimators) {
+      if (row.claims_unbiased && row.alpha === 0 && row.sampling === 'independent')
+        expect(row.variance).toBeGreaterThan(result.floor_variance);
+    }
+    const one = randomWorldJson(3, 1, 5);
+    expect(runOracle(parseWorld(one, 'world'), { samples: [2] }).floor_variance).toBeCloseTo(0, 14);
   });
 });
 
