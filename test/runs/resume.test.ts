@@ -89,8 +89,8 @@ async function interrupted(name: string, change: Record<string, unknown>): Promi
 }
 
 describe.each([
-  ['sft', { train: { steps: 5, prompt_weight: 0.3 } }, 5],
-  ['minillm', {}, 12],
+  ['sft', { train: { steps: 5, prompt_weight: 0.3 } }, 4],
+  ['minillm', {}, 8],
   // The average of the batches before is part of the state.
   ['minillm-ema', { method: 'minillm', objective: { baseline: 'ema' } }, 4],
   // The values of the round, the head and its moments.
@@ -101,11 +101,11 @@ describe.each([
   ],
   ['seqkd', { train: { steps: 3 } }, 4],
   ['reverse-kd', { train: { steps: 3 } }, 3],
-  ['gkd', { train: { steps: 5 } }, 5],
+  ['gkd', { train: { steps: 5 } }, 4],
   ['imitkd', { train: { steps: 3 }, imitkd: { gold_decay: 0.3 } }, 3],
   // Grows φ at every validation, and fills the buffer past its capacity.
-  ['distillm', { distillm: { threshold: 0.6, capacity: 6, tolerance: -10 }, eval: { every: 1 } }, 8],
-  ['opd', {}, 5],
+  ['distillm', { distillm: { threshold: 0.6, capacity: 6, tolerance: -10 }, eval: { every: 1 } }, 6],
+  ['opd', {}, 3],
 ])('%s', (name, change, count) => {
   let run: Case;
   beforeAll(async () => {

@@ -6,6 +6,9 @@ import { tinyWorld } from '../helpers/training.js';
 
 await initBackend({ backend: 'cpu' });
 
+/** Where only the schedule is looked at. */
+const small = { student: { hidden: 8, layers: 1 }, teacher: { hidden: 8, layers: 1 } };
+
 const empty: Replay = { threshold: 0, reference: null, buffer: [] };
 const response = (id: number) => ({ promptIds: [1], responseIds: [id] });
 const ids = (replay: Pick<Replay, 'buffer'>): number[] => replay.buffer.map((s) => s.responseIds[0]!);
@@ -45,6 +48,7 @@ describe('distillm', () => {
   const sources = async (threshold: number, capacity: number) => {
     const world = tinyWorld({
       config: { method: 'distillm', distillm: { threshold, capacity }, train: { steps: 40, batch_size: 4 } },
+      ...small,
     });
     const records = await world.run();
     const replay = world.state.replay;
@@ -77,6 +81,7 @@ describe('gkd', () => {
     ] as const) {
       const world = tinyWorld({
         config: { method: 'gkd', gkd: { lambda }, train: { steps: 40, batch_size: 4 } },
+        ...small,
       });
       const share = (await world.run()).filter((r) => r.metrics.on_policy === 1).length / 40;
       world.dispose();

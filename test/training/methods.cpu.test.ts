@@ -4,4 +4,5 @@ import { methodsSuite } from './methods.suite.js';
 
 await initBackend({ backend: 'cpu' });
 
-describe('training methods on cpu', () => methodsSuite('representative'));
+describe('training methods on cpu', () =>
+  methodsSuite({ learn: 'representative', accumulate: 'representative' }));

@@ -9,5 +9,5 @@ const absent = await initBackend({ backend: 'tensorflow' }).then(
 
 describe('training methods on the native engine', () => {
   if (absent) it.skip(`skipped, the native engine is absent: ${absent}`);
-  else methodsSuite('representative');
+  else methodsSuite({ learn: 'all', accumulate: 'representative' });
 });

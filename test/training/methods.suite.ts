@@ -50,6 +50,9 @@ const policyGradient: Record<string, Fields> = {
   },
 };
 
+/** All methods, or one of each kind. */
+type Share = 'all' | 'representative';
+
 /** One of each kind: weighted tokens, sums over sequences, whitened advantages with pretraining. */
 const representative = [
   'sft with prompts',
@@ -75,11 +78,11 @@ const alsoAccumulated: Record<string, Fields> = {
 /**
  * Every method on a tiny random world; the same suite for every backend, `initBackend` must have run.
  *
- * @param accumulate the methods whose micro-batches are compared: all on one backend, one of each kind on the others
+ * @param learn the methods that are trained @param accumulate those whose micro-batches are compared
  */
-export function methodsSuite(accumulate: 'all' | 'representative'): void {
+export function methodsSuite({ learn, accumulate }: { learn: Share; accumulate: Share }): void {
   describe('learns: its own objective falls on fixed data', () => {
-    it.each(Object.entries(supervisedMethods))('%s', async (_, fields) => {
+    it.each(some(supervisedMethods, learn))('%s', async (_, fields) => {
       const before = tf.memory().numTensors;
       // The batch is the whole data, so every step sees the same examples.
       const world = tinyWorld({
@@ -95,7 +98,7 @@ export function methodsSuite(accumulate: 'all' | 'representative'): void {
       expect(losses.at(-1)).toBeGreaterThan(floor - 1e-5);
     });
 
-    it.each(Object.entries(sampling))('%s: its objective on validation examples', async (_, fields) => {
+    it.each(some(sampling, learn))('%s: its objective on validation examples', async (_, fields) => {
       const before = tf.memory().numTensors;
       const world = tinyWorld({
         config: { ...fields, train: { steps: 20, batch_size: 8, lr: 0.03 } },
@@ -112,7 +115,7 @@ export function methodsSuite(accumulate: 'all' | 'representative'): void {
       expect(records.every(({ metrics }) => metrics.on_policy === 0 || metrics.on_policy === 1)).toBe(true);
     });
 
-    it.each(Object.entries(policyGradient))('%s: reverse KL to the teacher', async (_, fields) => {
+    it.each(some(policyGradient, learn))('%s: reverse KL to the teacher', async (_, fields) => {
       const before = tf.memory().numTensors;
       const world = tinyWorld({
         config: {
@@ -146,12 +149,10 @@ export function methodsSuite(accumulate: 'all' | 'representative'): void {
     });
   });
 
-  const some = (methods: Record<string, Fields>): [string, Fields][] =>
-    Object.entries(methods).filter(([name]) => accumulate === 'all' || representative.includes(name));
-  const chosen = some({ ...supervisedMethods, ...sampling, ...policyGradient });
+  const chosen = some({ ...supervisedMethods, ...sampling, ...policyGradient }, accumulate);
 
   describe('an optimizer batch cut into 1, 2 and 8 micro-batches has one gradient, to 1e-6', () => {
-    it.each([...chosen, ...some(alsoAccumulated)])('%s', async (_, fields) => {
+    it.each([...chosen, ...some(alsoAccumulated, accumulate)])('%s', async (_, fields) => {
       const gradient = async (micro: number): Promise<Float64Array> => {
         const world = tinyWorld({
           config: {
@@ -205,6 +206,10 @@ export function methodsSuite(accumulate: 'all' | 'representative'): void {
       expect(relativeDistance(await threeSteps(2), whole)).toBeLessThan(1e-6);
     });
   });
+}
+
+function some(methods: Record<string, Fields>, share: Share): [string, Fields][] {
+  return Object.entries(methods).filter(([name]) => share === 'all' || representative.includes(name));
 }
 
 /** What a loss with a soft cross-entropy cannot go below: the teacher's entropy, which a twin of the teacher has. */

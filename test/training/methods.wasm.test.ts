@@ -4,4 +4,4 @@ import { methodsSuite } from './methods.suite.js';
 
 await initBackend({ backend: 'wasm' });
 
-describe('training methods on wasm', () => methodsSuite('all'));
+describe('training methods on wasm', () => methodsSuite({ learn: 'all', accumulate: 'all' }));
