@@ -5,11 +5,20 @@ import type { Estimate } from '../variance/statistics.js';
 export function varianceTable(rows: readonly EstimatorResult[], reference: string): string {
   const width = Math.max(...rows.map(({ name }) => name.length), 9) + 2;
   const columns: [title: string, width: number, cell: (row: EstimatorResult) => string][] = [
-    ['rollouts', 22, (row) => withInterval(row.rollouts_needed)],
-    ['relative', 20, (row) => (row.name === reference ? 'reference' : withInterval(row.relative_rollouts))],
-    ['variance', 26, (row) => withInterval(row.variance)],
+    ['rollouts', 19, (row) => withInterval(row.rollouts_needed)],
+    [
+      'rel. rollouts',
+      24,
+      (row) => (row.name === reference ? 'reference' : withInterval(row.relative_rollouts)),
+    ],
+    ['variance', 24, (row) => withInterval(row.variance)],
+    [
+      'rel. variance',
+      24,
+      (row) => (row.name === reference ? 'reference' : withInterval(row.relative_variance)),
+    ],
     ['cosine', 8, (row) => row.cosine.value.toFixed(3)],
-    ['mean cos', 22, (row) => withInterval(row.mean_cosine)],
+    ['mean cos', 24, (row) => withInterval(row.mean_cosine)],
     ['ESS', 7, (row) => row.effective_sample_size.toFixed(3)],
     ['s/est.', 8, (row) => short(row.cost.sampling_s + row.cost.gradient_s)],
     ['computation', 12, (row) => short(row.computation_needed)],

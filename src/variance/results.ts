@@ -51,6 +51,7 @@ export function results(
 
 const numbers = [
   'variance',
+  'relative_variance',
   'squared_norm',
   'signal_to_noise',
   'rollouts_needed',

@@ -24,6 +24,8 @@ export interface Estimate {
 export interface VarianceStatistics {
   /** Trace of the covariance of one estimate. */
   variance: Estimate;
+  /** tr Cov(g) over that of the reference, from the same resamples: what counts where both have the same mean. */
+  relative_variance: Estimate;
   /** |E g|², without the noise that is in the norm of a mean. */
   squared_norm: Estimate;
   /** |E g|² / tr Cov(g) of one estimate. */
@@ -84,6 +86,7 @@ export function varianceStatistics(products: Products, options: StatisticsOption
   };
   return {
     variance: estimate('variance'),
+    relative_variance: estimate('relative_variance'),
     squared_norm: estimate('squared_norm'),
     signal_to_noise: estimate('signal_to_noise'),
     rollouts_needed: estimate('rollouts_needed'),
@@ -105,6 +108,7 @@ function derive(products: Products, counts: Float64Array, target: number): Deriv
   const referenceNeeded = (products.rollouts * target) / ratio(reference);
   return {
     variance: own.variance,
+    relative_variance: own.variance / reference.variance,
     squared_norm: own.mean,
     signal_to_noise: snr,
     rollouts_needed: needed,

@@ -100,7 +100,7 @@ describe('minillm variance', () => {
     expect(known.stderr).not.toMatch(/gradient/);
     const lines = known.stdout.trimEnd().split('\n');
     expect(lines).toHaveLength(8);
-    expect(lines[0]).toMatch(/^estimator +rollouts +relative +variance/);
+    expect(lines[0]).toMatch(/^estimator +rollouts +rel. rollouts +variance +rel. variance/);
 
     // What is missing is measured, with the reference's gradients made once more.
     const file = join(out, 'measurements.jsonl');

@@ -73,7 +73,18 @@ describe('varianceStatistics', () => {
     const rows = Array.from({ length: 12 }, () => Array.from({ length: 6 }, () => 1 + normal(rng)));
     const found = varianceStatistics(products(rows, rows), { seed: 1 });
     expect(found.relative_rollouts).toEqual({ value: 1, interval: [1, 1] });
+    expect(found.relative_variance).toEqual({ value: 1, interval: [1, 1] });
     expect(found.mean_cosine.value).toBeCloseTo(1, 12);
+    // Twice the gradient: four times the variance, the same rollouts.
+    const twice = varianceStatistics(
+      products(
+        rows.map((row) => row.map((x) => 2 * x)),
+        rows,
+      ),
+      { seed: 1 },
+    );
+    expect(twice.relative_variance.value).toBeCloseTo(4, 5);
+    expect(twice.relative_rollouts.value).toBeCloseTo(1, 5);
     // The same seed, the same numbers.
     expect(varianceStatistics(products(rows, rows), { seed: 1 })).toEqual(found);
     expect(varianceStatistics(products(rows, rows), { seed: 2 }).variance.interval).not.toEqual(
