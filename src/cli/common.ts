@@ -5,6 +5,7 @@ import { type BackendInfo, type BackendName, backendNames, initBackend } from '.
 export interface CommonOptions {
   backend?: BackendName;
   threads?: number;
+  download?: boolean;
   quiet?: boolean;
   debug?: boolean;
 }
@@ -76,4 +77,10 @@ export function integerList(text: string): number[] {
   if (!list.every(Number.isSafeInteger))
     throw new InvalidArgumentError('expected whole numbers separated by commas.');
   return list;
+}
+
+/** The directory of a model that is named by a directory or by its id on the Hugging Face Hub. */
+export async function localModel(name: string, options: CommonOptions): Promise<string> {
+  const { resolveModel } = await import('../models/hub.js');
+  return resolveModel(name, { localFilesOnly: !options.download, log: logger(options) });
 }

@@ -2,6 +2,7 @@ import { existsSync } from 'node:fs';
 import { Command, CommanderError } from 'commander';
 import { RunError, UsageError } from '../errors.js';
 import { commands } from './commands/index.js';
+import { localModel } from './common.js';
 
 const HINT = '(add --help for the options and an example)';
 
@@ -50,9 +51,7 @@ async function resolveModelOptions(command: Command): Promise<void> {
   for (const name of modelOptions) {
     const value: unknown = command.getOptionValue(name);
     if (typeof value !== 'string' || existsSync(value) || /^https?:/.test(value)) continue;
-    const { resolveModel } = await import('../models/hub.js');
-    const download = command.getOptionValue('download') === true;
-    command.setOptionValue(name, await resolveModel(value, { localFilesOnly: !download }));
+    command.setOptionValue(name, await localModel(value, command.opts()));
   }
 }
 
@@ -61,6 +60,7 @@ export function everyCommand(command: Command): Command[] {
   return [command, ...command.commands.flatMap(everyCommand)];
 }
 
+/** One line. It may quote a file or a server, whose control characters are nothing for a terminal. */
 function complain(message: string): void {
-  process.stderr.write(`minillm: ${message.replace(/\s*\n\s*/g, ' ')}\n`);
+  process.stderr.write(`minillm: ${message.replace(/\s*\p{Cc}+\s*/gu, ' ')}\n`);
 }

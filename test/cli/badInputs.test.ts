@@ -526,6 +526,11 @@ const cases: [string, () => string[], RegExp][] = [
     () => generate('--input', file('letter.jsonl', '{"prompt":"xyz"}\n')),
     /prompt 0 has no tokens/,
   ],
+  [
+    'what would steer a terminal',
+    () => generate('--input', file('steer.jsonl', '{"prompt":\u001b[31m"a"}\n')),
+    /steer\.jsonl:1: not JSON [^\p{Cc}]*\n$/u,
+  ],
   ['a mixture of different tokenizers', () => generate('--mix-with', otherTokenizer), /different tokenizers/],
   ['a teacher of another tokenizer', () => evaluate('--teacher', otherTokenizer), /different tokenizers/],
   [

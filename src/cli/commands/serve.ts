@@ -3,6 +3,7 @@ import { Command } from 'commander';
 import { RunError, UsageError } from '../../errors.js';
 import {
   type CommonOptions,
+  localModel,
   logger,
   nonNegativeInteger,
   positiveInteger,
@@ -25,7 +26,7 @@ export function serveCommand(): Command {
     .description(
       'serve a local model as a teacher for other machines (vLLM protocol and whole distributions)',
     )
-    .argument('<model>', 'Hugging Face model directory')
+    .argument('<model>', 'Hugging Face model directory or id')
     .option('--port <n>', 'port; 0: any that is free', nonNegativeInteger, 8000)
     .option('--host <address>', 'address to listen on', '127.0.0.1')
     .option('--name <id>', 'name of the model in the protocol (default: that of the directory)')
@@ -42,12 +43,13 @@ Example:
   minillm serve experiments/wordnet/teacher --port 8000
 `,
     );
-  return withCommonOptions(command).action(async (directory: string, options: ServeOptions) => {
+  return withCommonOptions(command).action(async (name: string, options: ServeOptions) => {
     const log = logger(options);
     if (options.port > 65535) throw new UsageError(`--port: ${options.port}, expected 0 to 65535`);
     const apiKey = options.apiKeyEnv === undefined ? undefined : process.env[options.apiKeyEnv];
     if (options.apiKeyEnv !== undefined && !apiKey)
       throw new UsageError(`--api-key-env: the environment variable ${options.apiKeyEnv} is not set`);
+    const directory = await localModel(name, options);
     await startBackend(options, log);
     const { loadModel } = await import('../../models/checkpoint.js');
     const { tokenizerIfPresent } = await import('../../text/tokenizer.js');
@@ -55,7 +57,7 @@ Example:
     const { scoringServer } = await import('../../scoring/server.js');
     const { disposeParams } = await import('../../tensor/params.js');
     const model = await loadModel(directory);
-    const id = options.name ?? basename(resolve(directory));
+    const id = options.name ?? basename(resolve(name));
     const server = scoringServer({
       id,
       teacher: localTeacher(model, options.batchSize),
