@@ -47,6 +47,9 @@ export interface TokenSignals {
   ema?: EmaState;
 }
 
+/** An advantage that is 0 but for the rounding of a mean would count as clipped or not by the sign of that rounding. */
+const ROUNDING = 1e-12;
+
 /**
  * From sampled responses to advantages:
  *
@@ -117,7 +120,7 @@ export function advantages(batch: SampledBatch, config: ObjectiveConfig): TokenS
   return {
     rewards,
     returns,
-    advantages: result,
+    advantages: mapTokens(result, (a) => (Math.abs(a) < ROUNDING ? 0 : a)),
     w: weights.w,
     pgWeights,
     klWeights: config.w_on_reg ? mapTokens(klWeights, (c, t, row) => c * weights.reg[row]![t]!) : klWeights,

@@ -18,7 +18,7 @@ export function connectTeacher(
   log: (line: string) => void,
 ): Model {
   const { api_key_env, top_k, batch_size, ...rest } = place;
-  const options = { ...rest, apiKeyEnv: api_key_env, topK: top_k, batchSize: batch_size };
+  const options = { ...rest, apiKeyEnv: api_key_env, topK: top_k, batchSize: batch_size, log };
   const remote = new RemoteTeacher(options, tokenizer);
   log(`teacher at ${remote.shown}: ${remote.id}, ${remote.vocabSize} ids; it gives ${meaning[place.gives]}`);
   // A server that does not say how long a sequence may be is taken to have the student's context.

@@ -7,9 +7,14 @@ export interface Call<T> {
   headers: Record<string, string>;
   /** Sent as JSON by POST; absent: GET. */
   body?: unknown;
+  /** Largest answer read. */
+  maxBytes: number;
   /** @throws BadAnswer when the answer is not what was asked for; it is then asked for again */
   read(bytes: Uint8Array): T;
 }
+
+/** A server that does not answer any more, or not with what was asked for. */
+export class TeacherLost extends RunError {}
 
 /** An answer that cannot be used. The message is a part of one line. */
 export class BadAnswer extends Error {}
@@ -22,8 +27,8 @@ export interface CallPolicy {
   timeout: number;
   /** Seconds before the first repetition; doubled at each, up to 30. */
   backoff: number;
-  /** Largest answer read. */
-  maxBytes: number;
+  /** Told of every repetition. */
+  log(line: string): void;
 }
 
 /**
@@ -50,7 +55,9 @@ port.on('message', async ({ id, url, headers, body, timeoutMs, maxBytes }) => {
     reply = { id, status: answer.status, retryAfter: answer.headers.get('retry-after'), bytes };
   } catch (error) {
     const timedOut = error.name === 'TimeoutError' || error.name === 'AbortError';
-    reply = { id, error: timedOut ? 'no answer within ' + timeoutMs / 1000 + ' s' : String(error.cause?.code ?? error.cause?.message ?? error.message) };
+    const { code, message } = error.cause ?? error;
+    const said = typeof code === 'string' && !code.startsWith('UND') ? code : message;
+    reply = { id, error: timedOut ? 'no answer within ' + timeoutMs / 1000 + ' s' : String(said) };
   }
   port.postMessage(reply, reply.bytes ? [reply.bytes.buffer] : []);
   Atomics.add(bell, 0, 1);
@@ -76,6 +83,7 @@ export class BlockingHttp {
   private readonly bell = new Int32Array(new SharedArrayBuffer(4));
   private readonly port: MessagePort;
   private readonly worker: Worker;
+  private restoreSignals: (() => void) | undefined;
 
   constructor(private readonly policy: CallPolicy) {
     const { port1, port2 } = new MessageChannel();
@@ -92,7 +100,16 @@ export class BlockingHttp {
 
   /** The answers, in the order of the calls. @throws RunError in one line when a call fails for good */
   all<T>(calls: readonly Call<T>[]): T[] {
-    const { concurrency, retries, timeout, maxBytes } = this.policy;
+    try {
+      return this.answers(calls);
+    } finally {
+      this.restoreSignals?.();
+      this.restoreSignals = undefined;
+    }
+  }
+
+  private answers<T>(calls: readonly Call<T>[]): T[] {
+    const { concurrency, retries, timeout, log } = this.policy;
     const results = new Array<T>(calls.length);
     const waiting = calls.map((_, id) => ({ id, tries: 0, notBefore: 0 }));
     const running = new Map<number, (typeof waiting)[number]>();
@@ -105,7 +122,7 @@ export class BlockingHttp {
         else {
           waiting.splice(i, 1);
           running.set(job.id, job);
-          const { url, headers, body } = calls[job.id]!;
+          const { url, headers, body, maxBytes } = calls[job.id]!;
           const text = body === undefined ? undefined : JSON.stringify(body);
           this.port.postMessage({
             id: job.id,
@@ -127,13 +144,12 @@ export class BlockingHttp {
         results[job.id] = outcome.value;
       } else if (!outcome.again || job.tries >= retries) {
         const after = job.tries > 0 ? ` (after ${job.tries + 1} tries)` : '';
-        failed ??= new RunError(`teacher at ${withoutSecrets(call.url)}: ${outcome.problem}${after}`);
+        failed ??= new TeacherLost(`teacher at ${withoutSecrets(call.url)}: ${outcome.problem}${after}`);
       } else {
-        waiting.push({
-          ...job,
-          tries: job.tries + 1,
-          notBefore: Date.now() + this.delay(job.tries, outcome.wait),
-        });
+        const delay = this.delay(job.tries, outcome.wait);
+        const again = `again in ${(delay / 1000).toFixed(1)} s (${job.tries + 1} of ${retries})`;
+        log(`teacher at ${withoutSecrets(call.url)}: ${outcome.problem}; ${again}`);
+        waiting.push({ ...job, tries: job.tries + 1, notBefore: Date.now() + delay });
       }
     }
     if (failed) throw failed;
@@ -156,9 +172,31 @@ export class BlockingHttp {
     const seen = Atomics.load(this.bell, 0);
     const received = receiveMessageOnPort(this.port);
     if (received) return received.message as Reply;
-    Atomics.wait(this.bell, 0, seen, Number.isFinite(due) ? Math.max(1, due - Date.now()) : undefined);
+    const wait = Math.max(1, Math.min(due - Date.now(), POLITE));
+    if (Atomics.wait(this.bell, 0, seen, wait) === 'timed-out' && wait === POLITE)
+      this.restoreSignals ??= letSignalsKill();
     return receiveMessageOnPort(this.port)?.message as Reply | undefined;
   }
+}
+
+/** Milliseconds without an answer after which Ctrl-C no longer waits for the end of the step. */
+const POLITE = 5000;
+
+/**
+ * Who waits here runs no handler: a clean stop on Ctrl-C comes when the answer has. Where that takes long, the handlers are
+ * taken off until it has come, so that a signal ends the process at once; the newest checkpoint is what is left.
+ *
+ * @returns puts them back
+ */
+function letSignalsKill(): () => void {
+  const handlers = (['SIGINT', 'SIGTERM'] as const).map(
+    (signal) => [signal, process.listeners(signal) as NodeJS.SignalsListener[]] as const,
+  );
+  for (const [signal] of handlers) process.removeAllListeners(signal);
+  return () => {
+    for (const [signal, listeners] of handlers)
+      for (const listener of listeners) process.on(signal, listener);
+  };
 }
 
 type Outcome<T> = { value: T } | { problem: string; again: boolean; wait: number };

@@ -1,6 +1,7 @@
 import { UsageError } from '../errors.js';
 import { chunks, type Sequence } from '../models/packed.js';
 import type { Tokenizer } from '../text/tokenizer.js';
+import { bytesOf, checkDistribution, idsOf, LIST_BYTES, namedOf, sampledOf } from './answers.js';
 import { BadAnswer, BlockingHttp, type Call, withoutSecrets } from './blockingHttp.js';
 import { modelList, promptLogprobs, type ServedModel } from './protocol.js';
 import type { DistributionKind, Teacher } from './teacher.js';
@@ -24,6 +25,8 @@ export interface RemoteTeacherOptions {
   timeout: number;
   /** Seconds before the first repetition. */
   backoff: number;
+  /** Told of every repetition. */
+  log?: (line: string) => void;
 }
 
 /** Bytes of distributions kept, so that several passes over the rollouts of a round ask once. */
@@ -60,9 +63,9 @@ export class RemoteTeacher implements Teacher {
     const shown = withoutSecrets(this.base);
     this.shown = shown;
     this.headers = { 'content-type': 'application/json', ...keyHeader(options.apiKeyEnv) };
-    this.http = new BlockingHttp({ ...options, maxBytes: 1 << 30 });
+    this.http = new BlockingHttp({ log: () => {}, ...options });
     try {
-      const models = this.http.all([this.call('/v1/models', undefined, modelList)])[0]!;
+      const models = this.http.all([this.call('/v1/models', undefined, LIST_BYTES, modelList)])[0]!;
       const named = options.model === undefined ? models[0] : models.find(({ id }) => id === options.model);
       if (!named || (options.model === undefined && models.length > 1)) {
         throw new UsageError(
@@ -77,7 +80,9 @@ export class RemoteTeacher implements Teacher {
         );
       }
       this.vocabSize = named.vocabSize ?? tokenizer.vocabSize;
-      this.maxPositions = named.maxPositions ?? Number.MAX_SAFE_INTEGER;
+      // Other servers write at least one token after a prompt, and that must fit too.
+      const written = named.vocabSize === undefined ? 1 : 0;
+      this.maxPositions = (named.maxPositions ?? Number.MAX_SAFE_INTEGER) - written;
       this.checkTokenizer(tokenizer, shown);
     } catch (error) {
       this.http.close();
@@ -89,7 +94,7 @@ export class RemoteTeacher implements Teacher {
     const calls = chunks(sequences, this.options.batchSize).map((part) => {
       const read = (bytes: Uint8Array): Float32Array[] =>
         promptLogprobs(bytes, part.length).map((row, i) => sampledOf(row, part[i]!));
-      return this.call('/v1/completions', this.completion(part.map(idsOf), 0), read);
+      return this.call('/v1/completions', this.completion(part.map(idsOf), 0), bytesOf(part, 1), read);
     });
     return this.http.all(calls).flat();
   }
@@ -133,8 +138,8 @@ export class RemoteTeacher implements Teacher {
       from: part.map((s) => s.promptIds.length),
     };
     const rows = part.reduce((sum, s) => sum + s.responseIds.length, 0);
-    return this.call('/minillm/v1/logprobs', body, (bytes) => {
-      const expected = 4 * rows * this.vocabSize;
+    const expected = 4 * rows * this.vocabSize;
+    return this.call('/minillm/v1/logprobs', body, expected + LIST_BYTES, (bytes) => {
       if (bytes.length !== expected)
         throw new BadAnswer(
           `an answer of ${bytes.length} bytes, expected ${expected} (${rows} rows of ${this.vocabSize})`,
@@ -153,21 +158,8 @@ export class RemoteTeacher implements Teacher {
 
   private topCall(part: readonly Sequence[]): Call<Float32Array[]> {
     const body = this.completion(part.map(idsOf), this.options.topK);
-    return this.call('/v1/completions', body, (bytes) =>
-      promptLogprobs(bytes, part.length).map((row, i) => {
-        sampledOf(row, part[i]!); // lengths, and every token named
-        const values = new Float32Array(part[i]!.responseIds.length * this.vocabSize).fill(
-          Number.NEGATIVE_INFINITY,
-        );
-        row.slice(part[i]!.promptIds.length).forEach((known, t) => {
-          for (const [id, logprob] of known!) {
-            if (id >= this.vocabSize)
-              throw new BadAnswer(`token ${id}, outside the vocabulary of ${this.vocabSize}`);
-            values[t * this.vocabSize + id] = logprob;
-          }
-        });
-        return values;
-      }),
+    return this.call('/v1/completions', body, bytesOf(part, this.options.topK + 1), (bytes) =>
+      promptLogprobs(bytes, part.length).map((row, i) => namedOf(row, part[i]!, this.vocabSize)),
     );
   }
 
@@ -187,7 +179,12 @@ export class RemoteTeacher implements Teacher {
     }
     const ids = tokenizer.encode(probe);
     const [row] = this.http.all([
-      this.call('/v1/completions', this.completion(probe, 0), (bytes) => promptLogprobs(bytes, 1)[0]!),
+      this.call(
+        '/v1/completions',
+        this.completion(probe, 0),
+        LIST_BYTES,
+        (bytes) => promptLogprobs(bytes, 1)[0]!,
+      ),
     ]);
     if (row!.length !== ids.length)
       throw differ(`a probe has ${row!.length} tokens there and ${ids.length} here`);
@@ -195,8 +192,9 @@ export class RemoteTeacher implements Teacher {
     if (at >= 0) throw differ(`token ${at} of a probe is not ${ids[at]} there`);
   }
 
-  private call<T>(path: string, body: unknown, read: (bytes: Uint8Array) => T): Call<T> {
-    return { url: this.base + path, headers: this.headers, ...(body !== undefined && { body }), read };
+  private call<T>(path: string, body: unknown, maxBytes: number, read: (bytes: Uint8Array) => T): Call<T> {
+    const url = this.base + path;
+    return { url, headers: this.headers, ...(body !== undefined && { body }), maxBytes, read };
   }
 }
 
@@ -206,33 +204,4 @@ function keyHeader(name: string | undefined): Record<string, string> {
   if (!key) throw new UsageError(`teacher.api_key_env: the environment variable ${name} is not set`);
   if (!/^[\x21-\x7e]+$/.test(key)) throw new UsageError(`teacher.api_key_env: ${name} holds no usable key`);
   return { authorization: `Bearer ${key}` };
-}
-
-function idsOf({ promptIds, responseIds }: Sequence): number[] {
-  return [...Array.from(promptIds), ...Array.from(responseIds)];
-}
-
-/** ln p of the response tokens out of what is known of every position. */
-function sampledOf(row: readonly (ReadonlyMap<number, number> | null)[], sequence: Sequence): Float32Array {
-  const ids = idsOf(sequence);
-  if (row.length !== ids.length)
-    throw new BadAnswer(`prompt_logprobs of ${row.length} positions, expected ${ids.length}`);
-  return Float32Array.from(ids.slice(sequence.promptIds.length), (id, t) => {
-    const logprob = row[sequence.promptIds.length + t]?.get(id);
-    if (logprob === undefined)
-      throw new BadAnswer(`no log-probability of token ${id}; is it the same tokenizer?`);
-    return logprob;
-  });
-}
-
-/** Every row: no NaN, nothing above 0, a sum of 1. */
-function checkDistribution(values: Float32Array, vocab: number): void {
-  for (let row = 0; row < values.length; row += vocab) {
-    let sum = 0;
-    for (let v = row; v < row + vocab; v++) {
-      if (!(values[v]! <= 1e-4)) throw new BadAnswer(`a log-probability of ${values[v]}`);
-      sum += Math.exp(values[v]!);
-    }
-    if (!(Math.abs(sum - 1) < 1e-2)) throw new BadAnswer(`probabilities that add up to ${sum.toFixed(4)}`);
-  }
 }

@@ -1,6 +1,7 @@
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
+import type { Sequence } from '../models/packed.js';
 import type { Tokenizer } from '../text/tokenizer.js';
-import { ScoringQueue } from './scoringQueue.js';
+import { QueueFull, ScoringQueue } from './scoringQueue.js';
 import {
   checkModel,
   completionRequest,
@@ -21,6 +22,8 @@ export interface ServerOptions {
   batchSize: number;
   /** Bytes of a request. */
   maxBody: number;
+  /** Floats of distributions that all requests together may wait for, 1 GiB by default; beyond it, status 429. */
+  maxValues?: number;
   /** When given, every request must carry it as `Authorization: Bearer`. */
   apiKey?: string | undefined;
   log(line: string): void;
@@ -32,28 +35,40 @@ export interface ServerOptions {
  * token, [rows, V]. The caller listens and closes.
  */
 export function scoringServer(options: ServerOptions): Server {
-  const queue = new ScoringQueue(options.teacher, options.batchSize);
+  const queue = new ScoringQueue(options.teacher, options.batchSize, options.maxValues ?? 1 << 28);
   const server = createServer((request, response) => {
-    answer(request, response, options, queue).catch((error: unknown) => {
-      const refused = error instanceof Refusal;
-      const message = refused ? error.message : 'the server failed; see its log';
-      if (!refused) options.log(`error: ${error instanceof Error ? error.message : String(error)}`);
-      if (response.headersSent || response.destroyed) return void response.destroy();
-      // What is left of a body that was refused is not read.
-      if (!request.complete) response.setHeader('connection', 'close');
-      const status = refused ? error.status : 500;
-      sendJson(response, status, { error: { message, type: 'invalid_request_error', code: status } });
-    });
+    const over = new AbortController();
+    response.once('close', () => over.abort());
+    answer(request, response, options, (sequences) => queue.submit(sequences, over.signal)).catch(
+      (error: unknown) => {
+        if (over.signal.aborted) return; // the client has gone
+        if (response.headersSent) return void response.destroy();
+        // What is left of a body that was refused is not read.
+        if (!request.complete) response.setHeader('connection', 'close');
+        const { status, message } = refusalOf(error, options);
+        if (status === 429) response.setHeader('retry-after', '1');
+        sendJson(response, status, { error: { message, type: 'invalid_request_error', code: status } });
+      },
+    );
   });
   server.requestTimeout = 60_000;
+  // A client that stops reading its answer holds memory; one whose answer takes long does not stop.
+  server.timeout = 600_000;
   return server;
+}
+
+function refusalOf(error: unknown, { log }: ServerOptions): { status: number; message: string } {
+  if (error instanceof Refusal) return error;
+  if (error instanceof QueueFull) return new Refusal(429, 'busy with other requests; ask again');
+  log(`error: ${error instanceof Error ? error.message : String(error)}`);
+  return new Refusal(500, 'the server failed; see its log');
 }
 
 async function answer(
   request: IncomingMessage,
   response: ServerResponse,
   options: ServerOptions,
-  queue: ScoringQueue,
+  scored: (sequences: readonly Sequence[]) => Promise<Float32Array[]>,
 ): Promise<void> {
   const { id, teacher, tokenizer, apiKey } = options;
   if (apiKey !== undefined && request.headers.authorization !== `Bearer ${apiKey}`)
@@ -74,11 +89,11 @@ async function answer(
     const body = await readBody(request, options.maxBody);
     checkModel(body, id);
     const asked = completionRequest(body, teacher, tokenizer);
-    sendJson(response, 200, completion(asked, await queue.submit(asked.sequences), options));
+    sendJson(response, 200, completion(asked, await scored(asked.sequences), options));
   } else if (route === 'POST /minillm/v1/logprobs') {
     const body = await readBody(request, options.maxBody);
     checkModel(body, id);
-    const values = await queue.submit(distributionRequest(body, teacher).sequences);
+    const values = await scored(distributionRequest(body, teacher).sequences);
     const bytes = values.map((x) => Buffer.from(x.buffer, x.byteOffset, x.byteLength));
     const length = bytes.reduce((sum, part) => sum + part.length, 0);
     response.writeHead(200, { 'content-type': 'application/octet-stream', 'content-length': length });

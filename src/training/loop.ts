@@ -3,6 +3,7 @@ import { RunError } from '../errors.js';
 import { addGradients } from '../optim/accumulate.js';
 import { adamw, type Optimizer } from '../optim/adamw.js';
 import { schedules } from '../optim/schedules.js';
+import { TeacherLost } from '../scoring/blockingHttp.js';
 import { disposeParams, type Params, valueAndGrads } from '../tensor/params.js';
 import type { TrainConfig } from './config.js';
 import type { Method, MicroBatch, StepPlan, TrainingContext } from './method.js';
@@ -33,7 +34,8 @@ export interface TrainingHooks {
  * The one training loop. Methods differ in `collect` and `step` only; batches, accumulation, clipping, AdamW, the
  * schedule, validation, checkpoints and stopping are the same for all of them, so that a comparison means something.
  *
- * @throws RunError when a loss or gradient is not finite (the parameters of the step before are kept) or on Ctrl-C
+ * @throws RunError when a loss or gradient is not finite (the parameters of the step before are kept), on Ctrl-C, or when a
+ *   remote teacher is lost; after the latter two the last whole step is saved
  */
 export async function trainingLoop(
   context: TrainingContext,
@@ -47,31 +49,60 @@ export async function trainingLoop(
   await method.prepare?.(context);
   if (state.step === 0) await hooks.evaluate(state);
   const over = (): boolean => state.step >= steps || hooks.spent?.() === true;
+  let saved = state.step;
+  const checkpoint = async (): Promise<void> => {
+    assertFinite(optimizer, state);
+    await hooks.checkpoint(state);
+    saved = state.step;
+  };
   while (!over()) {
-    const started = method.collect && roundIsOver(state, method.stepsPerRound!(context));
-    const collected = started ? await beginRound(context, method, state) : {};
-    const plan = method.step(context, state);
-    const measured = optimizerStep(optimizer, plan, state, context);
-    state.step++;
-    state.stepInRound++;
-    hooks.onStep({
-      step: state.step,
-      round: state.round,
-      metrics: { ...collected, ...plan.metrics, ...measured },
-      tokens: plan.tokens,
-      teacherTokens: plan.teacherTokens ?? 0,
-    });
-    if (over() || isDue(state.step, config.eval.every)) await hooks.evaluate(state);
-    const last = over(); // asked anew: a validation may use up the patience
-    if (last || isDue(state.step, config.checkpoint.every) || hooks.stopping()) {
-      assertFinite(optimizer, state);
-      await hooks.checkpoint(state);
+    const before = { ...state };
+    try {
+      hooks.onStep(await takeStep(context, method, state, optimizer));
+      if (over() || isDue(state.step, config.eval.every)) await hooks.evaluate(state);
+    } catch (error) {
+      if (!(error instanceof TeacherLost) || before.step === 0) throw error;
+      if (state.step === before.step) takeBack(state, before);
+      if (state.step > saved) await checkpoint();
+      throw new RunError(
+        `${error.message}; stopped after step ${state.step} of ${steps}, saved; go on with --resume`,
+      );
     }
+    const last = over(); // asked anew: a validation may use up the patience
+    if (last || isDue(state.step, config.checkpoint.every) || hooks.stopping()) await checkpoint();
     if (!last && hooks.stopping())
       throw new RunError(`stopped at step ${state.step} of ${steps}, saved; go on with --resume`, 130);
     // Lets Ctrl-C and timers through: native tensor work never yields by itself.
     await new Promise((resolve) => setImmediate(resolve));
   }
+}
+
+async function takeStep(
+  context: TrainingContext,
+  method: Method,
+  state: TrainingState,
+  optimizer: Optimizer,
+): Promise<StepRecord> {
+  const started = method.collect && roundIsOver(state, method.stepsPerRound!(context));
+  const collected = started ? await beginRound(context, method, state) : {};
+  const plan = method.step(context, state);
+  const measured = optimizerStep(optimizer, plan, state, context);
+  state.step++;
+  state.stepInRound++;
+  return {
+    step: state.step,
+    round: state.round,
+    metrics: { ...collected, ...plan.metrics, ...measured },
+    tokens: plan.tokens,
+    teacherTokens: plan.teacherTokens ?? 0,
+  };
+}
+
+/** The state before a step that was broken off. Only a value head that has learned from the new round stays: it took the old one's place. */
+function takeBack(state: TrainingState, before: TrainingState): void {
+  const { value } = state;
+  for (const name of Object.keys(state) as (keyof TrainingState)[]) if (!(name in before)) delete state[name];
+  Object.assign(state, before, before.value && { value });
 }
 
 /** A checkpoint of diverged parameters would push out the last good one. */

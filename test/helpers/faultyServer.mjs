@@ -1,5 +1,6 @@
 // A server that passes requests on to another one (argv[2]) and spoils the answers as the first part of the path says:
-// /FAULT-COUNT/v1/...: the first COUNT scoring requests are spoilt. A process of its own, since the client under test blocks.
+// /FAULT-COUNT/v1/...: the first COUNT scoring requests are spoilt; /FAULT-FROM-TO/v1/...: those from FROM to TO, counted from 0.
+// A process of its own, since the client under test blocks.
 import { createServer } from 'node:http';
 
 const target = process.argv[2];
@@ -7,7 +8,8 @@ const counts = new Map();
 
 const server = createServer(async (request, response) => {
   const [, word, ...rest] = request.url.split('/');
-  const [fault, times] = word.split('-');
+  const [fault, ...range] = word.split('.')[0].split('-'); // what follows a dot only keeps the counts apart
+  const [from, to] = range.length > 1 ? range.map(Number) : [0, Number(range[0])];
   const path = `/${rest.join('/')}`;
   const parts = [];
   for await (const part of request) parts.push(part);
@@ -20,7 +22,7 @@ const server = createServer(async (request, response) => {
   let bytes = Buffer.from(await answer.arrayBuffer());
   const seen = counts.get(word) ?? 0;
   if (path !== '/v1/models') counts.set(word, seen + 1);
-  const spoil = path === '/v1/models' ? fault.startsWith('models') : seen < Number(times);
+  const spoil = path === '/v1/models' ? fault.startsWith('models') : seen >= from && seen < to;
   let status = answer.status;
   const headers = {};
   const json = (change) => {
@@ -43,6 +45,29 @@ const server = createServer(async (request, response) => {
       response.write(bytes.subarray(0, bytes.length >> 1));
       setTimeout(() => response.destroy(), 20);
       return;
+    } else if (fault === 'gone') {
+      response.destroy();
+      return;
+    } else if (fault === 'huge') {
+      bytes = Buffer.concat([bytes, Buffer.alloc(3 << 20, ' ')]);
+    } else if (fault === 'deep') {
+      bytes = Buffer.alloc(50_000, '[');
+    } else if (fault === 'bare') {
+      json((v) => {
+        for (const choice of v.choices) delete choice.prompt_logprobs;
+      });
+    } else if (fault === 'index') {
+      json((v) => {
+        v.choices[0].index = 1e9;
+      });
+    } else if (fault === 'null') {
+      json((v) => {
+        v.choices[0] = null;
+      });
+    } else if (fault === 'mass') {
+      json((v) => {
+        for (const entry of Object.values(v.choices[0].prompt_logprobs.at(-1))) entry.logprob = -0.1;
+      });
     } else if (fault === 'short') {
       bytes = bytes.subarray(0, bytes.length - 8);
     } else if (fault === 'nan') {

@@ -83,6 +83,16 @@ describe('switches', () => {
       [...one({ baseline: 'whiten' }).advantages].map((row) => [...row]),
     );
   });
+  it('an advantage that is 0 but for rounding is 0: only one response is alive at its last tokens', () => {
+    const studentLogprobs = [[-1, -2, -0.7, -1.1], [-0.3, -0.9], [-1.7]];
+    const teacherLogprobs = [[-1.31, -1.7, -2.3, -0.1], [-2.7, -0.2], [-0.4]];
+    const some = { studentLogprobs, teacherLogprobs, behaviorLogprobs: studentLogprobs };
+    const config = resolveObjective('paper', { alpha: 0, baseline: 'position', whiten: 'padded' });
+    const [long] = advantages(some, config).advantages;
+    expect(Math.abs(long![0]!)).toBeGreaterThan(0.1);
+    expect([long![2], long![3]]).toEqual([0, 0]);
+  });
+
   it('max_response sets the slots of padded whitening', () => {
     // returns −1 0 | 0 in 2·5 slots: mean −0.1, var 0.1 − 0.01
     const scale = Math.sqrt(0.09 + 1e-8);

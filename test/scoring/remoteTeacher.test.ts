@@ -1,13 +1,16 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
+import type { Server } from 'node:http';
 import { type AddressInfo, createServer } from 'node:net';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { loadModel } from '../../src/models/checkpoint.js';
 import type { Model } from '../../src/models/model.js';
+import type { Sequence } from '../../src/models/packed.js';
 import { localTeacher } from '../../src/scoring/localTeacher.js';
 import { RemoteTeacher, type RemoteTeacherOptions } from '../../src/scoring/remoteTeacher.js';
+import { scoringServer } from '../../src/scoring/server.js';
 import { initBackend } from '../../src/tensor/backend.js';
 import { loadTokenizer, type Tokenizer } from '../../src/text/tokenizer.js';
 import { runInProcess, spawnProgram } from '../helpers/cli.js';
@@ -143,9 +146,27 @@ describe('a teacher behind minillm serve', () => {
     ['above-999', /a log-probability of 0\.5/],
     ['fewer-999', /prompt_logprobs of \d+ positions, expected \d+/],
     ['ids-999', /no log-probability of token \d+; is it the same tokenizer\?/],
+    ['huge-999', /an answer of more than \d+ bytes \(after 2 tries\)$/],
+    ['deep-999', /an answer that is no JSON object/],
+    ['bare-999', /a choice without prompt_logprobs; does the server give them\?/],
+    ['index-999', /choices with wrong indices/],
+    ['null-999', /a choice without prompt_logprobs/],
   ])('prompt_logprobs, %s: one line', (fault, line) => {
     const remote = connect({ url: `${faults}/${fault}`, retries: 1 });
     expect(() => remote.logprobs(sequences)).toThrow(line);
+  });
+
+  it('named tokens of more than the whole probability are no distribution', () => {
+    const remote = connect({ url: `${faults}/mass-999`, retries: 0, gives: 'top_k', topK: 3 });
+    expect(() => remote.distributions(sequences)).toThrow(/probabilities that add up to [2-4]\.\d+$/);
+  });
+
+  it('every repetition is said', () => {
+    const lines: string[] = [];
+    const remote = connect({ url: `${faults}/500-3`, concurrency: 1, log: (line) => lines.push(line) });
+    remote.logprobs(sequences);
+    expect(lines).toHaveLength(3);
+    expect(lines[0]).toMatch(/: status 500: oh \[31m no; again in 0\.0 s \(1 of 2\)$/);
   });
 
   it('what does not agree is refused at the start', async () => {
@@ -219,11 +240,67 @@ describe('minillm serve', () => {
   });
 });
 
+describe('a server with limits', () => {
+  const post = async (server: Server, tokens: number, rows = 1, signal?: AbortSignal): Promise<Response> => {
+    const { port } = server.address() as AddressInfo;
+    const prompt = new Array(rows).fill(new Array(tokens).fill(1));
+    return fetch(`http://127.0.0.1:${port}/minillm/v1/logprobs`, {
+      method: 'POST',
+      body: JSON.stringify({ prompt, from: new Array(rows).fill(1) }),
+      ...(signal && { signal }),
+    });
+  };
+
+  /** In this process, with a teacher that says when it reads. */
+  async function started(maxValues: number) {
+    const read: number[] = [];
+    const local = localTeacher(model);
+    const teacher = {
+      ...local,
+      distributions: (some: readonly Sequence[]) => {
+        read.push(...some.map(({ responseIds }) => responseIds.length));
+        return local.distributions(some);
+      },
+    };
+    const options = { id: 'teacher', teacher, tokenizer, batchSize: 1, maxBody: 20_000, maxValues };
+    const server = scoringServer({ ...options, log: () => {} }).listen(0, '127.0.0.1');
+    await once(server, 'listening');
+    return { server, read };
+  }
+
+  it('asks the clients to come back when too much is asked for at once; alone, every request is served', async () => {
+    const { server } = await started(15 * 30);
+    const first = post(server, 3, 200); // one after the other, and more than the limit
+    await new Promise((resolve) => setTimeout(resolve, 50));
+    const busy = await post(server, 3);
+    expect([busy.status, busy.headers.get('retry-after')]).toEqual([429, '1']);
+    expect(await busy.json()).toMatchObject({ error: { message: 'busy with other requests; ask again' } });
+    const values = new Float32Array(await (await first).arrayBuffer());
+    expect(values).toHaveLength(200 * 2 * 15);
+    expect((await post(server, 3)).status).toBe(200);
+    server.close();
+  });
+
+  it('does not read for clients that have gone', async () => {
+    const { server, read } = await started(1 << 20);
+    const gone = new AbortController();
+    const left = post(server, 12, 1, gone.signal).catch(() => 'gone');
+    const others = [post(server, 3), post(server, 4)];
+    gone.abort();
+    expect(await left).toBe('gone');
+    for (const other of await Promise.all(others)) expect(other.status).toBe(200);
+    expect((await post(server, 5)).status).toBe(200);
+    expect(read.sort()).toEqual([2, 3, 4]);
+    server.close();
+  });
+});
+
 describe('training with a remote teacher', () => {
-  async function student(name: string, method: string, change: Record<string, unknown>) {
+  async function student(name: string, method: string, change: Record<string, unknown>, ...more: string[]) {
     const config = writeConfig(join(place.path, `${name}.yaml`), worldConfig(world, method, change));
     const out = join(place.path, name);
-    const result = await runInProcess('train', config, '--out', out, '--backend', 'wasm', '--quiet');
+    const args = ['train', config, '--out', out, '--backend', 'wasm', '--quiet', ...more];
+    const result = await runInProcess(...args);
     return { code: result.code, stderr: result.stderr, final: join(out, 'final') };
   }
 
@@ -245,6 +322,33 @@ describe('training with a remote teacher', () => {
       expect([local.code, remote.code], remote.stderr).toEqual([0, 0]);
       expect(await distance(local.final, remote.final)).toBeLessThan(1e-4);
       expect(await distance(world.student, remote.final)).toBeGreaterThan(1e-2);
+    },
+  );
+
+  it.each([
+    ['minillm', 'gone-3-4'],
+    ['distillm', 'gone-2-3'],
+  ])(
+    '%s: a server that goes away (%s): the last whole step is saved, and --resume ends as if nothing had been',
+    async (method, fault) => {
+      const change = (word: string) => ({
+        objective: { alpha: 0, baseline: 'ema' },
+        train: { steps: 6 },
+        rollout: { inner_epochs: 1 },
+        distillm: { threshold: 1 },
+        checkpoint: { every: 0 },
+        eval: { every: 0 },
+        teacher: { url: `${faults}/${word}.${method}`, retries: 0, batch_size: 64 },
+      });
+      const whole = await student(`${method}-whole-run`, method, change('gone-0-0'));
+      const broken = await student(`${method}-broken`, method, change(fault));
+      const line =
+        /^minillm: teacher at .*(closed|ECONNRESET).*; stopped after step (\d) of 6, saved; go on with --resume\n$/;
+      expect([broken.code, broken.stderr]).toEqual([1, expect.stringMatching(line)]);
+      expect(Number(line.exec(broken.stderr)![2])).toBeGreaterThan(0);
+      const resumed = await student(`${method}-broken`, method, change(fault), '--resume');
+      expect([whole.code, resumed.code], resumed.stderr).toEqual([0, 0]);
+      expect(await distance(whole.final, resumed.final)).toBe(0);
     },
   );
 
