@@ -1,9 +1,10 @@
 import * as Plot from '@observablehq/plot';
 import { metricInfo, orderedMetrics } from './catalog.js';
+import { decimalsOf } from './comparisonTable.js';
 import type { Entry } from './entries.js';
 import { csv } from './escape.js';
 import { clip, drawSvg, type Figure } from './figure.js';
-import { brief, decimalsFor, fixed, tick } from './format.js';
+import { brief, fixed, tick } from './format.js';
 import { colorVariable } from './palette.js';
 import { shownInterval } from './uncertainty.js';
 
@@ -31,11 +32,12 @@ function comparisonPanel(name: string, runs: readonly Entry[], colors: ReadonlyM
       mean: summary.mean * scale,
       low: low * scale,
       high: high * scale,
-      stderr: (summary.stderr ?? 0) * scale,
     };
   });
-  const smallest = Math.min(...rows.map((row) => row.stderr).filter((x) => x > 0));
-  const decimals = decimalsFor(smallest);
+  const decimals = decimalsOf(
+    runs.map((run) => run.evaluation[name]!),
+    scale,
+  );
   const low = Math.min(...rows.flatMap((row) => [row.low, row.mean]));
   const high = Math.max(...rows.flatMap((row) => [row.high, row.mean]));
   const pad = (high - low || Math.abs(high) || 1) * 0.06;

@@ -15,14 +15,15 @@ export const spoken = {
 
 /**
  * The students whose mean cannot be told from the best one's: within two standard errors of the difference. Without
- * a direction, or with one student only, there is no best.
+ * a direction, with one student only, or without any standard error there is no best.
  */
 export function bestRuns<T extends Run>(name: string, runs: readonly T[]): Set<T> {
   const { better } = metricInfo(name);
   const students = runs.filter((run) => !run.isTeacher && run.evaluation[name] !== undefined);
-  if ((better !== 'higher' && better !== 'lower') || students.length < 2) return new Set();
-  const sign = better === 'higher' ? 1 : -1;
   const value = (run: T): MetricSummary => run.evaluation[name]!;
+  if ((better !== 'higher' && better !== 'lower') || students.length < 2) return new Set();
+  if (students.every((run) => value(run).stderr === null)) return new Set();
+  const sign = better === 'higher' ? 1 : -1;
   const best = students.reduce((a, b) => (sign * value(b).mean > sign * value(a).mean ? b : a));
   return new Set(
     students.filter((run) => {
@@ -75,10 +76,10 @@ function tableRow(name: string, info: MetricInfo, runs: readonly Run[]): string 
   return `<tr><th scope="row">${escapeHtml(info.label)}${arrow}${unit}</th>${cells.join('')}</tr>`;
 }
 
-/** As many decimals as the smallest standard error asks for; without errors, about three significant digits. */
+/** As many decimals as the middle one of the standard errors asks for; without errors, about three significant digits. */
 export function decimalsOf(summaries: readonly MetricSummary[], scale: number): number {
   const errors = summaries.flatMap(({ stderr }) => (stderr ? [stderr * scale] : []));
-  if (errors.length > 0) return decimalsFor(Math.min(...errors));
+  if (errors.length > 0) return decimalsFor(errors.sort((a, b) => a - b)[Math.floor(errors.length / 2)]!);
   const values = summaries.map(({ mean }) => mean * scale);
   return values.every(Number.isInteger) ? 0 : decimalsFor(Math.max(...values.map(Math.abs)) / 300);
 }

@@ -34,23 +34,29 @@ function table(head: readonly string[], rows: readonly (readonly string[])[], la
 <tbody>${rows.map((row) => `<tr>${cells(row)}</tr>`).join('\n')}</tbody></table></div>`;
 }
 
+/** `x` where all say so, else `A, B: x; C: y`. */
+function byValue(pairs: readonly (readonly [label: string, value: string])[]): string {
+  const labels = new Map<string, string[]>();
+  for (const [label, value] of pairs) labels.set(value, [...(labels.get(value) ?? []), label]);
+  if (labels.size === 1) return pairs[0]![1];
+  return [...labels].map(([value, own]) => `${own.join(', ')}: ${value}`).join('; ');
+}
+
 /** Environment, what the configurations differ in, and every configuration in full. */
 export function configurationSection(runs: readonly Run[]): string {
   const parts: string[] = [];
-  const environments = runs.map((run) => flatten(run.environment));
+  const known = runs.filter((run) => Object.keys(run.environment).length > 0);
+  const environments = known.map((run) => flatten(run.environment));
   const fields = [...new Set(environments.flatMap((record) => [...record.keys()]))];
-  const unlike = new Set(differences(environments));
   if (fields.length > 0) {
-    const same = fields
-      .filter((field) => !unlike.has(field))
-      .map((field) => [field, environments[0]!.get(field) ?? '']);
-    const different = fields
-      .filter((field) => unlike.has(field))
-      .map((field) => [
-        field,
-        runs.map((run, i) => `${run.label}: ${environments[i]!.get(field) ?? 'unknown'}`).join('; '),
-      ]);
-    parts.push('<h3>Environment</h3>', table(['Field', 'Value'], [...same, ...different], 'Environment'));
+    const rows = fields.map((field) => [
+      field,
+      byValue(known.map((run, i) => [run.label, environments[i]!.get(field) ?? 'unknown'])),
+    ]);
+    // What is the same everywhere comes first.
+    const unlike = new Set(differences(environments));
+    rows.sort((a, b) => Number(unlike.has(a[0]!)) - Number(unlike.has(b[0]!)));
+    parts.push('<h3>Environment</h3>', table(['Field', 'Value'], rows, 'Environment'));
   } else parts.push('<p class="absent">No environment.json was found.</p>');
   const configured = runs.filter((run) => run.configText !== null);
   if (configured.length > 1) {

@@ -74,6 +74,9 @@ export function exposureFigures(entries: readonly Entry[], colors: Colors): Figu
   ];
 }
 
+/** A bin of fewer predictions says nothing: the share of them that is right could be anything. */
+export const fewestPredictions = 20;
+
 /** Reliability diagrams: how often right at which confidence. On the diagonal, confidence means what it says. */
 export function calibrationFigures(entries: readonly Entry[], colors: Colors): Figure[] {
   return [
@@ -93,22 +96,21 @@ function reliability(
   const rows = shown.flatMap(({ entry, curve }) =>
     curve.map((bin) => [entry.label, bin.confidence, bin.accuracy, bin.count]),
   );
+  const lines = shown.flatMap(({ curve, look }): Line[] => {
+    const bins = curve.filter(({ count }) => count >= fewestPredictions);
+    const points = bins.map((bin) => flat(bin.confidence, bin.accuracy));
+    return points.length === 0 ? [] : [{ ...look, dots: true, points }];
+  });
+  if (lines.length === 0) return [];
   return [
-    linePanel(
-      shown.map(({ curve, look }) => ({
-        ...look,
-        dots: true,
-        points: curve.map((bin) => flat(bin.confidence, bin.accuracy)),
-      })),
-      {
-        name: name === 'calibration' ? 'calibration-tokens' : 'calibration-answers',
-        title,
-        xLabel: 'confidence',
-        unitSquare: true,
-        labelled: true,
-        csv: csv(['run', 'confidence', 'accuracy', 'count'], rows),
-      },
-    ),
+    linePanel(lines, {
+      name: name === 'calibration' ? 'calibration-tokens' : 'calibration-answers',
+      title,
+      xLabel: 'confidence',
+      unitSquare: true,
+      labelled: true,
+      csv: csv(['run', 'confidence', 'accuracy', 'count'], rows),
+    }),
   ];
 }
 

@@ -230,7 +230,9 @@ const teacherPrefix = 'teacher_';
 
 /** The teacher's value on the same validation prompts, as a level across the panel; runs log it once. */
 function teacherLine(entries: readonly Entry[], name: string): Line[] {
-  const runs = entries.flatMap((entry) => entry.runs);
+  const runs = entries
+    .flatMap((entry) => entry.runs)
+    .filter((run) => run.logged.some((row) => row.values[name] !== undefined));
   const key = name.replace(validName, teacherPrefix);
   const levels = new Set(
     runs.flatMap((run) => run.logged.flatMap((row) => (key === name ? [] : (row.values[key] ?? [])))),

@@ -4,6 +4,7 @@ import { configurationSection } from './configuration.js';
 import type { Differences } from './differences.js';
 import type { Entry } from './entries.js';
 import { escapeHtml } from './escape.js';
+import { fewestPredictions } from './evaluationCurves.js';
 import type { Figure } from './figure.js';
 import { decimalsFor, fixed } from './format.js';
 import type { CurveGroup } from './learningCurves.js';
@@ -70,7 +71,7 @@ export function sectionsOf(parts: PageParts): Section[] {
       parts.calibration,
       'calibration',
       'Calibration',
-      'How often the likeliest token (or answer) is right, by the probability that the model gives it, in ten bins. Below the diagonal a model is too sure of itself.',
+      `How often the likeliest token (or answer) is right, by the probability that the model gives it, in ten bins; those of fewer than ${fewestPredictions} predictions are left out. Below the diagonal a model is too sure of itself.`,
     ),
     { id: 'curves', title: 'Learning curves', body: learningCurves(parts) },
     ...(parts.variance.length > 0

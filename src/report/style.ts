@@ -76,7 +76,7 @@ details .scroll{margin-top:4px}
 abbr{text-decoration:none;color:var(--soft)}
 .dot{display:inline-block;width:9px;height:9px;border-radius:50%;margin-right:6px}
 .plain th{font-weight:400;color:var(--soft)}.plain td,.plain th{white-space:normal;vertical-align:top;padding-left:0}
-.plain td{overflow-wrap:anywhere;min-width:7em}
+.plain th:first-child{white-space:nowrap;padding-right:20px}.plain td{overflow-wrap:anywhere;min-width:7em}
 .figures{display:grid;grid-template-columns:repeat(auto-fill,minmax(300px,1fr));gap:28px 32px;margin:20px 0}
 figure{margin:0;min-width:0;position:relative;max-width:340px}
 figcaption{position:absolute;top:0;right:0;font-size:11px;line-height:17px;display:flex;gap:8px}

@@ -90,6 +90,8 @@ export function evalCommand(): Command {
         );
     }
     const cache = options.cache ?? (options.run && join(options.run, 'generations'));
+    const { responseProgress } = await import('../responseProgress.js');
+    const progress = responseProgress(options.quiet);
     const result = evaluate(model, teacher, tokenizer, examples, {
       metrics,
       seeds: options.seeds,
@@ -97,8 +99,9 @@ export function evalCommand(): Command {
       batchSize: options.batchSize,
       eosIds: endTokens(model, tokenizer),
       ...(cache && { store: await storeOf(cache, options, backend.engine, log) }),
-      onProgress: (what, done, total) => log(`${what}: ${done}/${total}`),
+      onProgress: progress.update,
     });
+    progress.finish();
     if (options.run) {
       const { writeEvaluation } = await import('../../runs/evaluationFiles.js');
       const { data, seeds, label = basename(options.run) } = options;

@@ -87,6 +87,8 @@ export function generateCommand(): Command {
       index,
       ids: row.ids ?? encodeRow(row, tokenizer!, index),
     }));
+    const { responseProgress } = await import('../responseProgress.js');
+    const progress = responseProgress(options.quiet);
     const trajectories = rollout(model, encoded, {
       temperature: options.temperature,
       topK: options.topK,
@@ -101,8 +103,9 @@ export function generateCommand(): Command {
       batchSize: options.batchSize,
       policyVersion: 0,
       ...(teacher && { teacher: { model: teacher, alpha: options.alpha ?? 0.2 } }),
-      onProgress: (done, total) => log(`${done}/${total} responses`),
+      onProgress: (done, total) => progress.update('sampling', done, total),
     });
+    progress.finish();
     for (const t of trajectories) {
       const row: Record<string, unknown> = {
         index: t.promptIndex,
