@@ -2,18 +2,18 @@ import { readdirSync, readFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { parse } from 'yaml';
-import { loadConfig } from '../src/models/checkpoint.js';
-import { parsePair } from '../src/oracle/network/pair.js';
-import { parseWorld } from '../src/oracle/worldFile.js';
-import { readTrainConfig } from '../src/runs/runConfig.js';
-import { readSweep } from '../src/runs/sweepConfig.js';
-import { loadTokenizer } from '../src/text/tokenizer.js';
-import { methodNames } from '../src/training/config.js';
+import { loadConfig } from '../../src/models/checkpoint.js';
+import { parsePair } from '../../src/oracle/network/pair.js';
+import { parseWorld } from '../../src/oracle/worldFile.js';
+import { readTrainConfig } from '../../src/runs/runConfig.js';
+import { readSweep } from '../../src/runs/sweepConfig.js';
+import { loadTokenizer } from '../../src/text/tokenizer.js';
+import { methodNames } from '../../src/training/config.js';
 
-const experiments = resolve(import.meta.dirname, '../experiments');
+const experiments = resolve(import.meta.dirname, '../../experiments');
 const student = join(experiments, 'wordnet', 'student');
-const files = readdirSync(experiments, { recursive: true, encoding: 'utf8' }).filter((name) =>
-  name.endsWith('.yaml'),
+const files = readdirSync(experiments, { recursive: true, encoding: 'utf8' }).filter(
+  (name) => name.endsWith('.yaml') && !/(experiment|config)\.yaml$/.test(name),
 );
 const recipes = files.filter((name) => !name.endsWith('sweep.yaml') && !name.startsWith('oracle'));
 

@@ -1,0 +1,139 @@
+/**
+ * Runs the experiments of this folder.
+ *
+ *     npm run experiments -- --list
+ *     npm run experiments -- kl-geometry
+ *     npm run experiments -- all
+ *
+ * A folder joins by a file experiment.yaml (experiments/README.md). Options: --out DIR (default runs/experiments), where an
+ * experiment works in DIR/NAME and an interrupted one goes on; --results DIR, where NAME/ is written in place of experiments/NAME/results.
+ */
+import { type ChildProcess, spawn } from 'node:child_process';
+import { cpSync, existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { join, resolve } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { parseArgs } from 'node:util';
+import { parse } from 'yaml';
+import { z } from 'zod';
+import { describeEnvironment } from '../src/runs/environment.js';
+import { initBackend } from '../src/tensor/backend.js';
+
+const here = fileURLToPath(new URL('.', import.meta.url));
+const root = join(here, '..');
+
+export const experimentSchema = z.strictObject({
+  about: z.string().min(1),
+  /** Measured on two cores. */
+  minutes: z.number().positive(),
+  /** Each `minillm …` or `node FILE.ts …`, words parted by spaces; {out} is the working directory. */
+  commands: z.array(z.string().regex(/^(minillm|node) /, 'expected minillm … or node FILE.ts …')).min(1),
+  /** Files of {out} that are the results. */
+  results: z.array(z.string()).min(1),
+});
+export type Experiment = z.output<typeof experimentSchema>;
+
+/** Every folder with an experiment.yaml, the shortest first. @throws Error naming a file that is none */
+export function findExperiments(directory: string): Map<string, Experiment> {
+  const found = readdirSync(directory)
+    .filter((name) => existsSync(join(directory, name, 'experiment.yaml')))
+    .map((name): [string, Experiment] => {
+      const file = join(directory, name, 'experiment.yaml');
+      const checked = experimentSchema.safeParse(parse(readFileSync(file, 'utf8')));
+      if (checked.success) return [name, checked.data];
+      const issue = checked.error.issues[0]!;
+      throw new Error(`${file}: ${issue.path.join('.')}: ${issue.message}`);
+    });
+  return new Map(found.sort(([, a], [, b]) => a.minutes - b.minutes));
+}
+
+/** What a command of an experiment starts: this package's program or one of its scripts, from the repository's root. */
+export function argumentsOf(command: string, out: string): string[] {
+  const [program, ...words] = command.trim().split(/\s+/);
+  const given = words.map((word) => word.replaceAll('{out}', out));
+  return ['--import', 'tsx', ...(program === 'minillm' ? ['src/cli/main.ts'] : []), ...given];
+}
+
+export interface Outcome {
+  seconds: { command: string; seconds: number }[];
+  results: string[];
+}
+
+/** Runs the commands one after the other in `out` and puts the results, with environment.json, into `results`. */
+export async function runExperiment(
+  experiment: Experiment,
+  out: string,
+  results: string,
+  start: (args: string[]) => ChildProcess = (args) =>
+    spawn(process.execPath, args, { cwd: root, stdio: 'inherit' }),
+): Promise<Outcome> {
+  mkdirSync(out, { recursive: true });
+  const seconds: Outcome['seconds'] = [];
+  for (const command of experiment.commands) {
+    const started = performance.now();
+    const code = await new Promise<number>((done, fail) => {
+      start(argumentsOf(command, out))
+        .on('error', fail)
+        .on('close', (exit, signal) => done(exit ?? (signal === 'SIGINT' ? 130 : 1)));
+    });
+    if (code !== 0) throw new Error(`${command}: ended with exit code ${code}; the same call goes on`);
+    seconds.push({ command, seconds: Math.round((performance.now() - started) / 100) / 10 });
+  }
+  const missing = experiment.results.filter((name) => !existsSync(join(out, name)));
+  if (missing.length > 0) throw new Error(`${missing.join(', ')}: not written by its commands`);
+  rmSync(results, { recursive: true, force: true });
+  mkdirSync(results, { recursive: true });
+  for (const name of experiment.results) cpSync(join(out, name), join(results, name), { recursive: true });
+  const { seed: _, ...environment } = describeEnvironment(await initBackend({}), 0);
+  const total = seconds.reduce((sum, part) => sum + part.seconds, 0);
+  const written = { ...environment, wall_clock_seconds: Math.round(total), commands: seconds };
+  writeFileSync(join(results, 'environment.json'), `${JSON.stringify(written, null, 2)}\n`);
+  return { seconds, results: [...experiment.results, 'environment.json'] };
+}
+
+async function main(): Promise<number> {
+  const { values, positionals } = parseArgs({
+    allowPositionals: true,
+    options: {
+      list: { type: 'boolean' },
+      out: { type: 'string', default: 'runs/experiments' },
+      results: { type: 'string' },
+    },
+  });
+  const experiments = findExperiments(here);
+  if (values.list || positionals.length === 0) {
+    const width = Math.max(...[...experiments.keys()].map((name) => name.length));
+    for (const [name, { minutes, about }] of experiments)
+      process.stdout.write(`${name.padEnd(width)}  ${String(minutes).padStart(4)} min  ${about}\n`);
+    return 0;
+  }
+  const names = positionals.includes('all') ? [...experiments.keys()] : positionals;
+  const unknown = names.find((name) => !experiments.has(name));
+  if (unknown !== undefined) {
+    throw new Error(
+      `${unknown}: no such experiment; expected all, or some of ${[...experiments.keys()].join(', ')}`,
+    );
+  }
+  const failed: string[] = [];
+  for (const name of names) {
+    const experiment = experiments.get(name)!;
+    process.stderr.write(`${name}: about ${experiment.minutes} min on two cores\n`);
+    const results = values.results ? join(resolve(values.results), name) : join(here, name, 'results');
+    try {
+      const { seconds } = await runExperiment(experiment, join(resolve(values.out), name), results);
+      const total = seconds.reduce((sum, part) => sum + part.seconds, 0);
+      process.stderr.write(`${name}: ${Math.round(total)} s, results in ${results}\n`);
+    } catch (error) {
+      process.stderr.write(`${name}: ${(error as Error).message}\n`);
+      failed.push(name);
+    }
+  }
+  if (failed.length > 0) process.stderr.write(`failed: ${failed.join(', ')}\n`);
+  return failed.length > 0 ? 1 : 0;
+}
+
+if (process.argv[1] === fileURLToPath(import.meta.url)) {
+  process.exitCode = await main().catch((error: Error) => {
+    process.stderr.write(`experiments: ${error.message}\n`);
+    return 2;
+  });
+}

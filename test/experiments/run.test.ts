@@ -1,0 +1,129 @@
+import { spawn } from 'node:child_process';
+import {
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { argumentsOf, type Experiment, findExperiments, runExperiment } from '../../experiments/run.js';
+
+const root = path.resolve(import.meta.dirname, '../..');
+let place: string;
+beforeEach(() => {
+  place = mkdtempSync(path.join(tmpdir(), 'experiments-'));
+});
+afterEach(() => rmSync(place, { recursive: true }));
+
+describe('the experiments of this repository', () => {
+  const experiments = findExperiments(path.join(root, 'experiments'));
+
+  it('are found, the shortest first', () => {
+    expect([...experiments.keys()]).toContain('kl-geometry');
+    const minutes = [...experiments.values()].map((experiment) => experiment.minutes);
+    expect(minutes).toEqual([...minutes].sort((a, b) => a - b));
+  });
+
+  it.each([...experiments])(
+    '%s: its commands name files that are there, and it says how it is run',
+    (name, { commands }) => {
+      const files = commands.flatMap((command) => command.match(/experiments\/\S+/g) ?? []);
+      expect(files.length).toBeGreaterThan(0);
+      for (const file of files) expect(existsSync(path.join(root, file)), file).toBe(true);
+      expect(readFileSync(path.join(root, 'experiments', name, 'README.md'), 'utf8')).toContain(
+        `npm run experiments -- ${name}`,
+      );
+    },
+  );
+
+  it.each([...experiments])(
+    '%s: the results that are committed are those that it writes',
+    (name, { results }) => {
+      const folder = path.join(root, 'experiments', name, 'results');
+      if (!existsSync(folder)) return;
+      expect(readdirSync(folder).sort()).toEqual([...results, 'environment.json'].sort());
+      const environment = JSON.parse(readFileSync(path.join(folder, 'environment.json'), 'utf8'));
+      expect(environment.wall_clock_seconds).toBeGreaterThan(0);
+      expect(environment.cores).toBeGreaterThan(0);
+    },
+  );
+});
+
+describe('findExperiments', () => {
+  it('names the file and the field that is wrong', () => {
+    mkdirSync(path.join(place, 'broken'));
+    const file = path.join(place, 'broken', 'experiment.yaml');
+    writeFileSync(file, 'about: x\nminutes: 1\ncommands: [python run.py]\nresults: [a]\n');
+    expect(() => findExperiments(place)).toThrow(`${file}: commands.0: expected minillm … or node FILE.ts …`);
+  });
+});
+
+describe('runExperiment', () => {
+  const experiment: Experiment = {
+    about: 'x',
+    minutes: 1,
+    commands: ['node one.ts {out}', 'node two.ts {out}/b.csv'],
+    results: ['a.csv', 'b.csv'],
+  };
+  const out = () => path.join(place, 'out');
+  const results = () => path.join(place, 'results');
+  /** Stands for the scripts: writes what the first word says, or fails. */
+  const start =
+    (fail = '') =>
+    (args: string[]) => {
+      const [script, target] = args.slice(2);
+      const file = script === 'one.ts' ? path.join(target!, 'a.csv') : target!;
+      const code =
+        script === fail ? 'process.exit(3)' : `require('fs').writeFileSync(${JSON.stringify(file)}, 'x')`;
+      return spawn(process.execPath, ['-e', code], { stdio: 'ignore' });
+    };
+
+  it('runs the commands in turn and leaves the results with their surroundings, and nothing of an earlier time', async () => {
+    mkdirSync(results());
+    writeFileSync(path.join(results(), 'old.csv'), 'old');
+    const { seconds } = await runExperiment(experiment, out(), results(), start());
+    expect(seconds.map(({ command }) => command)).toEqual(experiment.commands);
+    expect(readdirSync(results()).sort()).toEqual(['a.csv', 'b.csv', 'environment.json']);
+    const environment = JSON.parse(readFileSync(path.join(results(), 'environment.json'), 'utf8'));
+    expect(Object.keys(environment)).toEqual(
+      expect.arrayContaining([
+        'package',
+        'git_commit',
+        'engine',
+        'cpu',
+        'cores',
+        'wall_clock_seconds',
+        'commands',
+      ]),
+    );
+    expect(JSON.stringify(environment)).not.toContain(place);
+  });
+
+  it('ends at the first command that fails and leaves the old results', async () => {
+    mkdirSync(results());
+    writeFileSync(path.join(results(), 'old.csv'), 'old');
+    await expect(runExperiment(experiment, out(), results(), start('two.ts'))).rejects.toThrow(
+      'node two.ts {out}/b.csv: ended with exit code 3; the same call goes on',
+    );
+    expect(readdirSync(results())).toEqual(['old.csv']);
+  });
+
+  it('says which result was not written', async () => {
+    const more = { ...experiment, results: ['a.csv', 'c.svg'] };
+    await expect(runExperiment(more, out(), results(), start())).rejects.toThrow(
+      'c.svg: not written by its commands',
+    );
+  });
+
+  it('starts this package’s program, or a script', () => {
+    expect(argumentsOf('minillm sweep a.yaml --out {out}', '/o')).toEqual([
+      ...['--import', 'tsx', 'src/cli/main.ts', 'sweep', 'a.yaml', '--out', '/o'],
+    ]);
+    expect(argumentsOf('node x.ts {out}', '/o')).toEqual(['--import', 'tsx', 'x.ts', '/o']);
+  });
+});
