@@ -18,16 +18,25 @@ export function gaussianFigure(
   fits: readonly NamedFit[],
 ): string {
   const spacing = support[1]! - support[0]!;
-  const mixture = support.map((x, i) => ({ x, y: probabilities[i]! / spacing }));
+  // Nothing is to be seen beyond it.
+  const shown = support.filter((x) => Math.abs(x) <= 7.5);
+  const mixture = shown.map((x) => ({ x, y: probabilities[support.indexOf(x)]! / spacing }));
   const peak = (fit: Fit): number => 1 / (fit.deviation * Math.sqrt(2 * Math.PI));
   const curve = (fit: Fit) =>
-    support.map((x) => ({ x, y: peak(fit) * Math.exp(-(((x - fit.mean) / fit.deviation) ** 2) / 2) }));
+    shown.map((x) => ({ x, y: peak(fit) * Math.exp(-(((x - fit.mean) / fit.deviation) ** 2) / 2) }));
   const title = 'One Gaussian for two modes';
   return standaloneSvg(
     drawSvg(
       {
         ...{ width: 720, height: 330, marginTop: 48, marginLeft: 44, marginRight: 12, marginBottom: 40 },
-        x: { label: 'x', labelArrow: 'none', labelAnchor: 'center', tickFormat: tick, tickSize: 3 },
+        x: {
+          domain: [-7.5, 7.5],
+          label: 'x',
+          labelArrow: 'none',
+          labelAnchor: 'center',
+          tickFormat: tick,
+          tickSize: 3,
+        },
         y: { label: null, ticks: 4, tickFormat: tick, tickSize: 0 },
         marks: [
           Plot.gridY({ ticks: 4, stroke: 'currentColor', strokeOpacity: 0.1 }),

@@ -9,8 +9,8 @@ import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { parse } from 'yaml';
 import { summarize } from '../../src/evaluation/metrics/statistics.js';
-import type { DivergenceName } from '../../src/objectives/divergences.js';
 import { csv } from '../../src/report/escape.js';
+import { tick } from '../../src/report/format.js';
 import { initBackend } from '../../src/tensor/backend.js';
 import { gaussianFigure, kindsFigure, type NamedFit, type Shares } from './figures.js';
 import { type Component, fitGaussian, mixtureProbabilities, supportPoints } from './gaussian.js';
@@ -52,23 +52,19 @@ const say = (line: string): void => void process.stderr.write(`${line}\n`);
 function gaussian(config: Config['gaussian'], out: string): void {
   const support = supportPoints(config.support);
   const p = mixtureProbabilities(support, config.mixture);
-  const drawn: [divergence: DivergenceName, label: string, color: number][] = [
-    ['forward', 'forward KL', 2],
-    ['reverse', 'reverse KL', 1],
-    ['jsd', 'Jensen-Shannon', 3],
-  ];
   const rows: (string | number)[][] = [];
   const figure: NamedFit[] = [];
-  for (const [divergence, label, color] of drawn) {
+  for (const divergence of ['forward', 'reverse', 'jsd'] as const) {
     for (const [i, start] of config.starts.entries()) {
       const fit = fitGaussian(support, p, divergence, { ...config, start });
       rows.push([divergence, start, fit.mean, fit.deviation, fit.value]);
       say(
-        `${label} from ${start}: mean ${fit.mean.toFixed(3)}, deviation ${fit.deviation.toFixed(3)}, ${fit.value.toFixed(3)} nats`,
+        `${divergence} from ${start}: mean ${fit.mean.toFixed(3)}, deviation ${fit.deviation.toFixed(3)}, ${fit.value.toFixed(3)} nats`,
       );
-      // Two starts are drawn, as one line where they end in the same place.
-      const same = figure.some((other) => other.color === color && Math.abs(other.mean - fit.mean) < 0.05);
-      if (i < 2 && !same) figure.push({ ...fit, label, color, dashed: i > 0 });
+      if (divergence === 'forward' && i === 0)
+        figure.push({ ...fit, label: 'forward KL', color: 2, dashed: false });
+      if (divergence === 'reverse' && i < 2)
+        figure.push({ ...fit, label: `reverse KL, from ${tick(start)}`, color: 1, dashed: i > 0 });
     }
   }
   writeFileSync(join(out, 'gaussian.csv'), csv(['divergence', 'start', 'mean', 'deviation', 'nats'], rows));
