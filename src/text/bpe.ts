@@ -11,8 +11,12 @@ export interface Bpe {
   merges: [string, string][];
 }
 
-/** GPT-2's split into pre-tokens, which no merge crosses: contractions, words, numbers, signs, runs of space. */
-export const preToken = /'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+/gu;
+/**
+ * GPT-2's split into pre-tokens, which no merge crosses: contractions, words, numbers, signs, runs of space. Space is what
+ * Unicode calls so: JavaScript's \s counts the byte order mark and leaves out the next line (U+0085).
+ */
+export const preToken =
+  /'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\p{White_Space}\p{L}\p{N}]+|\p{White_Space}+(?!\P{White_Space})|\p{White_Space}+/gu;
 
 /**
  * GPT-2's printable character for each byte: the byte's own Latin-1 character where that prints, else the next
