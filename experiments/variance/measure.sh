@@ -33,3 +33,8 @@ k1='*/position/none/independent/0,preset/minillm'
 k4="$k1,rao-blackwell/leave-one-out/none/independent/0,rao-blackwell/position/none/*/0,rao-blackwell/position/token/*/0.2"
 measure fresh-64x1 $student "$k1" --data $out/wordnet/train.jsonl --fresh-prompts --prompts 64 --samples 1
 measure fresh-16x4 $student "$k4" --data $out/wordnet/train.jsonl --fresh-prompts --prompts 16 --samples 4
+
+# The default objective with one switch changed, trained and judged on validation prompts.
+head -300 $out/wordnet/valid.jsonl > $out/wordnet/valid-300.jsonl
+minillm sweep experiments/variance/objectives-sweep.yaml --out $out/objectives
+minillm sweep experiments/variance/samples-sweep.yaml --out $out/samples

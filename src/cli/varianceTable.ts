@@ -23,9 +23,9 @@ export function varianceTable(rows: readonly EstimatorResult[], reference: strin
     ['s/est.', 8, (row) => short(row.cost.sampling_s + row.cost.gradient_s)],
     ['computation', 12, (row) => short(row.computation_needed)],
   ];
-  const head = 'estimator'.padEnd(width) + columns.map(([title, w]) => title.padStart(w)).join('');
+  const head = 'estimator'.padEnd(width) + columns.map(([title, w]) => ` ${title.padStart(w)}`).join('');
   const lines = rows.map(
-    (row) => row.name.padEnd(width) + columns.map(([, w, cell]) => cell(row).padStart(w)).join(''),
+    (row) => row.name.padEnd(width) + columns.map(([, w, cell]) => ` ${cell(row).padStart(w)}`).join(''),
   );
   return [head, ...lines].join('\n');
 }
