@@ -1,7 +1,8 @@
 import * as tf from '@tensorflow/tfjs-core';
 import { fusedKernels } from '../tensor/backend.js';
 import * as raw from '../tensor/ops/raw.js';
-import { drawTokens, type SamplingOptions, truncate } from './sampling.js';
+import { drawTokens, type SamplingOptions } from './sampling.js';
+import { truncate } from './truncate.js';
 
 /** What one decoding step knows about the tokens it drew; one entry a row. */
 export interface Drawn {

@@ -91,29 +91,3 @@ function total(values: ArrayLike<number>): number {
   for (let i = 0; i < values.length; i++) sum += values[i]!;
   return sum;
 }
-
-/**
- * Zeroes what top-k and top-p leave out, row by row; the caller's inversion renormalises. Top-k first, then the
- * nucleus of what is left, as in Hugging Face's warpers; ties are broken by the lower token id.
- */
-export function truncate(probabilities: tf.Tensor2D, options: SamplingOptions): tf.Tensor2D {
-  const [batch, vocab] = probabilities.shape;
-  const keep = options.topK > 0 ? Math.min(options.topK, vocab) : vocab;
-  if (keep === vocab && options.topP >= 1) return probabilities.clone();
-  const data = probabilities.dataSync<'float32'>();
-  const out = new Float32Array(data.length);
-  for (let b = 0; b < batch; b++) {
-    const row = data.subarray(b * vocab, (b + 1) * vocab);
-    const order = Array.from(row.keys()).sort((i, j) => row[j]! - row[i]! || i - j);
-    const candidates = order.slice(0, keep);
-    const mass = candidates.reduce((sum, v) => sum + row[v]!, 0);
-    let before = 0;
-    for (const v of candidates) {
-      // The first token always stays; a token stays while the mass before it is short of p.
-      if (before > 0 && before >= options.topP * mass) break;
-      out[b * vocab + v] = row[v]!;
-      before += row[v]!;
-    }
-  }
-  return tf.tensor2d(out, [batch, vocab]);
-}

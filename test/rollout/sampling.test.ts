@@ -1,7 +1,8 @@
 import * as tf from '@tensorflow/tfjs-core';
 import { describe, expect, it } from 'vitest';
 import { normal, stream } from '../../src/random/streams.js';
-import { drawTokenReference, drawTokens, plainSampling, truncate } from '../../src/rollout/sampling.js';
+import { drawTokenReference, drawTokens, plainSampling } from '../../src/rollout/sampling.js';
+import { truncate } from '../../src/rollout/truncate.js';
 import { responseStream } from '../../src/rollout/uniforms.js';
 import { initBackend } from '../../src/tensor/backend.js';
 
@@ -162,6 +163,29 @@ describe('top-k and top-p', () => {
     expect(cut([row], { topK: 2, topP: 0.58 })).toEqual([[0, 0.4, 0, 0.3]]);
   });
 
+  it.each([
+    { topK: 1 },
+    { topK: 37 },
+    { topP: 1e-9 },
+    { topP: 0.3 },
+    { topP: 0.9 },
+    { topP: 0.999 },
+    { topK: 300, topP: 0.95 },
+  ])('%o keeps what sorting whole rows keeps, among ties and zeros too', (options) => {
+    const spread = weights(1000, 'spread');
+    const rows = [
+      spread,
+      spread.map((w) => Math.ceil(4 * w) / 64),
+      spread.map(() => 0.25),
+      spread.map((w, v) => (v % 3 ? 0 : w * 1e-30)),
+      spread.map((w, v) => (v === 700 ? 1 : w * 1e-12)),
+    ];
+    const x = tf.tensor2d(rows);
+    const y = truncate(x, { ...plainSampling, ...options });
+    expect(y.arraySync()).toEqual(x.arraySync().map((row) => sortedCut(row, options)));
+    tf.dispose([x, y]);
+  });
+
   it('each row by itself', () => {
     expect(cut([row, [0.7, 0.1, 0.1, 0.1]], { topP: 0.65 })).toEqual([
       [0, 0.4, 0, 0.3],
@@ -169,6 +193,21 @@ describe('top-k and top-p', () => {
     ]);
   });
 });
+
+/** The slow, obvious twin of `truncate` on one row. */
+function sortedCut(row: number[], { topK = 0, topP = 1 }: { topK?: number; topP?: number }): number[] {
+  const order = row.map((_, v) => v).sort((i, j) => row[j]! - row[i]! || i - j);
+  const candidates = order.slice(0, topK || undefined).filter((v) => row[v]! > 0);
+  const mass = candidates.reduce((sum, v) => sum + row[v]!, 0);
+  const kept = row.map(() => 0);
+  let before = 0;
+  for (const v of candidates) {
+    if (before > 0 && before >= topP * mass) break;
+    kept[v] = row[v]!;
+    before += row[v]!;
+  }
+  return kept;
+}
 
 describe('the random stream of a response', () => {
   it('is named by seed, round, prompt and sample, and by nothing else', () => {

@@ -2,8 +2,9 @@
 // gradient wants to know about it.
 #include <algorithm>
 #include <cmath>
+#include <cstring>
 #include <limits>
-#include <numeric>
+#include <vector>
 
 #include "gemm.h"
 #include "op.h"
@@ -49,34 +50,79 @@ double total(int64_t size, Term term) {
   return sumOfAll;
 }
 
-// Top-k, then the nucleus of what is left; ties go to the lower id. What is out becomes 0.
+// Probabilities that share sign, exponent and three bits of the fraction share a bucket; buckets order as their numbers do.
+constexpr int SHIFT = 20, BUCKETS = 1 << (31 - SHIFT);
+int bucketOf(float x) {
+  uint32_t bits;
+  std::memcpy(&bits, &x, sizeof bits);
+  return bits >> SHIFT;
+}
+float leastOf(int bucket) {
+  const uint32_t bits = static_cast<uint32_t>(bucket) << SHIFT;
+  float x;
+  std::memcpy(&x, &bits, sizeof x);
+  return x;
+}
+
+struct Buckets {
+  std::vector<int64_t> counts;
+  std::vector<double> masses;
+  void fill(const float* mix, int64_t size) {
+    counts.assign(BUCKETS, 0);
+    masses.assign(BUCKETS, 0);
+    for (int64_t i = 0; i < size; i++) {
+      if (!(mix[i] > 0)) continue;
+      const int b = bucketOf(mix[i]);
+      counts[b]++;
+      masses[b] += mix[i];
+    }
+  }
+};
+thread_local Buckets scratchBuckets;
+
+// The last token that stays, in falling order of probability, the lower id first among equals; and the mass up to there.
+struct Edge {
+  float value;
+  int64_t id;
+  double mass;
+};
+
+// A token stays while fewer than `count` tokens, and less than `goal` of mass, are before it; the first always stays. Whole
+// buckets are taken at once, and only the one in which the edge lies is sorted.
+Edge edgeOf(const float* mix, int64_t size, const Buckets& buckets, int64_t count, double goal) {
+  Edge edge = {INFINITY, size, 0};
+  int64_t kept = 0;
+  for (int b = BUCKETS - 1; b >= 0; b--) {
+    if (buckets.counts[b] == 0) continue;
+    if (kept + buckets.counts[b] <= count && edge.mass + buckets.masses[b] < goal) {
+      kept += buckets.counts[b];
+      edge = {leastOf(b), size, edge.mass + buckets.masses[b]};
+      continue;
+    }
+    std::vector<int32_t> ids;
+    for (int64_t i = 0; i < size; i++)
+      if (mix[i] > 0 && bucketOf(mix[i]) == b) ids.push_back(static_cast<int32_t>(i));
+    std::sort(ids.begin(), ids.end(), [&](int32_t x, int32_t y) { return mix[x] != mix[y] ? mix[x] > mix[y] : x < y; });
+    for (size_t i = 0; i < ids.size() && kept < count && (kept == 0 || edge.mass < goal); i++, kept++)
+      edge = {mix[ids[i]], ids[i], edge.mass + mix[ids[i]]};
+    break;
+  }
+  return edge;
+}
+
+// Top-k, then the nucleus of what is left. What is out becomes 0.
 void truncate(float* mix, int64_t size, int64_t topK, double topP) {
-  std::vector<int32_t> ids;
-  // Tokens below (1 - p) / V have together less than 1 - p of the mass, so the nucleus never reaches them.
-  const float floor = topK > 0 ? 0.f : static_cast<float>((1 - topP) / size * 0.5);
-  for (int64_t i = 0; i < size; i++)
-    if (mix[i] > floor) ids.push_back(static_cast<int32_t>(i));
-  const auto before = [&](int32_t a, int32_t b) { return mix[a] != mix[b] ? mix[a] > mix[b] : a < b; };
-  if (topK > 0 && topK < static_cast<int64_t>(ids.size())) {
-    std::nth_element(ids.begin(), ids.begin() + topK, ids.end(), before);
-    ids.resize(topK);
-  }
-  std::sort(ids.begin(), ids.end(), before);
-  if (topP < 1) {
-    double mass = 0, running = 0;
-    if (topK > 0)
-      for (int32_t id : ids) mass += mix[id];
-    else
-      for (int64_t i = 0; i < size; i++) mass += mix[i];
-    size_t kept = 0;
-    // The first token always stays; a token stays while the mass before it is short of p.
-    for (; kept < ids.size() && (kept == 0 || running < topP * mass); kept++) running += mix[ids[kept]];
-    ids.resize(kept);
-  }
-  std::vector<float> values;
-  for (int32_t id : ids) values.push_back(mix[id]);
-  std::fill_n(mix, size, 0.f);
-  for (size_t i = 0; i < ids.size(); i++) mix[ids[i]] = values[i];
+  Buckets& buckets = scratchBuckets;
+  buckets.fill(mix, size);
+  const int64_t count = topK > 0 ? topK : size;
+  Edge edge = edgeOf(mix, size, buckets, count, INFINITY);
+  if (topP < 1) edge = edgeOf(mix, size, buckets, count, topP * edge.mass);
+  lanes(size, [&](int64_t i, int n) {
+    const vf x = loadAt(mix + i, n);
+    storeAt(mix + i, choose(x >= all(edge.value), x, all(0)), n);
+  });
+  for (int64_t i = edge.id + 1; i < size; i++)
+    if (mix[i] == edge.value) mix[i] = 0;
 }
 
 // First index whose running sum exceeds u times the total; where rounding pushes past the end, the last of positive weight.
