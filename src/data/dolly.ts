@@ -1,11 +1,9 @@
-import { createHash } from 'node:crypto';
-import { mkdirSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { UsageError } from '../errors.js';
 import { permutation, stream } from '../random/streams.js';
 import { type Item, rowItems } from './fields.js';
-import { readJsonl } from './jsonl.js';
-import { type SplitName, splitNames } from './wordnet-build.js';
+import { jsonlText, readJsonl } from './jsonl.js';
+import { checksumTable, type SplitName, splitNames, writeFiles } from './splits.js';
 
 export interface DollyOptions {
   /** databricks-dolly-15k.jsonl as published, or any instruction file of the shapes that training reads. */
@@ -60,25 +58,20 @@ export async function buildDolly(options: DollyOptions): Promise<DollyCounts> {
     else if (!output) empty++;
     else {
       const row = { instruction: item.instruction, input: item.input, output, ...(category && { category }) };
-      groups.set(key, [...(groups.get(key) ?? []), row]);
+      const group = groups.get(key);
+      if (group) group.push(row);
+      else groups.set(key, [row]);
     }
   }
   const splits = split([...groups.values()], seed, sizes, input);
-  const files = Object.fromEntries(
-    splitNames.map((name) => [
-      `${name}.jsonl`,
-      splits[name].map((row) => `${JSON.stringify(row)}\n`).join(''),
-    ]),
-  );
+  const files = Object.fromEntries(splitNames.map((name) => [`${name}.jsonl`, jsonlText(splits[name])]));
   const rows = {
     train: splits.train.length,
     valid: splits.valid.length,
     test: splits.test.length,
   };
   const counts = { rows, excluded, empty };
-  mkdirSync(out, { recursive: true });
-  for (const [name, text] of Object.entries({ ...files, 'README.md': card(options, counts, files) }))
-    writeFileSync(path.join(out, name), text);
+  writeFiles(out, { ...files, 'README.md': card(options, counts, files) });
   return counts;
 }
 
@@ -120,9 +113,6 @@ function card(
   files: Record<string, string>,
 ): string {
   const flags = exclude.map((file) => ` --exclude ${path.basename(file)}`).join('');
-  const sums = Object.entries(files).map(
-    ([name, text]) => `| ${name} | ${createHash('sha256').update(text).digest('hex')} |`,
-  );
   return `# Instructions from ${path.basename(input)}
 
 Split by \`minillm data build dolly --input ${path.basename(input)} --seed ${seed} --valid ${sizes.valid} --test ${sizes.test}${flags}\`.
@@ -133,8 +123,6 @@ The same command on the same files gives the same bytes.
 - Fields: \`instruction\`, \`input\`, \`output\`, and \`category\` where the source has it.
 - Licence: the source's. databricks-dolly-15k is CC BY-SA 3.0 (Databricks, 2023), and so is what is made from it.
 
-| file | SHA-256 |
-|---|---|
-${sums.join('\n')}
+${checksumTable(files)}
 `;
 }

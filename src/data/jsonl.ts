@@ -13,6 +13,11 @@ export interface JsonRow {
 /** A line longer than this is no row of ours but a file of another kind. */
 export const maxLineBytes = 16 * 2 ** 20;
 
+/** Rows as the text of a JSONL file. */
+export function jsonlText(rows: readonly unknown[]): string {
+  return rows.map((row) => `${JSON.stringify(row)}\n`).join('');
+}
+
 /**
  * Reads a JSONL file as a stream, row by row; blank lines are skipped, a byte-order mark and CRLF line ends are
  * accepted. Memory is bounded by the longest line, not by the file.

@@ -1,18 +1,15 @@
 import { createHash } from 'node:crypto';
-import { mkdirSync, writeFileSync } from 'node:fs';
-import path from 'node:path';
 import { UsageError } from '../errors.js';
 import { integer, permutation, stream } from '../random/streams.js';
 import { PreTokenCounts, trainBpe } from '../text/bpe.js';
 import { createTokenizer } from '../text/tokenizer.js';
 import { endOfText, tokenizerConfigJson, tokenizerJson } from '../text/tokenizer-files.js';
+import { jsonlText } from './jsonl.js';
+import { type SplitName, splitNames, writeFiles } from './splits.js';
 import { loadWordnet } from './wordnet.js';
 import { wordnetCard } from './wordnet-card.js';
 import { type Entry, simpleEntries } from './wordnet-entries.js';
 import { entrySentence, type Material, type Task, type TaskName, taskNames, tasks } from './wordnet-tasks.js';
-
-export const splitNames = ['train', 'valid', 'test'] as const;
-export type SplitName = (typeof splitNames)[number];
 
 /** A row of the instruction set: Dolly's fields, the kind of request, and the head word that decided the split. */
 export interface WordnetRow {
@@ -152,11 +149,8 @@ export function buildWordnet({ out, seed, sizes }: WordnetOptions): {
     splitNames.map((split) => [split, drawRows(entries, split, sizes[split], seed, fits)]),
   ) as Record<SplitName, WordnetRow[]>;
   const files: Record<string, string> = { 'corpus.txt': corpus };
-  for (const split of splitNames)
-    files[`${split}.jsonl`] = rows[split].map((row) => `${JSON.stringify(row)}\n`).join('');
+  for (const split of splitNames) files[`${split}.jsonl`] = jsonlText(rows[split]);
   const card = wordnetCard({ seed, rows, files, entries: entries.length, notice });
-  mkdirSync(out, { recursive: true });
-  for (const [name, text] of Object.entries({ ...files, 'README.md': card }))
-    writeFileSync(path.join(out, name), text);
+  writeFiles(out, { ...files, 'README.md': card });
   return { rows, entries };
 }

@@ -1,5 +1,5 @@
-import { createHash } from 'node:crypto';
-import type { SplitName, WordnetRow } from './wordnet-build.js';
+import { checksumTable, type SplitName } from './splits.js';
+import type { WordnetRow } from './wordnet-build.js';
 import { simpleThreshold } from './wordnet-entries.js';
 import { taskNames } from './wordnet-tasks.js';
 
@@ -42,15 +42,7 @@ The same command gives the same bytes.
 ${taskNames.map((task) => `| ${task} | ${splits.map((split) => count(split, task)).join(' | ')} | ${example(task)} |`).join('\n')}
 | all | ${splits.map(total).join(' | ')} | |
 
-| file | bytes | sha256 |
-|---|--:|---|
-${Object.keys(files)
-  .sort()
-  .map(
-    (name) =>
-      `| ${name} | ${Buffer.byteLength(files[name]!)} | ${createHash('sha256').update(files[name]!).digest('hex')} |`,
-  )
-  .join('\n')}
+${checksumTable(files)}
 
 ## Licence of WordNet
 

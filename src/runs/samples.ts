@@ -1,5 +1,6 @@
 import { join } from 'node:path';
 import type { Example } from '../data/examples.js';
+import { jsonlText } from '../data/jsonl.js';
 import type { Generation } from '../evaluation/generations.js';
 import type { Tokenizer } from '../text/tokenizer.js';
 import { writeFileAtomic } from './atomic.js';
@@ -29,8 +30,5 @@ export async function writeSamples(
     ...(t.teacherLogprobs && { teacher_logprobs: Array.from(t.teacherLogprobs) }),
     finished: t.finished,
   }));
-  await writeFileAtomic(
-    join(runPaths(runDir).samples, `${name}.jsonl`),
-    rows.map((row) => `${JSON.stringify(row)}\n`).join(''),
-  );
+  await writeFileAtomic(join(runPaths(runDir).samples, `${name}.jsonl`), jsonlText(rows));
 }

@@ -4,12 +4,11 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { loadExamples } from '../../src/data/examples.js';
+import { type SplitName, splitNames } from '../../src/data/splits.js';
 import { trainTokenizer } from '../../src/data/train-tokenizer.js';
 import {
   buildWordnet,
   drawRows,
-  type SplitName,
-  splitNames,
   splitOf,
   taskCounts,
   type WordnetRow,
