@@ -1,6 +1,7 @@
 import { readFile } from 'node:fs/promises';
 import { basename, join } from 'node:path';
 import { pairedDifference, type Summary } from '../evaluation/metrics/statistics.js';
+import { aligned } from './alignedText.js';
 
 /** Columns of the comparison, and how many decimals tell something. */
 const columns: readonly [metric: string, title: string, decimals: number][] = [
@@ -71,11 +72,3 @@ export async function pairedTable(runDir: string, others: readonly string[]): Pr
 }
 
 const pairedMetrics = ['rouge_l_sampled', 'rouge_l_greedy', 'reverse_kl_seq', 'reverse_kl_token', 'lm_loss'];
-
-/** Columns of equal width: the first to the left, numbers to the right. */
-export function aligned(rows: readonly (readonly string[])[]): string {
-  const widths = rows[0]!.map((_, column) => Math.max(...rows.map((row) => row[column]!.length)));
-  const line = (row: readonly string[]): string =>
-    row.map((text, i) => (i === 0 ? text.padEnd(widths[i]!) : text.padStart(widths[i]!))).join('  ');
-  return rows.map(line).join('\n');
-}

@@ -1,4 +1,4 @@
-import { aligned } from './comparisonTable.js';
+import { aligned } from './alignedText.js';
 import type { SweepGroup, SweepResults, SweepRow } from './sweepResults.js';
 
 /** Metrics shown in the tables, in this order; all of them are in sweep.json and sweep.csv. */
