@@ -22,7 +22,7 @@ export async function oracleFigure(rows: readonly EstimatorRow[]): Promise<strin
     {
       name: 'oracle',
       title: 'One choice at a time: variance per unit of computation',
-      axis: 'variance × cost of a sample (dashed: single step, rao-blackwell, position, independent)',
+      axis: `variance × cost of a sample (dashed: single step, ${reference.returns}, ${reference.baseline}, ${reference.sampling})`,
       reference: own.row.variance_per_compute,
     },
   );

@@ -1,7 +1,7 @@
 import * as Plot from '@observablehq/plot';
 import { csv } from './escape.js';
-import { drawSvg, type Figure } from './figure.js';
-import { brief, tick } from './format.js';
+import { drawSvg, type Figure, logAxis } from './figure.js';
+import { brief } from './format.js';
 import { colorVariable } from './palette.js';
 
 /** One option of an axis of choice. */
@@ -52,16 +52,7 @@ export function choiceFigure(
       marginBottom: 40,
       marginLeft: 210,
       marginRight: 64,
-      x: {
-        type: 'log',
-        domain,
-        label: text.axis,
-        labelAnchor: 'center',
-        labelArrow: 'none',
-        ticks,
-        tickFormat: tick,
-        tickSize: 0,
-      },
+      x: logAxis(text.axis, domain, ticks),
       y: { domain: Array.from({ length: place }, (_, i) => i), axis: null, padding: 0.3 },
       color: { type: 'identity' },
       marks: [

@@ -2,6 +2,7 @@ import * as Plot from '@observablehq/plot';
 // The one-file build: half a second less before a command begins.
 import { parseHTML } from 'linkedom/worker';
 import { escapeHtml } from './escape.js';
+import { tick } from './format.js';
 import { seriesColors } from './palette.js';
 
 /** A drawn figure: for the page, and for the files beside it. */
@@ -65,6 +66,18 @@ export function standaloneSvg(inline: string): string {
     .replace(/var\((--paper|--soft)\)/g, (_, name: string) => inks[name]!)
     .replaceAll('"currentColor"', `"${inks.currentColor}"`);
   return `${colored.replace(/^<svg([^>]*)>/, '<svg xmlns="http://www.w3.org/2000/svg"$1><rect width="100%" height="100%" fill="#ffffff"/>')}\n`;
+}
+
+/** A logarithmic axis below the frame, its name in the middle. */
+export function logAxis(
+  label: string,
+  domain: [number, number],
+  ticks: number | number[],
+): Plot.ScaleOptions {
+  return {
+    ...{ type: 'log', domain, label, labelAnchor: 'center', labelArrow: 'none' },
+    ...{ ticks, tickFormat: tick, tickSize: 0 },
+  };
 }
 
 /** Text cut to a number of characters. */

@@ -1,7 +1,7 @@
 import * as Plot from '@observablehq/plot';
 import { csv } from './escape.js';
-import { drawSvg, type Figure } from './figure.js';
-import { brief, tick } from './format.js';
+import { drawSvg, type Figure, logAxis } from './figure.js';
+import { brief } from './format.js';
 import { colorVariable } from './palette.js';
 
 /** One row: a dot with its interval. */
@@ -53,16 +53,7 @@ export function intervalFigure(rows: readonly IntervalRow[], options: IntervalFi
       marginLeft: left,
       marginRight: size.right,
       marginBottom: size.bottom,
-      x: {
-        type: 'log',
-        domain,
-        label: options.axis,
-        labelArrow: 'none',
-        labelAnchor: 'center',
-        ticks: 6,
-        tickFormat: tick,
-        tickSize: 0,
-      },
+      x: logAxis(options.axis, domain, 6),
       y: { domain: rows.map((_, i) => i), axis: null, padding: 0.3 },
       color: { type: 'identity' },
       marks: [

@@ -1,7 +1,7 @@
 import { existsSync } from 'node:fs';
 import { access, readFile } from 'node:fs/promises';
 import { dirname, resolve } from 'node:path';
-import { parse, stringify } from 'yaml';
+import { stringify } from 'yaml';
 import { z } from 'zod';
 import { UsageError } from '../errors.js';
 import { metricNames } from '../evaluation/evaluationMetrics.js';
@@ -11,6 +11,7 @@ import { returnForms } from '../objectives/returns.js';
 import { isPolicyGradient, isUrl, type TrainConfig, trainConfigSchema } from '../training/config.js';
 import { objectiveOf } from '../training/minillm.js';
 import { checkRemoteTeacher } from './remoteTeacher.js';
+import { parseUntrustedYaml } from './yaml.js';
 
 /**
  * Reads a training configuration: YAML, then `--set a.b=value` on top (values are YAML too), then the schema, then
@@ -110,8 +111,7 @@ export async function readYaml(file: string): Promise<unknown> {
 
 function parseYaml(text: string, where: string): unknown {
   try {
-    // logLevel: a warning would be printed by the library itself, past --quiet and the one line of an error.
-    return parse(text, { maxAliasCount: 10, logLevel: 'error' });
+    return parseUntrustedYaml(text);
   } catch (error) {
     throw new UsageError(`${where}: not valid YAML (${(error as Error).message.split('\n')[0]})`);
   }

@@ -162,6 +162,7 @@ export class BlockingHttp {
   }
 
   private delay(tries: number, wait: number): number {
+    // Unseeded on purpose: clients that were sent away together must not come back together. No result depends on it.
     const own = Math.min(30, this.policy.backoff * 2 ** tries) * (0.5 + Math.random() / 2);
     return 1000 * Math.min(120, Math.max(own, wait));
   }

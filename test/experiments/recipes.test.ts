@@ -46,7 +46,7 @@ describe('recipes under experiments/', () => {
     const text = (name: string): string => readFileSync(join(experiments, 'oracle', name), 'utf8');
     for (const name of ['far.json', 'close.json'])
       expect(parseWorld(JSON.parse(text(name)), name).sequences).toBe(31);
-    const pair = await parsePair(parse(text('pair.yaml')), join(experiments, 'oracle', 'pair.yaml'));
+    const pair = parsePair(parse(text('pair.yaml')), join(experiments, 'oracle', 'pair.yaml'));
     expect(pair.prompts).toEqual([[1, 2], [3]]);
   });
 

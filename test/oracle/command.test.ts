@@ -121,7 +121,7 @@ describe('minillm oracle CONFIG.yaml', () => {
     expect(gradient['model.layers.0.self_attn.q_proj.weight']).toHaveLength(16);
     // A matrix of the file, [out, in]: its transpose is what the Jacobian is in.
     await initBackend({ backend: 'cpu' });
-    const pair = await openPair(await parsePair(config, yaml), yaml);
+    const pair = await openPair(parsePair(config, yaml), yaml);
     const { offset, shape } = pair.places.find(({ name }) => name.endsWith('gate_proj.weight'))!;
     const own = gradient['model.layers.0.mlp.gate_proj.weight']!;
     const logits = printed.gradient.flatMap(({ values }: { values: number[] }) => values) as number[];

@@ -57,7 +57,7 @@ describe('measured through the training loss, against the oracle on the same tra
     }
     const [student, teacher] = directories as [string, string];
     const raw = { student, teacher, horizon: 3, eos: 0, prompts: [prompt] };
-    const pair = await openPair(await parsePair(raw, 'test'), 'test');
+    const pair = await openPair(parsePair(raw, 'test'), 'test');
     enumeration = enumerate(pair.world, pair.jacobians);
     const models = { student: await loadModel(student), teachers: [await loadModel(teacher)] };
     const prompts = [{ index: 0, ids: prompt }];

@@ -101,16 +101,16 @@ async function open(file: string, log: (line: string) => void): Promise<Problem>
     const world = parseWorld(parseJson(text, file), file);
     return { world, cost: { promptTokens: 0, teacher: 1 }, complete: async (result) => result };
   }
-  const { parse } = await import('yaml');
+  const { parseUntrustedYaml } = await import('../../runs/yaml.js');
   const { openPair, parameterGradient, parsePair } = await import('../../oracle/network/pair.js');
   const { initBackend } = await import('../../tensor/backend.js');
   let raw: unknown;
   try {
-    raw = parse(text);
+    raw = parseUntrustedYaml(text);
   } catch (error) {
     throw new UsageError(`${file}: not YAML (${(error as Error).message.split('\n')[0]!.slice(0, 120)})`);
   }
-  const config = await parsePair(raw, file);
+  const config = parsePair(raw, file);
   // Reads and draws weights; what is computed with them is plain float64.
   await initBackend({ backend: 'cpu' });
   const pair = await openPair(config, file);

@@ -70,7 +70,7 @@ const maxJacobian = 3e7;
  *
  * @param raw a parsed YAML file @throws UsageError naming the first field that is wrong
  */
-export async function parsePair(raw: unknown, where: string): Promise<PairConfig> {
+export function parsePair(raw: unknown, where: string): PairConfig {
   const parsed = pairSchema.safeParse(raw);
   if (parsed.success) {
     const path = (given: PairConfig['student']): PairConfig['student'] =>

@@ -39,17 +39,6 @@ Soft soften(const float* x, int64_t size, float coolness) {
   return {top, mass};
 }
 
-template <class Term>
-double total(int64_t size, Term term) {
-  double sumOfAll = 0;
-  for (int64_t c = 0; c < size; c += 1024) {
-    vf part = all(0);
-    lanes(std::min<int64_t>(1024, size - c), [&](int64_t i, int n) { part += term(c + i, n); });
-    sumOfAll += sum(part);
-  }
-  return sumOfAll;
-}
-
 // Probabilities that share sign, exponent and three bits of the fraction share a bucket; buckets order as their numbers do.
 constexpr int SHIFT = 20, BUCKETS = 1 << (31 - SHIFT);
 int bucketOf(float x) {
