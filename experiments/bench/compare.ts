@@ -15,7 +15,7 @@ import { join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import { describeEnvironment } from '../../src/runs/environment.js';
-import { initBackend } from '../../src/tensor/backend.js';
+import { type BackendInfo, fusedKernels, initBackend } from '../../src/tensor/backend.js';
 import {
   buildPackage,
   findTcmalloc,
@@ -90,6 +90,31 @@ async function alternate(
   return timings;
 }
 
+/**
+ * What the comparison is about is the native engine with our kernels.
+ *
+ * @throws Error where this process has another one
+ */
+export function requireNative(
+  { name, reason }: Pick<BackendInfo, 'name' | 'reason'>,
+  kernels: boolean,
+): void {
+  const mend = '"npm run -s minillm -- setup" brings it';
+  if (name !== 'tensorflow') throw new Error(`the native engine is not there (${reason}); ${mend}`);
+  if (!kernels)
+    throw new Error(
+      `the native engine is without our kernels (a GPU, MINILLM_KERNELS=off, or an addon without them); ${mend}`,
+    );
+}
+
+/** Rows measured before, those of the workloads measured now replaced, in the order of the workloads. */
+export function merged<R extends Pick<Row, 'workload'>>(before: readonly R[], now: readonly R[]): R[] {
+  const order = workloads.map((w) => w.name);
+  return [...before.filter((row) => !now.some((r) => r.workload === row.workload)), ...now].sort(
+    (a, b) => order.indexOf(a.workload) - order.indexOf(b.workload),
+  );
+}
+
 function rowsBefore(file: string): Written[] {
   return existsSync(file) ? (JSON.parse(readFileSync(file, 'utf8')) as { rows: Written[] }).rows : [];
 }
@@ -102,17 +127,14 @@ async function main(): Promise<void> {
       process.stdout.write(`${name.padEnd(15)} ${rows.map((r) => r.what).join('; ')}\n`);
     return;
   }
+  const backend = await initBackend({ threads });
+  requireNative(backend, fusedKernels());
   const versions = pythonVersions(python);
   const tcmalloc = given === 'none' ? undefined : (given ?? findTcmalloc());
   if (!tcmalloc) process.stderr.write('no tcmalloc here: PyTorch is timed with its default allocator only\n');
   const place: Place = { python, threads, models: resolve(models) };
   await makeModels(place, [...new Set(work.flatMap((w) => w.models))]);
   if (work.some((w) => 'built' in w.sides)) await buildPackage();
-  const backend = await initBackend({});
-  if (backend.name !== 'tensorflow')
-    throw new Error(
-      `the native engine is not there (${backend.reason}); "npm run -s minillm -- setup" brings it`,
-    );
   const { seed: _, backend_reason: __, ...environment } = describeEnvironment(backend, 0);
   const measured = {
     date: new Date().toISOString().slice(0, 10),
@@ -123,14 +145,13 @@ async function main(): Promise<void> {
   };
   mkdirSync(results, { recursive: true });
   const file = join(results, 'compare.json');
-  const order = workloads.map((w) => w.name);
   for (const workload of work) {
     const rows = rowsOf(workload, await alternate(workload, place, alternations, tcmalloc));
     process.stdout.write(`${table(rows)}\n`);
-    const all = [
-      ...rowsBefore(file).filter((row) => row.workload !== workload.name),
-      ...rows.map((row): Written => ({ ...row, measured })),
-    ].sort((a, b) => order.indexOf(a.workload) - order.indexOf(b.workload));
+    const all = merged(
+      rowsBefore(file),
+      rows.map((row): Written => ({ ...row, measured })),
+    );
     writeFileSync(file, `${JSON.stringify({ rows: all }, null, 2)}\n`);
     writeFileSync(join(results, 'compare.md'), table(all));
   }

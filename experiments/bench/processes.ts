@@ -4,7 +4,8 @@ import { existsSync, mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { median } from '../../src/bench/measure.js';
-import { type Side, shapes } from './workloads.js';
+import { randomRows } from '../../src/bench/training.js';
+import { PROMPT_TOKENS, promptCounts, promptFile, type Side, shapes } from './workloads.js';
 
 const here = fileURLToPath(new URL('.', import.meta.url));
 export const root = join(here, '../..');
@@ -23,10 +24,12 @@ export interface Timing {
   peak_rss_mb?: number;
 }
 
+/** A backend that is asked for is taken or the process fails: nothing else can be timed by mistake. */
+const QUIET_NATIVE = ['--backend', 'tensorflow', '--quiet'];
+
 /** Tokens that a start-up generates, so that it is mostly start-up; and how often it is timed in a turn. */
 const STARTUP_TOKENS = 16;
 const STARTUP_REPEATS = 3;
-const promptFile = (models: string): string => join(models, 'prompt.jsonl');
 
 /** Python's versions of torch and transformers. @throws Error in one line where they are not there */
 export function pythonVersions(python: string): { python: string; torch: string; transformers: string } {
@@ -48,13 +51,22 @@ export function findTcmalloc(): string | undefined {
 
 /** Makes the models that are not there yet, with PyTorch: random weights, the same for both sides. */
 export async function makeModels({ python, models }: Place, names: readonly (keyof typeof shapes)[]) {
-  mkdirSync(models, { recursive: true });
-  const prompt = { ids: Array.from({ length: 32 }, (_, i) => (i * 37 + 11) % 1024) };
-  writeFileSync(promptFile(models), `${JSON.stringify(prompt)}\n`);
+  writePrompts(models);
   const missing = names.filter((name) => !existsSync(join(models, name, 'model.safetensors')));
   if (missing.length === 0) return;
   const entries = missing.map((name) => `${name}:${shapes[name]}`);
   await run(python, [join(here, 'make_models.py'), models, ...entries]);
+}
+
+/** The prompts that both sides read: one file a count, of ids that every model has. */
+export function writePrompts(models: string): void {
+  mkdirSync(models, { recursive: true });
+  const vocab = Math.min(...Object.values(shapes).map((shape) => Number(shape.split(',')[3])));
+  for (const count of promptCounts) {
+    const rows = randomRows(vocab, count, PROMPT_TOKENS, 'prompts');
+    const lines = rows.map((ids) => `${JSON.stringify({ ids: Array.from(ids) })}\n`);
+    writeFileSync(join(models, promptFile(count)), lines.join(''));
+  }
 }
 
 /** Compiles the package, for the start-up of what users install. */
@@ -72,7 +84,7 @@ export async function timeSide(side: Side, place: Place, preload?: string): Prom
   );
   const [program, args] =
     'ours' in side
-      ? [process.execPath, [...minillm('source'), 'bench', ...given, '--json', '--quiet']]
+      ? [process.execPath, [...minillm('source'), 'bench', ...given, '--json', ...QUIET_NATIVE]]
       : [place.python, [join(here, 'torch_bench.py'), ...given]];
   return JSON.parse(await run(program, [...args, '--threads', threads], env)) as Timing;
 }
@@ -82,13 +94,13 @@ async function timeWall(how: 'source' | 'built' | 'python', place: Place, env: o
   const [tokens, threads, prompts] = [
     String(STARTUP_TOKENS),
     String(place.threads),
-    promptFile(place.models),
+    join(place.models, promptFile(1)),
   ];
   const ours = ['generate', '--model', model, '--input', prompts, '--max-new-tokens', tokens];
   const [program, args] =
     how === 'python'
       ? [place.python, [join(here, 'torch_generate.py'), model, prompts, tokens, threads]]
-      : [process.execPath, [...minillm(how), ...ours, '--ignore-eos', '--threads', threads, '--quiet']];
+      : [process.execPath, [...minillm(how), ...ours, '--ignore-eos', '--threads', threads, ...QUIET_NATIVE]];
   const seconds: number[] = [];
   for (let i = 0; i < STARTUP_REPEATS; i++) {
     const from = performance.now();

@@ -30,7 +30,13 @@ def arguments():
                             warmup=1, repeat=3, threads=2).items():
         p.add_argument("--" + name.replace("_", "-"), type=int, default=value)
     p.add_argument("--alpha", type=float, default=0.2)
+    p.add_argument("--input", help="generate: JSONL rows {\"ids\": [...]} of one length, the prompts")
     return p.parse_args()
+
+
+def read_prompts(file):
+    with open(file) as lines:
+        return torch.tensor([json.loads(line)["ids"] for line in lines])
 
 
 def load(directory):
@@ -178,7 +184,7 @@ def main():
         ids, optimizer = rows(a.batch, a.seq + 1), optimizer_of(student)
         work = lambda: sft_step(student, optimizer, ids)
     elif a.what.startswith("generate"):
-        prompts = rows(a.batch, a.prompt_len)
+        prompts = read_prompts(a.input) if a.input else rows(a.batch, a.prompt_len)
         work = lambda: generate(student, prompts, a.max_response, eos=a.what == "generate-eos")
     else:
         teacher, optimizer = load(a.teacher), optimizer_of(student)

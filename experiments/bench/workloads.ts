@@ -40,12 +40,17 @@ export const shapes = {
   teacher: '6,384,6,4096',
 } as const;
 
+/** Tokens of every prompt, and how many prompts the files hold that both sides read. */
+export const PROMPT_TOKENS = 32;
+export const promptCounts = [1, 8, 32, 128] as const;
+export const promptFile = (count: (typeof promptCounts)[number]): string => `prompts-${count}.jsonl`;
+
 const words = (text: string): string[] => text.split(' ');
 
 interface Work {
   name: string;
   model: keyof typeof shapes;
-  /** The same flags for both programs. */
+  /** The same flags for both programs; `{name}` is a model or a file of prompts among the models. */
   flags: string;
   what: string;
   target: number;
@@ -118,7 +123,7 @@ export const workloads: Workload[] = [
     ...generate,
     name: 'generate-small',
     model: 'small',
-    flags: '--batch 32 --prompt-len 32 --max-response 64 --warmup 1 --repeat 5',
+    flags: `--input {${promptFile(32)}} --max-response 64 --warmup 1 --repeat 5`,
     what: 'sampling, L4 D256 H4 V4096, B32, 32+64 tokens',
     target: 0.5,
   }),
@@ -126,14 +131,14 @@ export const workloads: Workload[] = [
     ...generate,
     name: 'generate-gpt2',
     model: 'gpt2',
-    flags: '--batch 8 --prompt-len 32 --max-response 64 --warmup 1 --repeat 3',
+    flags: `--input {${promptFile(8)}} --max-response 64 --warmup 1 --repeat 3`,
     what: 'sampling, L12 D768 H12 V50257, B8, 32+64 tokens',
     target: 0.5,
   }),
   simple({
     name: 'generate-eos',
     model: 'small-eos',
-    flags: '--batch 128 --prompt-len 32 --max-response 256 --warmup 1 --repeat 5',
+    flags: `--input {${promptFile(128)}} --max-response 256 --warmup 1 --repeat 5`,
     what: 'sampling, L4 D256 H4 V4096, 128 prompts, responses of 24 tokens on average, at most 256',
     target: 0.3,
     ours: 'generate --eos',

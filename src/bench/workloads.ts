@@ -24,6 +24,8 @@ export interface BenchSizes {
   alpha: number;
   /** generate: a response ends with the model's end token, as in real work; lengths then differ. */
   eos?: boolean;
+  /** generate: these prompts instead of `batch` random ones of `promptLen` tokens. */
+  prompts?: readonly ArrayLike<number>[];
 }
 
 interface Workload {
@@ -55,17 +57,15 @@ function score({ student }: BenchModels, { batch, seq }: BenchSizes): Workload {
 }
 
 /**
- * `batch` prompts, each answered with `maxResponse` tokens (with `eos` at most so many); from the mixture with the teacher where
+ * `batch` prompts (or those given), each answered with `maxResponse` tokens (with `eos` at most so many); from the mixture with the teacher where
  * there is one.
  */
 function generate({ student, teacher }: BenchModels, sizes: BenchSizes): Workload {
-  const { batch, promptLen, maxResponse, alpha, eos } = sizes;
+  const { promptLen, maxResponse, alpha, eos } = sizes;
   const eosIds = eos ? student.config.eosIds : [];
   if (eos && eosIds.length === 0) throw new UsageError('bench --eos: the model names no end token');
-  const prompts = randomRows(student.config.vocabSize, batch, promptLen, 'prompts').map((ids, index) => ({
-    index,
-    ids,
-  }));
+  const given = sizes.prompts ?? randomRows(student.config.vocabSize, sizes.batch, promptLen, 'prompts');
+  const prompts = given.map((ids, index) => ({ index, ids }));
   let round = 0;
   return {
     async run() {
@@ -80,7 +80,7 @@ function generate({ student, teacher }: BenchModels, sizes: BenchSizes): Workloa
           eosIds,
           seed: 1,
           round: round++,
-          batchSize: batch,
+          batchSize: prompts.length,
           policyVersion: 0,
           ...(teacher && { teacher: { model: teacher, alpha } }),
         }),

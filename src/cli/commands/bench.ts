@@ -1,6 +1,7 @@
 import { Command, InvalidArgumentError, Option } from 'commander';
 import type { Measurement } from '../../bench/measure.js';
 import type { WorkloadName } from '../../bench/workloads.js';
+import { UsageError } from '../../errors.js';
 import {
   type CommonOptions,
   integerList,
@@ -28,12 +29,13 @@ interface BenchOptions extends CommonOptions {
   ptLen: number;
   alpha: number;
   eos?: boolean;
+  input?: string;
   warmup: number;
   repeat: number;
   json?: boolean;
 }
 
-/** Written out: the workloads themselves would load TensorFlow.js for `--help`. A test compares the two. */
+/** Written out: the workloads themselves would load TensorFlow.js for `--help`. */
 export const workloadChoices = [
   'score',
   'generate',
@@ -56,6 +58,7 @@ export function benchCommand(): Command {
     .option('--batch <b>', 'sequences; for round the rollouts', positiveInteger, 16)
     .option('--prompt-len <p>', 'tokens of a prompt', positiveInteger, 32)
     .option('--max-response <r>', 'tokens of a response', positiveInteger, 64)
+    .option('--input <file>', 'generate: JSONL rows {"ids":[…]}, instead of random prompts')
     .option('--eos', 'generate: the end token ends a response; otherwise none does')
     .option('--seq <s>', 'tokens of a sequence, for score and sft', positiveInteger, 128)
     .option('--minibatch <m>', 'round: responses of an optimizer step', positiveInteger, 16)
@@ -76,11 +79,13 @@ Example:
     );
   return withCommonOptions(command).action(async (options: BenchOptions) => {
     const log = logger(options);
+    const prompts = await promptIds(options);
     const info = await startBackend(options, log);
     const { benchModels } = await import('../../bench/models.js');
     const { measure } = await import('../../bench/measure.js');
     const { workloads } = await import('../../bench/workloads.js');
     const { shape, teacherShape, what } = options;
+    const longest = Math.max(...(prompts ?? []).map((ids) => ids.length), prompts ? 0 : options.promptLen);
     const models = await benchModels({
       ...(options.model !== undefined && { model: options.model }),
       ...(options.teacher !== undefined && { teacher: options.teacher }),
@@ -90,9 +95,9 @@ Example:
       ...(teacherShape && {
         teacherShape: { layers: teacherShape[0]!, hiddenSize: teacherShape[1]!, heads: teacherShape[2]! },
       }),
-      positions: 1 + Math.max(options.seq, options.promptLen + options.maxResponse, options.ptLen),
+      positions: 1 + Math.max(options.seq, longest + options.maxResponse, options.ptLen),
     });
-    const work = workloads[what](models, options);
+    const work = workloads[what](models, { ...options, ...(prompts && { prompts }) });
     const result = await measure(() => work.run(), {
       warmup: options.warmup,
       repeat: options.repeat,
@@ -116,6 +121,17 @@ function table(what: WorkloadName, m: Measurement): string[] {
     ...parts.map(([name, seconds]) => `  ${name.padEnd(10)} ${seconds.toFixed(4)}`),
     `${Math.round(m.tokens_per_s)} tokens/s, peak memory ${m.peak_rss_mb} MB`,
   ];
+}
+
+/** The prompts of --input; undefined without it. @throws UsageError for another work than generate, or a row without ids */
+async function promptIds({ input, what }: BenchOptions): Promise<number[][] | undefined> {
+  if (input === undefined) return undefined;
+  if (what !== 'generate') throw new UsageError(`bench --input: has no meaning for --what ${what}`);
+  const { readPrompts } = await import('../../data/prompts.js');
+  return (await readPrompts(input)).map(({ ids }, row) => {
+    if (!ids) throw new UsageError(`${input}: row ${row} has no "ids"; bench reads no text`);
+    return ids;
+  });
 }
 
 /** A list of exactly `count` positive whole numbers, e.g. `4,256,4,4096`. */
