@@ -8,4 +8,5 @@ describe('draws on wasm', () =>
   chiSquareSuite([
     [5, 20_000],
     [4096, 2_000],
+    [50_257, 500],
   ]));
