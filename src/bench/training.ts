@@ -14,10 +14,18 @@ export function randomRows(vocab: number, count: number, length: number, purpose
 }
 
 type Settings = Pick<TrainConfig, 'method'> & {
-  train: { batch_size: number };
+  train: { batch_size: number } & Partial<TrainConfig['train']>;
   objective?: object;
   rollout?: object;
 };
+
+export interface StepParts {
+  loss: number;
+  /** Targets and the teacher's distributions. */
+  constants_s: number;
+  /** The norm of the gradient, clipping and AdamW. */
+  optimizer_s: number;
+}
 
 /** The inside of a training run without its files: one state, its rounds of rollouts and its optimizer steps. */
 export function trainingBench(
@@ -31,7 +39,7 @@ export function trainingBench(
     ...settings,
     student: 'student',
     data: {},
-    train: { ...train, micro_batch_size: train.batch_size, steps: 1, lr: 1e-5, schedule: 'constant' },
+    train: { lr: 1e-5, ...train, micro_batch_size: train.batch_size, steps: 1, schedule: 'constant' },
   });
   const optimizer = optimizerOf(config);
   const initial = student.params;
@@ -60,9 +68,17 @@ export function trainingBench(
       state.stepInRound = 0;
       await method.collect!(context, state);
     },
-    /** One optimizer step. Returns the seconds that targets and the teacher's distributions took of it. */
-    step(): number {
-      let constants_s = 0;
+    /** One optimizer step: its loss, and the seconds that parts of it took. */
+    step(): StepParts {
+      let [constants_s, optimizer_s] = [0, 0];
+      const clocked = <A extends unknown[], R>(work: (...args: A) => R) => {
+        return (...args: A): R => {
+          const from = performance.now();
+          const result = work(...args);
+          optimizer_s += (performance.now() - from) / 1000;
+          return result;
+        };
+      };
       const plan = method.step(context, state);
       const micro = plan.micro.map(
         (part): MicroBatch => ({
@@ -75,10 +91,12 @@ export function trainingBench(
           },
         }),
       );
-      optimizerStep(optimizer, { ...plan, micro }, state, context);
+      const { globalNorm, step } = optimizer;
+      const onTheClock = { ...optimizer, globalNorm: clocked(globalNorm), step: clocked(step) };
+      const { loss } = optimizerStep(onTheClock, { ...plan, micro }, state, context);
       state.step++;
       state.stepInRound++;
-      return constants_s;
+      return { loss: loss!, constants_s, optimizer_s };
     },
     dispose(): void {
       method.dispose?.();

@@ -112,6 +112,24 @@ function sftStep(models: BenchModels, sizes: BenchSizes): Workload {
  * distributions.
  */
 function round(models: BenchModels, sizes: BenchSizes): Workload {
+  const run = roundBench(models, sizes);
+  return {
+    async run() {
+      const [, rollout_s] = await timed(() => run.collect());
+      const parts = { rollout_s, scoring_s: 0, inner_s: 0 };
+      for (let i = 0; i < run.steps; i++) {
+        const [{ constants_s }, step_s] = await timed(() => run.step());
+        parts.scoring_s += constants_s;
+        parts.inner_s += step_s - constants_s;
+      }
+      return { parts, tokens: sizes.batch * sizes.maxResponse };
+    },
+    dispose: run.dispose,
+  };
+}
+
+/** The round above in pieces: `collect` its rollouts, then `steps` times `step`. */
+export function roundBench(models: BenchModels, sizes: BenchSizes) {
   const { batch, promptLen, maxResponse, minibatch, inner, ptLen, alpha } = sizes;
   if (!models.teacher)
     throw new UsageError('bench --what round needs --teacher DIR or --teacher-shape L,D,H');
@@ -131,17 +149,5 @@ function round(models: BenchModels, sizes: BenchSizes): Workload {
     prompts.map((promptIds) => ({ promptIds, responseIds: new Int32Array() })),
     randomRows(vocab, batch, ptLen, 'corpus'),
   );
-  return {
-    async run() {
-      const [, rollout_s] = await timed(() => run.collect());
-      const parts = { rollout_s, scoring_s: 0, inner_s: 0 };
-      for (let i = 0; i < (batch / minibatch) * inner; i++) {
-        const [scoring_s, step_s] = await timed(() => run.step());
-        parts.scoring_s += scoring_s;
-        parts.inner_s += step_s - scoring_s;
-      }
-      return { parts, tokens: batch * maxResponse };
-    },
-    dispose: run.dispose,
-  };
+  return { ...run, steps: (batch / minibatch) * inner };
 }
