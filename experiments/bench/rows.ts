@@ -1,5 +1,6 @@
 /** From the times of the processes to the rows of the table. */
 import { median } from '../../src/bench/measure.js';
+import { markdownTable } from './markdown.js';
 import type { Timing } from './processes.js';
 import type { Workload } from './workloads.js';
 
@@ -111,7 +112,5 @@ export function table(rows: readonly Row[]): string {
     'with tcmalloc',
     'peak memory, MB, ours / theirs',
   ];
-  return [head, ['---', '--:', '---', '--:', '--:', '--:', '--:'], ...lines]
-    .map((cells) => `| ${cells.join(' | ')} |\n`)
-    .join('');
+  return markdownTable(head, lines, [0, 2]);
 }

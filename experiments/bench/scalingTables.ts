@@ -4,6 +4,7 @@ import { csv } from '../../src/report/escape.js';
 import { drawSvg, logAxis, standaloneSvg } from '../../src/report/figure.js';
 import { colorVariable } from '../../src/report/palette.js';
 import type { PowerFit, ScaledWork } from './growth.js';
+import { markdownTable } from './markdown.js';
 import type { Roofline } from './roofline.js';
 import type { RoundParts } from './roundShares.js';
 import {
@@ -87,13 +88,7 @@ export function scalingTables({ base, points, roofline, round }: Findings): Tabl
 }
 
 export function markdown(tables: readonly Table[]): string {
-  const line = (cells: readonly string[]): string => `| ${cells.join(' | ')} |\n`;
-  return tables
-    .map(({ title, head, rows }) => {
-      const rule = head.map((_, i) => (i === 0 ? '---' : '--:'));
-      return `${title}:\n\n${[head, rule, ...rows].map(line).join('')}`;
-    })
-    .join('\n');
+  return tables.map(({ title, head, rows }) => `${title}:\n\n${markdownTable(head, rows)}`).join('\n');
 }
 
 export function scalingCsv({ points, roofline }: Pick<Findings, 'points' | 'roofline'>): string {

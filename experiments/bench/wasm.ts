@@ -20,6 +20,7 @@ import { initModel } from '../../src/models/model.js';
 import { describeEnvironment } from '../../src/runs/environment.js';
 import { initBackend } from '../../src/tensor/backend.js';
 import { sft } from '../../src/training/sft.js';
+import { markdownTable } from './markdown.js';
 import { naiveTraining } from './naiveGpt2.js';
 
 export interface WasmWork extends Shape {
@@ -131,9 +132,7 @@ export function wasmTable(rows: readonly WasmRow[]): string {
     r.loss_difference.toExponential(0),
   ]);
   const head = ['work', 'times faster', 'target', 'ours, ms', 'plain TensorFlow.js, ms', 'losses differ by'];
-  return [head, ['---', '--:', '---', '--:', '--:', '--:'], ...lines]
-    .map((cells) => `| ${cells.join(' | ')} |\n`)
-    .join('');
+  return markdownTable(head, lines, [0, 2]);
 }
 
 async function main(): Promise<void> {
