@@ -1,3 +1,4 @@
+import { withRecompute } from '../models/model.js';
 import { disposeState } from '../optim/state.js';
 import { integer, stream } from '../random/streams.js';
 import { disposeParams } from '../tensor/params.js';
@@ -54,7 +55,7 @@ export function trainingBench(
   };
   const context: TrainingContext = {
     config,
-    student: { ...student },
+    student: withRecompute(student, config.train.gradient_checkpointing),
     teachers: teacher ? [teacher] : [],
     train: examples.map((ids) => ({ ...ids, instruction: '', input: '', outputs: [], prompt: '' })),
     corpus,

@@ -26,6 +26,8 @@ export interface BenchSizes {
   eos?: boolean;
   /** generate: these prompts instead of `batch` random ones of `promptLen` tokens. */
   prompts?: readonly ArrayLike<number>[];
+  /** sft and round: `train.gradient_checkpointing`. */
+  gradientCheckpointing?: boolean;
 }
 
 interface Workload {
@@ -93,10 +95,11 @@ function generate({ student, teacher }: BenchModels, sizes: BenchSizes): Workloa
 
 /** One optimizer step on the cross-entropy of `seq` tokens of every sequence: forward, backward, clipping, AdamW. */
 function sftStep(models: BenchModels, sizes: BenchSizes): Workload {
-  const { batch, seq } = sizes;
+  const { batch, seq, gradientCheckpointing = false } = sizes;
   const rows = randomRows(models.student.config.vocabSize, batch, seq + 1, 'train');
   const examples = rows.map((ids) => ({ promptIds: ids.slice(0, 1), responseIds: ids.slice(1) }));
-  const run = trainingBench(models, sft(), { method: 'sft', train: { batch_size: batch } }, examples);
+  const train = { batch_size: batch, gradient_checkpointing: gradientCheckpointing };
+  const run = trainingBench(models, sft(), { method: 'sft', train }, examples);
   return {
     async run() {
       const [, step_s] = await timed(() => run.step());
@@ -142,7 +145,7 @@ export function roundBench(models: BenchModels, sizes: BenchSizes) {
     minillm(),
     {
       method: 'minillm',
-      train: { batch_size: minibatch },
+      train: { batch_size: minibatch, gradient_checkpointing: sizes.gradientCheckpointing ?? false },
       objective: { alpha },
       rollout: { rollouts: batch, inner_epochs: inner, max_new_tokens: maxResponse, batch_size: batch },
     },

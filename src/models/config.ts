@@ -46,6 +46,8 @@ export interface ModelConfig {
   embeddingSize?: number;
   /** The head is the embedding; there is no tensor of its own. */
   tiedHead: boolean;
+  /** Gradient checkpointing: the backward pass computes the inside of each block again instead of keeping it. */
+  recompute?: boolean;
   /** Standard deviation of freshly drawn weights. */
   initStd: number;
   bosId?: number;

@@ -4,7 +4,7 @@ import { UsageError } from '../errors.js';
 import { embedding, geluMlp, layerNorm, linear } from '../tensor/ops/index.js';
 import type { Params } from '../tensor/params.js';
 import { activations } from './activations.js';
-import { affine, affineSpec, affineWeights, parameter } from './blocks.js';
+import { affine, affineSpec, affineWeights, parameter, throughBlocks } from './blocks.js';
 import {
   type Attend,
   activation,
@@ -134,11 +134,13 @@ export const gpt2: Family = {
   hidden(params, config, ids, positions, attend) {
     const tokens = embedding(parameter(params, gpt2.embedding), ids);
     const places = embedding(parameter(params, 'transformer.wpe.weight'), tf.tensor1d(positions, 'int32'));
-    let x = tf.add<tf.Tensor2D>(tokens, places); // [N, D]
-    for (let layer = 0; layer < config.layers; layer++) {
-      // Outside differentiation each layer's temporaries are freed at once; under it the tape keeps what it saved.
-      x = tf.tidy(() => block(params, config, layer, x, attend));
-    }
+    const x = throughBlocks(
+      params,
+      config,
+      tf.add<tf.Tensor2D>(tokens, places), // [N, D]
+      (own, layer, x) => block(own, config, layer, x, attend),
+      { prefix: 'transformer.h.' },
+    );
     return norm(params, config, 'transformer.ln_f', x);
   },
 

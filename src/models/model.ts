@@ -51,6 +51,11 @@ export function forwardHidden(
   });
 }
 
+/** The model with gradient checkpointing on or off (`ModelConfig.recompute`); the parameters are the same tensors. */
+export function withRecompute(model: Model, recompute: boolean): Model {
+  return { ...model, config: { ...model.config, recompute } };
+}
+
 /** Next-token logits. @param hidden [N, D] @returns [N, V], differentiable in `params` and `hidden` */
 export function headLogits(params: Params, config: ModelConfig, hidden: tf.Tensor2D): tf.Tensor2D {
   if (config.tiedHead) return unembed(hidden, parameter(params, familyOf(config).embedding));

@@ -4,7 +4,7 @@ import { UsageError } from '../errors.js';
 import { embedding, layerNorm, linear } from '../tensor/ops/index.js';
 import type { Params } from '../tensor/params.js';
 import { activations } from './activations.js';
-import { affine, affineSpec, parameter } from './blocks.js';
+import { affine, affineSpec, parameter, throughBlocks } from './blocks.js';
 import {
   type Attend,
   activation,
@@ -164,13 +164,15 @@ export const opt: Family = {
       'int32',
     );
     const places = embedding(parameter(params, 'model.decoder.embed_positions.weight'), rows);
-    let x = tf.add<tf.Tensor2D>(tokens, places); // [N, D]
-    for (let layer = 0; layer < config.layers; layer++) {
-      // Outside differentiation each layer's temporaries are freed at once; under it the tape keeps what it saved.
-      x = tf.tidy(() => block(params, config, layer, x, attend));
-    }
-    if (config.finalNorm) x = norm(params, config, 'model.decoder.final_layer_norm', x);
-    return map('project_out', x);
+    const x = throughBlocks(
+      params,
+      config,
+      tf.add<tf.Tensor2D>(tokens, places), // [N, D]
+      (own, layer, x) => block(own, config, layer, x, attend),
+      { prefix: 'model.decoder.layers.' },
+    );
+    const last = config.finalNorm ? norm(params, config, 'model.decoder.final_layer_norm', x) : x;
+    return map('project_out', last);
   },
 };
 

@@ -3,7 +3,7 @@ import { z } from 'zod';
 import { UsageError } from '../errors.js';
 import { embedding, rmsNorm, rotary, swiglu } from '../tensor/ops/index.js';
 import type { Params } from '../tensor/params.js';
-import { affine, affineSpec, affineWeights, parameter } from './blocks.js';
+import { affine, affineSpec, affineWeights, parameter, throughBlocks } from './blocks.js';
 import {
   type Attend,
   commonFields,
@@ -150,12 +150,13 @@ export const rotaryDecoder = {
   },
 
   hidden(params, config, ids, positions, attend) {
-    const angles = anglesOf(config, positions);
-    let x = embedding(parameter(params, 'model.embed_tokens.weight'), ids, config.padId); // [N, D]
-    for (let layer = 0; layer < config.layers; layer++) {
-      // Outside differentiation each layer's temporaries are freed at once; under it the tape keeps what it saved.
-      x = tf.tidy(() => block(params, config, layer, x, angles, attend));
-    }
+    const x = throughBlocks(
+      params,
+      config,
+      embedding(parameter(params, 'model.embed_tokens.weight'), ids, config.padId), // [N, D]
+      (own, layer, x, angles) => block(own, config, layer, x, angles as [tf.Tensor2D, tf.Tensor2D], attend),
+      { prefix: 'model.layers.', constants: anglesOf(config, positions) },
+    );
     return rmsNorm(x, parameter(params, 'model.norm.weight'), config.normEps);
   },
 

@@ -4,7 +4,7 @@ import { type Example, loadExamples } from '../data/examples.js';
 import { UsageError } from '../errors.js';
 import { loadModel } from '../models/checkpoint.js';
 import { newModelConfig } from '../models/families.js';
-import { initModel, type Model } from '../models/model.js';
+import { initModel, type Model, withRecompute } from '../models/model.js';
 import { loadTokenizer, type Tokenizer } from '../text/tokenizer.js';
 import { isPolicyGradient, placeOfTeacher, type TrainConfig } from '../training/config.js';
 import { connectTeacher } from './remoteTeacher.js';
@@ -52,10 +52,11 @@ export async function loadMaterials(config: TrainConfig, log: (line: string) => 
   const valid = (await load(data.valid, 'validation data')).slice(0, config.eval.prompts);
   const usesCorpus = readsCorpus(config) && data.corpus !== undefined;
   const corpus = usesCorpus ? await corpusChunks(data.corpus!, tokenizer, config.pretrain.length) : [];
-  const student =
+  const loaded =
     typeof config.student === 'string'
       ? await loadModel(config.student)
       : newStudent(config.student, tokenizer, config.seed);
+  const student = withRecompute(loaded, config.train.gradient_checkpointing);
   const teachers: Model[] = [];
   if (config.method !== 'sft') {
     for (const place of teacherPlaces) {

@@ -16,6 +16,12 @@ interface TapeEngine {
   state: { activeTape: TapeNode[] | null; gradientDepth: number };
   startTape(): void;
   endTape(): void;
+  isTapeOn(): boolean;
+}
+
+/** Whether operations are being written down for a backward pass. */
+export function recording(): boolean {
+  return (tf.engine() as unknown as TapeEngine).isTapeOn();
 }
 
 /**
@@ -24,21 +30,23 @@ interface TapeEngine {
  * As `tf.grads`, but what is no longer needed is freed on the way. `tf.grads` frees nothing before the pass is over, and
  * holds all activations and all their gradients at once; here an activation goes as soon as its gradient has been used.
  *
+ * @param dy the gradient that arrives at the value, of its shape; default: ones
  * @returns the value, and the gradient for each of `inputs` (undefined where the value does not depend on it)
  */
-export function reverse(
-  f: () => tf.Scalar,
+export function reverse<T extends tf.Tensor>(
+  f: () => T,
   inputs: tf.Tensor[],
-): { value: tf.Scalar; grads: (tf.Tensor | undefined)[] } {
+  dy?: T,
+): { value: T; grads: (tf.Tensor | undefined)[] } {
   const { value, tape } = runTaped(f);
   try {
-    return { value, grads: tf.tidy(() => walkBack(tape, value, inputs)) };
+    return { value, grads: tf.tidy(() => walkBack(tape, value, inputs, dy)) };
   } finally {
     for (const node of tape) forget(node);
   }
 }
 
-function runTaped(f: () => tf.Scalar): { value: tf.Scalar; tape: TapeNode[] } {
+function runTaped<T extends tf.Tensor>(f: () => T): { value: T; tape: TapeNode[] } {
   const engine = tf.engine() as unknown as TapeEngine;
   const { state } = engine;
   if (state.gradientDepth > 0) throw new Error('a gradient inside a gradient is not supported');
@@ -60,9 +68,14 @@ function forget(node: TapeNode): void {
   for (const tensor of node.saved ?? []) tensor.dispose();
 }
 
-function walkBack(tape: TapeNode[], value: tf.Tensor, inputs: tf.Tensor[]): (tf.Tensor | undefined)[] {
+function walkBack(
+  tape: TapeNode[],
+  value: tf.Tensor,
+  inputs: tf.Tensor[],
+  dy?: tf.Tensor,
+): (tf.Tensor | undefined)[] {
   const dependent = dependents(tape, inputs);
-  const grads = new Map<number, tf.Tensor>([[value.id, tf.onesLike(value)]]);
+  const grads = new Map<number, tf.Tensor>([[value.id, dy?.clone() ?? tf.onesLike(value)]]);
   for (const node of tape.toReversed()) {
     const dys = node.outputs.map(({ id }) => grads.get(id) ?? null);
     const wanted = Object.entries(node.inputs).filter(([, { id }]) => dependent.has(id));

@@ -118,6 +118,10 @@ export const trainConfigSchema = z.strictObject({
     micro_batch_size: count
       .optional()
       .describe('responses in one forward and backward pass; results do not depend on it'),
+    gradient_checkpointing: z
+      .boolean()
+      .default(false)
+      .describe('compute the inside of every block of the student again in the backward pass: less memory'),
     prompt_weight: z
       .number()
       .min(0)

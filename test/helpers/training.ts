@@ -1,5 +1,5 @@
 import type { Example } from '../../src/data/examples.js';
-import type { Model } from '../../src/models/model.js';
+import { type Model, withRecompute } from '../../src/models/model.js';
 import { disposeState } from '../../src/optim/state.js';
 import { integer, stream } from '../../src/random/streams.js';
 import { disposeParams } from '../../src/tensor/params.js';
@@ -47,9 +47,10 @@ export function tinyWorld(options: WorldOptions): World {
   const config = trainConfig(options.config);
   const shape = { vocab: VOCAB, positions: 24, std: 0.25 };
   const teacherShape = { ...shape, std: 0.5, ...options.teacher };
-  const student = options.twin
+  const own = options.twin
     ? tinyModel(2, teacherShape)
     : tinyModel(1, { ...shape, layers: 1, ...options.student });
+  const student = withRecompute(own, config.train.gradient_checkpointing);
   const teachers: Model[] = [];
   if (config.method !== 'sft') teachers.push(tinyModel(2, teacherShape));
   if (config.method === 'babyllama') {

@@ -2,7 +2,10 @@ import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { loadConfig } from '../../src/models/checkpoint.js';
+import { loadMaterials } from '../../src/runs/materials.js';
+import { readTrainConfig } from '../../src/runs/runConfig.js';
 import { initBackend } from '../../src/tensor/backend.js';
+import { disposeParams } from '../../src/tensor/params.js';
 import { methodNames } from '../../src/training/config.js';
 import { runInProcess, sha256 } from '../helpers/cli.js';
 import {
@@ -142,6 +145,18 @@ describe('training runs from files', () => {
     expect(
       stderr.match(/vocabularies of 15, 15, 17 ids \(student, teachers\): the 15 that all have count/g),
     ).toHaveLength(1);
+  });
+
+  it('train.gradient_checkpointing reaches the student alone and changes none of its bytes', async () => {
+    const change = { train: { steps: 2, warmup: 0 } };
+    const config = writeConfig(at('recompute.yaml'), worldConfig(world, 'minillm', change));
+    const on = 'train.gradient_checkpointing=true';
+    const { student, teachers } = await loadMaterials(await readTrainConfig(config, [on]), () => {});
+    expect([student, ...teachers].map((model) => model.config.recompute)).toEqual([true, undefined]);
+    for (const model of [student, ...teachers]) disposeParams(model.params);
+    const { out } = await trainFile('recompute', config, '--set', on);
+    const { out: plain } = await trainFile('no-recompute', config);
+    expect(weights(join(out, 'final'))).toBe(weights(join(plain, 'final')));
   });
 
   it('steps: 0 validates, saves and is done', async () => {

@@ -30,6 +30,7 @@ interface BenchOptions extends CommonOptions {
   alpha: number;
   eos?: boolean;
   input?: string;
+  gradientCheckpointing?: boolean;
   warmup: number;
   repeat: number;
   json?: boolean;
@@ -64,6 +65,7 @@ export function benchCommand(): Command {
     .option('--minibatch <m>', 'round: responses of an optimizer step', positiveInteger, 16)
     .option('--inner <e>', 'round: passes over the rollouts', positiveInteger, 4)
     .option('--pt-len <n>', 'round: tokens of a pretraining row', positiveInteger, 96)
+    .option('--gradient-checkpointing', 'sft and round: as train.gradient_checkpointing')
     .option('--alpha <a>', 'share of the teacher in sampling', numberBetween(0, 1), 0.2)
     .option('--warmup <w>', 'runs before the clock starts', nonNegativeInteger, 1)
     .option('--repeat <n>', 'runs on the clock; the median is told', positiveInteger, 5)
