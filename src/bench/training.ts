@@ -35,6 +35,7 @@ export function trainingBench(
   { train, ...settings }: Settings,
   examples: readonly Pick<TrainingContext['train'][number], 'promptIds' | 'responseIds'>[],
   corpus: Int32Array[] = [],
+  eosIds: readonly number[] = [],
 ) {
   const config = trainConfigSchema.parse({
     ...settings,
@@ -59,7 +60,7 @@ export function trainingBench(
     teachers: teacher ? [teacher] : [],
     train: examples.map((ids) => ({ ...ids, instruction: '', input: '', outputs: [], prompt: '' })),
     corpus,
-    eosIds: [],
+    eosIds,
     scratch: { read: async () => undefined, write: async () => {} },
     log: () => {},
   };
