@@ -39,7 +39,12 @@ export class RolloutWorkers {
     // In memory where the system has such a place.
     const place = existsSync('/dev/shm') ? '/dev/shm' : tmpdir();
     const started = new RolloutWorkers(workers, mkdtempSync(join(place, 'minillm-workers-')));
-    await Promise.all(workers.map((worker) => answer(worker)));
+    try {
+      await Promise.all(workers.map((worker) => answer(worker)));
+    } catch (error) {
+      started.close();
+      throw error;
+    }
     return started;
   }
 
@@ -80,7 +85,7 @@ export class RolloutWorkers {
   }
 
   close(): void {
-    for (const worker of this.workers) worker.disconnect();
+    for (const worker of this.workers) if (worker.connected) worker.disconnect();
     rmSync(this.directory, { recursive: true });
   }
 }
