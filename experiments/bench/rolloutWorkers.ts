@@ -24,11 +24,21 @@ export interface Finished {
   cpuSeconds: number;
 }
 
+const SIGNALS = ['SIGINT', 'SIGTERM'] as const;
+
 export class RolloutWorkers {
   private constructor(
     private readonly workers: ChildProcess[],
     private readonly directory: string,
-  ) {}
+  ) {
+    for (const signal of SIGNALS) process.once(signal, this.interrupted);
+  }
+
+  /** What lies in memory as a file would outlive the process. */
+  private readonly interrupted = (): void => {
+    this.close();
+    process.exit(130);
+  };
 
   /** Processes that have loaded the models; the student's weights come with every round. */
   static async start(count: number, source: BenchSource): Promise<RolloutWorkers> {
@@ -85,6 +95,7 @@ export class RolloutWorkers {
   }
 
   close(): void {
+    for (const signal of SIGNALS) process.off(signal, this.interrupted);
     for (const worker of this.workers) if (worker.connected) worker.disconnect();
     rmSync(this.directory, { recursive: true });
   }
