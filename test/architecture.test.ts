@@ -20,12 +20,15 @@ const floors: Record<string, number> = {
   report: 5,
   bench: 5,
   variance: 5,
+  plan: 5,
   cli: 6,
 };
 /** Folders of one floor that may use another of the same floor, and why. */
 const neighbours: Record<string, readonly string[]> = {
   // An example is text already encoded.
   data: ['text'],
+  // A plan reads what a run would read.
+  plan: ['runs'],
 };
 
 const src = resolve(import.meta.dirname, '../src');

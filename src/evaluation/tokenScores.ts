@@ -4,9 +4,9 @@ import { cutVocabulary, packSequences, type Sequence } from '../models/packed.js
 import { forwardKl, gatherRows, reverseKl, tokenLogprob } from '../tensor/ops/index.js';
 
 /** Values of logits held at a time for each model: 2^24 float32 are 64 MiB. */
-const LOGITS = 2 ** 24;
+export const LOGITS = 2 ** 24;
 /** Tokens read at a time, padding included. */
-const TOKENS = 2 ** 13;
+export const TOKENS = 2 ** 13;
 
 /** How a model sees a given response, one entry a response token (teacher forcing, temperature 1). */
 export interface TokenScores {

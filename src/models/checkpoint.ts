@@ -10,7 +10,7 @@ import { exists, readJsonObject, writeAtomically } from './files.js';
 import { loadTensor, pieceFor } from './loadTensor.js';
 import type { Model } from './model.js';
 import { type TensorSource, type WeightDtype, writeSafetensors } from './safetensorsWriter.js';
-import { openWeights, type Weights } from './weights.js';
+import { hasWeights, openWeights, type Weights } from './weights.js';
 
 /** Everything that a tokenizer may consist of; only tokenizer.json is always there. */
 const tokenizerFiles = [
@@ -66,15 +66,12 @@ export async function loadConfig(directory: string): Promise<ModelConfig> {
  */
 export async function loadModel(directory: string): Promise<Model> {
   const config = await loadConfig(directory);
-  const family = familyOf(config);
-  const specs = family.parameters(config);
   const weights = await openWeights(directory);
   const params: Params = {};
   try {
-    const stored = matchNames(family, config, specs, weights);
-    // Shapes are checked before anything is read: a wrong config.json is told at once, also for a large model.
-    for (const [name, spec] of Object.entries(specs)) checkShape(weights, stored.get(name)!, spec);
-    if (config.tiedHead) await checkTied(weights, stored.get(family.embedding)!);
+    const specs = familyOf(config).parameters(config);
+    const stored = checkWeights(config, weights);
+    if (config.tiedHead) await checkTied(weights, stored.get(familyOf(config).embedding)!);
     const piece = pieceFor(specs);
     for (const [name, spec] of Object.entries(specs)) {
       params[name] = await loadTensor(weights, stored.get(name)!, spec, piece);
@@ -86,6 +83,32 @@ export async function loadModel(directory: string): Promise<Model> {
   } finally {
     await weights.close();
   }
+}
+
+/**
+ * The configuration of a model directory, checked against the headers of its weights where it has any; nothing is loaded.
+ *
+ * @throws UsageError as `loadModel`, but for values
+ */
+export async function inspectModel(directory: string): Promise<{ config: ModelConfig; weights: boolean }> {
+  const config = await loadConfig(directory);
+  if (!(await hasWeights(directory))) return { config, weights: false };
+  const weights = await openWeights(directory);
+  try {
+    checkWeights(config, weights);
+    return { config, weights: true };
+  } finally {
+    await weights.close();
+  }
+}
+
+/** Where each parameter is stored. Shapes are checked before anything is read: a wrong config.json is told at once. */
+function checkWeights(config: ModelConfig, weights: Weights): Map<string, string> {
+  const family = familyOf(config);
+  const specs = family.parameters(config);
+  const stored = matchNames(family, config, specs, weights);
+  for (const [name, spec] of Object.entries(specs)) checkShape(weights, stored.get(name)!, spec);
+  return stored;
 }
 
 /**

@@ -18,6 +18,14 @@ export interface Weights {
   close(): Promise<void>;
 }
 
+/** Whether a model directory has weights that `openWeights` would look at, the ones it cannot read included. */
+export async function hasWeights(directory: string): Promise<boolean> {
+  const names = await Promise.all(
+    [SINGLE, INDEX, 'pytorch_model.bin'].map((name) => exists(join(directory, name))),
+  );
+  return names.some(Boolean);
+}
+
 /**
  * Opens model.safetensors, or the shards that model.safetensors.index.json lists. The caller closes it.
  *

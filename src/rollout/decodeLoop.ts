@@ -52,7 +52,7 @@ export function decodeAll(
   try {
     while (queue.length > done) {
       const free = rows.flatMap((slot, b) => (slot === undefined || isDone(slot) ? [b] : []));
-      if (waiting.length > 0 && (free.length >= ADMIT * width || free.length >= waiting.length)) {
+      if (waiting.length > 0 && admits(free.length, width, waiting.length)) {
         const admitted = wholePrompts(waiting, free.length);
         waiting = waiting.slice(admitted.length);
         if (streams.length === 0) streams = models.map((model) => emptyStream(model, width, capacity));
@@ -63,7 +63,7 @@ export function decodeAll(
       done += ended;
       if (ended > 0) options.onProgress?.(done, queue.length);
       const going = rows.flatMap((slot, b) => (slot && !isDone(slot) ? [b] : []));
-      if (waiting.length === 0 && going.length > 0 && going.length <= KEEP * rows.length) {
+      if (waiting.length === 0 && going.length > 0 && cuts(going.length, rows.length)) {
         streams = streams.map((stream) => keepRows(stream, going));
         rows = going.map((b) => rows[b]);
       }
@@ -72,6 +72,16 @@ export function decodeAll(
   } finally {
     for (const stream of streams) closeStream(stream);
   }
+}
+
+/** Whether waiting prompts are read now. @param free rows without a response going on, of `width` */
+export function admits(free: number, width: number, waiting: number): boolean {
+  return free >= ADMIT * width || free >= waiting;
+}
+
+/** Whether a batch of `rows`, with nothing waiting, is cut to those that are going on. */
+export function cuts(going: number, rows: number): boolean {
+  return going <= KEEP * rows;
 }
 
 export function isDone(slot: Slot): boolean {

@@ -3,6 +3,7 @@ import { corpusChunks } from '../data/corpus.js';
 import { type Example, loadExamples } from '../data/examples.js';
 import { UsageError } from '../errors.js';
 import { loadModel } from '../models/checkpoint.js';
+import type { ModelConfig } from '../models/config.js';
 import { newModelConfig } from '../models/families.js';
 import { initModel, type Model, withRecompute } from '../models/model.js';
 import { loadTokenizer, type Tokenizer } from '../text/tokenizer.js';
@@ -64,14 +65,17 @@ export async function loadMaterials(config: TrainConfig, log: (line: string) => 
       teachers.push(remote ? connectTeacher(place, tokenizer, student.config, log) : await loadModel(place));
     }
   }
-  for (const model of [student, ...teachers]) checkFits(model, tokenizer, config, corpus.length > 0);
+  for (const model of [student, ...teachers]) {
+    checkTokenizer(model.config, tokenizer);
+    checkContext(model.config, config, corpus.length > 0);
+  }
   sayVocabularies(student, teachers, log);
   checkRound(config, train.length);
   return { student, teachers, tokenizer, tokenizerFrom, train, valid, corpus };
 }
 
 /** Whether the method may have a loss on plain text. */
-function readsCorpus({ method, distillm }: TrainConfig): boolean {
+export function readsCorpus({ method, distillm }: TrainConfig): boolean {
   return isPolicyGradient(method) || (method === 'distillm' && distillm.lm_coef > 0);
 }
 
@@ -81,21 +85,26 @@ export function newStudent(
   tokenizer: Tokenizer,
   seed: number,
 ): Model {
+  return initModel(newStudentConfig(shape, tokenizer), seed);
+}
+
+/** The model that a student given as a shape is; its vocabulary is the tokenizer's. */
+export function newStudentConfig(
+  shape: Exclude<TrainConfig['student'], string>,
+  tokenizer: Tokenizer,
+): ModelConfig {
   const { family, hidden_size, layers, heads, kv_heads, intermediate_size, max_positions, tied_head } = shape;
-  return initModel(
-    newModelConfig(family, {
-      vocabSize: tokenizer.vocabSize,
-      hiddenSize: hidden_size,
-      layers,
-      heads,
-      ...(kv_heads !== undefined && { kvHeads: kv_heads }),
-      ...(intermediate_size !== undefined && { intermediateSize: intermediate_size }),
-      maxPositions: max_positions,
-      tiedHead: tied_head,
-      eosId: tokenizer.eosId,
-    }),
-    seed,
-  );
+  return newModelConfig(family, {
+    vocabSize: tokenizer.vocabSize,
+    hiddenSize: hidden_size,
+    layers,
+    heads,
+    ...(kv_heads !== undefined && { kvHeads: kv_heads }),
+    ...(intermediate_size !== undefined && { intermediateSize: intermediate_size }),
+    maxPositions: max_positions,
+    tiedHead: tied_head,
+    eosId: tokenizer.eosId,
+  });
 }
 
 /** Tokens that end a response: those that the checkpoint names, else the tokenizer's end of text. */
@@ -116,13 +125,17 @@ export function assertSameTokenizer(a: [string, Tokenizer], b: [string, Tokenize
   );
 }
 
-function checkFits(model: Model, tokenizer: Tokenizer, config: TrainConfig, usesCorpus: boolean): void {
-  const { vocabSize, maxPositions } = model.config;
+/** @throws UsageError when the tokenizer has ids that the model lacks */
+export function checkTokenizer({ vocabSize }: ModelConfig, tokenizer: Tokenizer): void {
   if (vocabSize < tokenizer.vocabSize) {
     throw new UsageError(
       `the tokenizer has ${tokenizer.vocabSize} tokens and a model only ${vocabSize}; use the tokenizer that belongs to it`,
     );
   }
+}
+
+/** @throws UsageError when a sequence that the configuration allows is longer than the model's context */
+export function checkContext({ maxPositions }: ModelConfig, config: TrainConfig, usesCorpus: boolean): void {
   if (config.data.max_tokens > maxPositions) {
     throw new UsageError(
       `data.max_tokens: ${config.data.max_tokens} is more than a model's context of ${maxPositions}; lower it`,
@@ -151,7 +164,7 @@ function sayVocabularies(student: Model, teachers: readonly Model[], log: (line:
 }
 
 /** The prompts of a round are different ones: their random streams are named by the prompt. */
-function checkRound({ method, rollout }: TrainConfig, examples: number): void {
+export function checkRound({ method, rollout }: TrainConfig, examples: number): void {
   const prompts = rollout.rollouts / rollout.samples;
   if (isPolicyGradient(method) && prompts > examples) {
     throw new UsageError(

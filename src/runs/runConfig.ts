@@ -17,7 +17,7 @@ import { parseUntrustedYaml } from './yaml.js';
  * Reads a training configuration: YAML, then `--set a.b=value` on top (values are YAML too), then the schema, then
  * what one field means for another. Paths are relative to the file they stand in, or to the working directory for `--set`.
  *
- * @param pathsFrom what paths in `sets` are relative to
+ * @param pathsFrom what paths in `sets` are relative to @param mayLack files that need not exist (a plan can do without data)
  *
  * @throws UsageError with one line naming the field, what was found and what was expected
  */
@@ -25,6 +25,7 @@ export async function readTrainConfig(
   file: string,
   sets: readonly string[],
   pathsFrom = process.cwd(),
+  mayLack: readonly ('models' | 'data')[] = [],
 ): Promise<TrainConfig> {
   const raw = await readYaml(file);
   if (typeof raw !== 'object' || raw === null || Array.isArray(raw)) {
@@ -33,7 +34,8 @@ export async function readTrainConfig(
   await resolvePaths(raw as Tree, dirname(file));
   for (const set of sets) await applySet(raw as Tree, set, pathsFrom);
   const config = validate(trainConfigSchema, raw, file);
-  await checkTogether(config, file);
+  checkTogether(config, file);
+  await checkFiles(config, file, mayLack);
   return config;
 }
 
@@ -182,7 +184,7 @@ function checkText({ method, objective, distillm, data }: TrainConfig, fail: (li
     fail(`${field}: ${weight} weighs a loss on plain text; give data.corpus, or set it to 0`);
 }
 
-async function checkTogether(config: TrainConfig, file: string): Promise<void> {
+function checkTogether(config: TrainConfig, file: string): void {
   const fail = (line: string): never => {
     throw new UsageError(`${file}: ${line}`);
   };
@@ -255,17 +257,30 @@ async function checkTogether(config: TrainConfig, file: string): Promise<void> {
     }
   }
   if (!isPolicyGradient(config.method)) checkNoValueHead(config, fail);
-  const files: [string, string | undefined][] = [
-    ['student', typeof config.student === 'string' ? config.student : config.student.tokenizer],
-    ...[config.teacher ?? []]
+}
+
+async function checkFiles(
+  { student, teacher, data }: TrainConfig,
+  file: string,
+  mayLack: readonly ('models' | 'data')[],
+): Promise<void> {
+  const models: [string, string | undefined][] = [
+    ['student', typeof student === 'string' ? student : student.tokenizer],
+    ...[teacher ?? []]
       .flat()
       .flatMap((t): [string, string][] => (typeof t === 'string' && !isUrl(t) ? [['teacher', t]] : [])),
-    ['data.train', data.train],
-    ['data.valid', data.valid],
-    ['data.corpus', data.corpus],
   ];
-  for (const [field, path] of files) {
+  const rows = (['train', 'valid', 'corpus'] as const).map((name): [string, string | undefined] => [
+    `data.${name}`,
+    data[name],
+  ]);
+  for (const [field, path] of [
+    ...(mayLack.includes('models') ? [] : models),
+    ...(mayLack.includes('data') ? [] : rows),
+  ]) {
     if (path === undefined) continue;
-    await access(path).catch(() => fail(`${field}: ${path} does not exist`));
+    await access(path).catch(() => {
+      throw new UsageError(`${file}: ${field}: ${path} does not exist`);
+    });
   }
 }

@@ -57,10 +57,17 @@ export function pretrainingTeacherTokens(
   return (config.pretrain.batch_size ?? batch_size) * config.pretrain.length;
 }
 
+/** Bytes of the teacher's logits on pretraining rows that are kept. */
+const LIMIT = 1 << 28;
+
+/** How many of `tokens` have their teacher logits kept for the later passes of a round. */
+export function keptTextLogits(tokens: number, vocabulary: number): number {
+  return Math.min(tokens, Math.floor(LIMIT / (4 * vocabulary)));
+}
+
 /** The teacher's logits on the pretraining rows of a round, as far as they fit; the rest is computed at every pass. */
 export class TextTeacher {
-  /** @param limit bytes kept */
-  constructor(private readonly limit = 1 << 28) {}
+  constructor(private readonly limit = LIMIT) {}
 
   private round = -1;
   private readonly kept = new Map<string, tf.Tensor2D>();

@@ -5,6 +5,19 @@ import type { Trajectory } from '../rollout/trajectory.js';
 import { gatherRows, writeRows } from '../tensor/ops/index.js';
 import { type Models, sharedLogits, sharedVocabulary } from './supervised.js';
 
+/** Bytes of teacher logits kept for a round; a larger round is scored again at every step. */
+const LIMIT = 1 << 30;
+
+/** Whether the teacher's logits of a whole round are kept. */
+export function keptTeacherLogits(
+  responses: number,
+  maxNewTokens: number,
+  vocabulary: number,
+  limit = LIMIT,
+): boolean {
+  return responses * maxNewTokens * vocabulary * 4 <= limit;
+}
+
 /**
  * The teacher's logits at the response positions of a round's rollouts. They are kept as the rollout engine meets
  * them, so that no scoring pass follows and every inner epoch is served (the official code runs the teacher again at
@@ -13,8 +26,7 @@ import { type Models, sharedLogits, sharedVocabulary } from './supervised.js';
  * gives the same bits.
  */
 export class TeacherLogits {
-  /** @param limit bytes of teacher logits kept for a round; a larger round is scored again at every step */
-  constructor(private readonly limit = 1 << 30) {}
+  constructor(private readonly limit = LIMIT) {}
 
   private round = -1;
   private kept: tf.Tensor2D | undefined;
@@ -31,7 +43,7 @@ export class TeacherLogits {
   ): NonNullable<RolloutOptions['onTeacherLogits']> | undefined {
     this.dispose();
     const vocab = sharedVocabulary(models);
-    if (responses * maxNewTokens * vocab * 4 > this.limit) return undefined;
+    if (!keptTeacherLogits(responses, maxNewTokens, vocab, this.limit)) return undefined;
     const kept = tf.keep(tf.fill<tf.Rank.R2>([responses * maxNewTokens, vocab], 0));
     this.kept = kept;
     this.round = round;

@@ -7,6 +7,7 @@ import { exportCommand } from './export.js';
 import { generateCommand } from './generate.js';
 import { inspectCommand } from './inspect.js';
 import { oracleCommand } from './oracle.js';
+import { planCommand } from './plan.js';
 import { quickstartCommand } from './quickstart.js';
 import { reportCommand } from './report.js';
 import { scoreCommand } from './score.js';
@@ -24,6 +25,7 @@ export const commands: (() => Command)[] = [
   setupCommand,
   dataCommand,
   tokenizerCommand,
+  planCommand,
   trainCommand,
   sweepCommand,
   evalCommand,

@@ -132,7 +132,7 @@ async function nvidiaDevices(): Promise<[devices: string[], how: string]> {
 }
 
 /** What a new process could get; `freemem` alone leaves out the page cache, which the system gives back. */
-function availableMemory(): number {
+export function availableMemory(): number {
   const available =
     existsSync('/proc/meminfo') && /^MemAvailable:\s+(\d+) kB/m.exec(readFileSync('/proc/meminfo', 'utf8'));
   return available ? Number(available[1]) * 1024 : freemem();

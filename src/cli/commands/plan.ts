@@ -1,0 +1,65 @@
+import { totalmem } from 'node:os';
+import { Command } from 'commander';
+import { type CommonOptions, logger, print, startBackend, withCommonOptions } from '../common.js';
+
+interface PlanOptions extends CommonOptions {
+  set: string[];
+  withoutData?: boolean;
+  calibrate: boolean;
+  json?: boolean;
+}
+
+export function planCommand(): Command {
+  const command = new Command('plan')
+    .description('parameters, tokens, FLOPs, memory and time of a training run, before anything runs')
+    .argument('<config>', 'YAML configuration, as for train')
+    .option(
+      '--set <field=value>',
+      'change a field of the configuration; repeatable',
+      (v: string, all: string[]) => [...all, v],
+      [],
+    )
+    .option(
+      '--without-data',
+      'read no data, which need not exist: every row is taken to be as long as allowed',
+    )
+    .option('--no-calibrate', 'measure nothing: no time')
+    .option('--json', 'one JSON object on standard output')
+    .addHelpText(
+      'after',
+      `
+Models need a config.json only. What is counted, estimated and how far off it was: docs/plan.md.
+
+Example:
+  minillm plan experiments/smoke/minillm.yaml
+`,
+    );
+  return withCommonOptions(command).action(async (file: string, options: PlanOptions) => {
+    const log = logger(options);
+    const { readTrainConfig } = await import('../../runs/runConfig.js');
+    const withoutData = options.withoutData ?? false;
+    const config = await readTrainConfig(file, options.set, process.cwd(), withoutData ? ['data'] : []);
+    const { planInputs } = await import('../../plan/inputs.js');
+    const inputs = await planInputs(config, { withoutData, log });
+    const backend = await startBackend(
+      {
+        ...(config.backend && { backend: config.backend }),
+        ...(config.threads && { threads: config.threads }),
+        ...options,
+      },
+      log,
+    );
+    const { availableMemory } = await import('../../tensor/provision/diagnose.js');
+    const { planRun } = await import('../../plan/plan.js');
+    if (options.calibrate) log('measuring this machine');
+    const plan = planRun(config, inputs, backend, {
+      memory: { total: totalmem(), available: availableMemory() },
+      calibrated: options.calibrate,
+    });
+    if (options.json) print(JSON.stringify(plan));
+    else {
+      const { planTable } = await import('../../plan/table.js');
+      for (const line of planTable(plan)) print(line);
+    }
+  });
+}

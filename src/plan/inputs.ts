@@ -1,0 +1,165 @@
+import { stat } from 'node:fs/promises';
+import { corpusChunks } from '../data/corpus.js';
+import { type ExampleLimits, loadExamples } from '../data/examples.js';
+import { inspectModel } from '../models/checkpoint.js';
+import type { ModelConfig } from '../models/config.js';
+import type { Sequence } from '../models/packed.js';
+import {
+  assertSameTokenizer,
+  checkContext,
+  checkRound,
+  checkTokenizer,
+  dataFiles,
+  newStudentConfig,
+  readsCorpus,
+} from '../runs/materials.js';
+import { loadTokenizer, type Tokenizer, tokenizerIfPresent } from '../text/tokenizer.js';
+import { placeOfTeacher, type TrainConfig } from '../training/config.js';
+import { type ModelSize, modelSize } from './flops.js';
+import { lengths } from './passes.js';
+
+export interface PlannedModel {
+  role: 'student' | 'teacher';
+  source: string;
+  config: ModelConfig;
+  size: ModelSize;
+  /** `new`: drawn when the run begins; `absent`: only config.json is there. */
+  weights: 'there' | 'absent' | 'new';
+}
+
+export interface PlannedData {
+  /** Why tokens are bounds and no counts; absent where they were counted. */
+  bounds?: string;
+  /** null: not known. */
+  trainRows: number | null;
+  dropped: number | null;
+  /** Training rows, or one that is as long as the limits allow. */
+  train: readonly Sequence[];
+  /** The validation rows that are used. */
+  valid: readonly Sequence[];
+  /** Pieces of plain text; null: not counted, 0: none. */
+  pieces: number | null;
+}
+
+export interface PlanInputs {
+  /** The student first. */
+  models: PlannedModel[];
+  /** URLs of teachers on other machines. */
+  remote: string[];
+  data: PlannedData;
+  /** Whether there is plain text for a pretraining loss. */
+  hasText: boolean;
+}
+
+/** Larger files take longer to tokenise than a plan should. */
+const QUICK_ROWS = 64 << 20;
+const QUICK_TEXT = 16 << 20;
+
+/**
+ * What a plan knows of a run: the shapes of its models, from config.json and the headers of the weights, and the lengths of its
+ * rows. Makes the checks that training makes, as far as they need no weights.
+ *
+ * @param options.withoutData data files are not read and need not exist: tokens are then bounds
+ * @throws UsageError in one line, as training does
+ */
+export async function planInputs(
+  config: TrainConfig,
+  options: { withoutData: boolean; log: (line: string) => void },
+): Promise<PlanInputs> {
+  const { student } = config;
+  const tokenizer =
+    typeof student === 'string' ? await tokenizerIfPresent(student) : await loadTokenizer(student.tokenizer);
+  const models = [await studentOf(student, tokenizer)];
+  const remote: string[] = [];
+  for (const place of [config.teacher ?? []].flat().map(placeOfTeacher)) {
+    if (typeof place !== 'string') remote.push(place.url);
+    else if (config.method !== 'sft') models.push(await teacherOf(place, models[0]!.source, tokenizer));
+  }
+  const hasText = readsCorpus(config) && (config.data.corpus ?? config.data.wordnet) !== undefined;
+  for (const model of models) {
+    if (tokenizer) checkTokenizer(model.config, tokenizer);
+    checkContext(model.config, config, hasText);
+  }
+  const data = await planData(config, tokenizer, hasText, options);
+  return { models, remote, data, hasText };
+}
+
+async function studentOf(
+  student: TrainConfig['student'],
+  tokenizer: Tokenizer | undefined,
+): Promise<PlannedModel> {
+  if (typeof student !== 'string') {
+    const config = newStudentConfig(student, tokenizer!);
+    return { role: 'student', source: 'new', config, size: modelSize(config), weights: 'new' };
+  }
+  return { role: 'student', ...(await inspected(student)) };
+}
+
+async function teacherOf(
+  place: string,
+  student: string,
+  tokenizer: Tokenizer | undefined,
+): Promise<PlannedModel> {
+  const own = await tokenizerIfPresent(place);
+  if (own && tokenizer) assertSameTokenizer([student, tokenizer], [place, own]);
+  return { role: 'teacher', ...(await inspected(place)) };
+}
+
+async function inspected(source: string): Promise<Omit<PlannedModel, 'role'>> {
+  const { config, weights } = await inspectModel(source);
+  return { source, config, size: modelSize(config), weights: weights ? 'there' : 'absent' };
+}
+
+async function planData(
+  config: TrainConfig,
+  tokenizer: Tokenizer | undefined,
+  hasText: boolean,
+  { withoutData, log }: { withoutData: boolean; log: (line: string) => void },
+): Promise<PlannedData> {
+  if (withoutData) return boundsOf(config, hasText, '--without-data');
+  if (!tokenizer) return boundsOf(config, hasText, `${config.student} has no tokenizer.json`);
+  const files = await dataFiles(config, log);
+  if ((await bytesOf(files.train)) > QUICK_ROWS)
+    return boundsOf(config, hasText, `${files.train} is larger than ${QUICK_ROWS >> 20} MiB`);
+  const limits: ExampleLimits = {
+    template: config.data.template,
+    maxPromptTokens: config.data.max_prompt_tokens,
+    maxTokens: config.data.max_tokens,
+  };
+  const train = await loadExamples(files.train, tokenizer, limits);
+  const valid = await loadExamples(files.valid, tokenizer, limits);
+  checkRound(config, train.examples.length);
+  return {
+    trainRows: train.examples.length,
+    dropped: train.dropped,
+    train: train.examples,
+    valid: valid.examples.slice(0, config.eval.prompts),
+    pieces: hasText ? await piecesOf(files.corpus!, tokenizer, config.pretrain.length) : 0,
+  };
+}
+
+/** One row as long as the limits allow stands for all. */
+function boundsOf(config: TrainConfig, hasText: boolean, bounds: string): PlannedData {
+  const { data } = config;
+  const longest = lengths(data.max_prompt_tokens, data.max_tokens - data.max_prompt_tokens);
+  return {
+    bounds,
+    trainRows: null,
+    dropped: null,
+    train: [longest],
+    valid: Array.from({ length: config.eval.prompts }, () => longest),
+    pieces: hasText ? null : 0,
+  };
+}
+
+async function piecesOf(file: string, tokenizer: Tokenizer, length: number): Promise<number | null> {
+  if ((await bytesOf(file)) > QUICK_TEXT) return null;
+  return (await corpusChunks(file, tokenizer, length)).length;
+}
+
+async function bytesOf(file: string): Promise<number> {
+  return stat(file).then(
+    ({ size }) => size,
+    () => 0, // reading it says what is wrong
+  );
+}

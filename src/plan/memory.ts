@@ -1,0 +1,149 @@
+import { LOGITS, TOKENS } from '../evaluation/tokenScores.js';
+import type { ModelConfig } from '../models/config.js';
+import { isPolicyGradient, type TrainConfig } from '../training/config.js';
+import { objectiveOf } from '../training/minillm.js';
+import { keptTextLogits } from '../training/pretraining.js';
+import { keptTeacherLogits } from '../training/teacherLogits.js';
+import type { PlanInputs } from './inputs.js';
+
+/** Bytes; everything is float32. */
+export interface MemoryPlan {
+  /** Node, TensorFlow and our code, with nothing loaded. */
+  process: number;
+  student_weights: number;
+  adam_moments: number;
+  teacher_weights: number;
+  /** The teacher's logits that are kept from the rollout (or the first pass over plain text) for later passes. */
+  teacher_logits_kept: number;
+  /** Keys and values of the decode batch, of all models that take part. */
+  kv_cache: number;
+  /** Logits of the decode batch, of all models that take part. */
+  decode_logits: number;
+  /** What the backward pass keeps of the blocks for the largest micro-batch, as configured. */
+  activations: number;
+  activations_without_checkpointing: number;
+  activations_with_checkpointing: number;
+  /** Logits of the largest micro-batch: the student's, their gradient, and one set of each teacher's. */
+  logits: number;
+  /** With several passes in a step: what is added up, what is added, and the sum. */
+  gradients: number;
+  /** Logits and activations of the responses that validation scores together. */
+  validation: number;
+  /** The parts that stay, and the largest of what comes and goes. */
+  total: number;
+  peak_in: 'rollout' | 'backward' | 'update' | 'validation';
+}
+
+/** What a process takes that has loaded the native engine and nothing else; measured, 64-bit Linux. */
+const PROCESS = 500e6;
+
+/**
+ * Memory at the worst moment of a run: sequences as long as the data and the limits allow, in a full micro-batch.
+ *
+ * Kept for the backward pass of a block, in numbers a position: 4 widths (input, both norms, the sum after attention),
+ * queries, keys, values and the output of attention, and 2 (3 with a gate) inner widths of the feed-forward part. With gradient
+ * checkpointing: the input of every block, and all this for one block.
+ */
+export function memoryOf(
+  config: TrainConfig,
+  { models, data, hasText }: PlanInputs,
+  checkpointing: boolean,
+): MemoryPlan {
+  const [student, ...teachers] = models;
+  const n = student!.size.parameters;
+  const taught = config.method === 'sft' ? [] : teachers;
+  const vocabulary = Math.min(...models.map((model) => model.config.vocabSize));
+  const { rollout, train, pretrain } = config;
+  const policy = isPolicyGradient(config.method);
+  const objective = policy ? objectiveOf({ config }) : undefined;
+  const longestPrompt = Math.max(...data.train.map((s) => s.promptIds.length));
+  const longestGold = Math.max(...data.train.map((s) => s.promptIds.length + s.responseIds.length - 1));
+  const goldRows = Math.max(...data.train.map((s) => s.responseIds.length));
+  const samples = decodes(config);
+  const length = policy ? longestPrompt + rollout.max_new_tokens - 1 : longestGold;
+  const rows = policy ? rollout.max_new_tokens : goldRows;
+  const micro = Math.min(train.micro_batch_size ?? 16, train.batch_size);
+  const textMicro = hasText
+    ? Math.min(train.micro_batch_size ?? 16, pretrain.batch_size ?? train.batch_size)
+    : 0;
+  const positions = Math.max(micro * length, textMicro * (pretrain.length - 1));
+  const logitRows = Math.max(micro * rows, textMicro * (pretrain.length - 1));
+  const [plain, checkpointed] = activationsOf(student!.config, positions);
+  const passes = Math.ceil(train.batch_size / micro) + (textMicro > 0 ? 1 : 0);
+  const width = Math.min(rollout.batch_size, policy ? rollout.rollouts : train.batch_size);
+  const slots = longestPrompt + rollout.max_new_tokens;
+  const decoding = samples ? (policy || config.method === 'seqkd' ? models : [student!]) : [];
+  const keptRound =
+    policy && taught.length > 0 && keptTeacherLogits(rollout.rollouts, rollout.max_new_tokens, vocabulary)
+      ? rollout.rollouts * rollout.max_new_tokens * vocabulary * 4
+      : 0;
+  const textTokens =
+    (rollout.rollouts / train.batch_size) * (pretrain.batch_size ?? train.batch_size) * (pretrain.length - 1);
+  const keptText =
+    policy &&
+    hasText &&
+    objective!.lm_coef > 0 &&
+    objective!.kd_ratio > 0 &&
+    pretrain.rows === 'round' &&
+    rollout.inner_epochs > 1
+      ? keptTextLogits(textTokens, vocabulary) * vocabulary * 4
+      : 0;
+  const parts = {
+    process: PROCESS,
+    student_weights: 4 * n,
+    adam_moments: 8 * n,
+    teacher_weights: taught.reduce((sum, { size }) => sum + 4 * size.parameters, 0),
+    teacher_logits_kept: keptRound + keptText,
+    kv_cache: decoding.reduce(
+      (sum, { config: c }) => sum + 8 * width * slots * c.layers * c.kvHeads * c.headDim,
+      0,
+    ),
+    decode_logits: decoding.reduce((sum, { config: c }) => sum + 4 * width * c.vocabSize, 0),
+    activations: checkpointing ? checkpointed : plain,
+    activations_without_checkpointing: plain,
+    activations_with_checkpointing: checkpointed,
+    logits: 4 * logitRows * vocabulary * (2 + taught.length),
+    gradients: 4 * n * (passes > 1 ? 3 : 1),
+    validation: validationOf(data, models, vocabulary),
+  };
+  const stays =
+    parts.process +
+    parts.student_weights +
+    parts.adam_moments +
+    parts.teacher_weights +
+    parts.teacher_logits_kept;
+  const moments = {
+    rollout: parts.kv_cache + parts.decode_logits,
+    backward: (passes > 1 ? 4 * n : 0) + parts.activations + parts.logits,
+    update: parts.gradients,
+    validation: parts.validation,
+  };
+  const [peak, most] = Object.entries(moments).sort(([, a], [, b]) => b - a)[0]!;
+  return { ...parts, total: stays + most, peak_in: peak as MemoryPlan['peak_in'] };
+}
+
+/** Every model's logits, those of the token being compared, and a block's activations of what is read together. */
+function validationOf(data: PlanInputs['data'], models: PlanInputs['models'], vocabulary: number): number {
+  const rows = data.valid.reduce((total, s) => total + s.responseIds.length, 0);
+  const positions = data.valid.reduce((total, s) => total + s.promptIds.length + s.responseIds.length, 0);
+  const block = Math.max(
+    ...models.map(({ config }) => activationsOf({ ...config, layers: 1 }, Math.min(TOKENS, positions))[0]),
+  );
+  return 4 * Math.min(LOGITS, rows * vocabulary) * (models.length + 1) + block;
+}
+
+/** Whether models sample in training. */
+function decodes({ method, gkd, distillm }: TrainConfig): boolean {
+  if (method === 'gkd') return gkd.lambda > 0 || gkd.seq_kd;
+  if (method === 'distillm') return distillm.threshold > 0;
+  return isPolicyGradient(method) || method === 'seqkd' || method === 'imitkd';
+}
+
+/** Bytes without and with gradient checkpointing. */
+function activationsOf(c: ModelConfig, positions: number): [plain: number, checkpointed: number] {
+  const gated = c.family !== 'gpt2' && c.family !== 'opt';
+  const block =
+    4 * c.hiddenSize + 2 * (c.heads + c.kvHeads) * c.headDim + (gated ? 3 : 2) * c.intermediateSize;
+  const tokens = 4 * positions;
+  return [tokens * c.layers * block, tokens * (c.layers * c.hiddenSize + block)];
+}

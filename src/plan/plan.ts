@@ -1,0 +1,208 @@
+import type { Sequence } from '../models/packed.js';
+import type { BackendInfo } from '../tensor/backend.js';
+import type { TrainConfig } from '../training/config.js';
+import { calibrate, type Speeds } from './calibrate.js';
+import type { PlanInputs, PlannedModel } from './inputs.js';
+import { type MemoryPlan, memoryOf } from './memory.js';
+import { type Schedule, scheduleOf } from './schedule.js';
+import { byPart, flopsOf, secondsOf, sum } from './time.js';
+import { unknowns } from './unknowns.js';
+import { type Job, type Work, workOf } from './work.js';
+
+type Parts = Record<string, number>;
+
+/** What a run would take. Names are those of `--json`; seconds and bytes, and operations as forwardFlops counts them. */
+export interface Plan {
+  method: string;
+  machine: {
+    backend: string;
+    engine: string;
+    threads: number;
+    memory_total: number;
+    memory_available: number;
+  };
+  models: {
+    role: 'student' | 'teacher';
+    source: string;
+    family: string;
+    parameters: number;
+    /** Without embeddings, positions and head. */
+    block_parameters: number;
+    weights: PlannedModel['weights'];
+  }[];
+  data: {
+    counted: boolean;
+    /** Why tokens are bounds. */
+    bounds_because: string | null;
+    train_rows: number | null;
+    dropped_rows: number | null;
+    train_tokens: number | null;
+    mean_prompt_tokens: number;
+    mean_response_tokens: number;
+    validation_rows: number;
+    text_pieces: number | null;
+  };
+  schedule: Schedule;
+  /** Mean of an optimizer step, by part, rollouts shared out over the steps of their round. */
+  tokens_per_step: Parts;
+  flops_per_step: Parts & { total: number };
+  flops: { training: number; before_first_step: number; validation: number; total: number };
+  memory: MemoryPlan & { fits: boolean };
+  /** On disk: checkpoints that are kept, best/ and final/. */
+  disk: number;
+  /** null without a calibration. Training time as the run's summary tells it, and validations beside it. */
+  time: {
+    per_step: Parts & { total: number };
+    training: number;
+    /** The same if every response is as long as allowed. */
+    training_longest_responses: number;
+    validation: number;
+    total: number;
+  } | null;
+  calibration: (Speeds & { role: string })[];
+  unknown: string[];
+}
+
+/** @param options.calibrated false leaves the time out @param options.memory bytes of the machine */
+export function planRun(
+  config: TrainConfig,
+  inputs: PlanInputs,
+  backend: BackendInfo,
+  options: { memory: { total: number; available: number }; calibrated: boolean },
+): Plan {
+  const { models, data } = inputs;
+  const works = { gold: work(config, inputs, 'gold'), longest: work(config, inputs, 'longest') };
+  const likely = data.bounds ? works.longest : works.gold;
+  const schedule = scheduleOf(config, data.trainRows);
+  const checkpointing = usesCheckpointing(config);
+  const flops = (jobs: readonly Job[]): Parts => byPart(jobs, (job) => flopsOf(job, models, checkpointing));
+  const step = flops(likely.step);
+  const all = {
+    training: sum(step) * config.train.steps,
+    before_first_step: sum(flops(likely.once)),
+    validation: sum(flops(likely.validation)) * schedule.validations,
+  };
+  const memory = memoryOf(config, inputs, checkpointing);
+  const speeds = options.calibrated
+    ? calibrateAll(config, likely, models, backend, options.memory.available)
+    : [];
+  const time =
+    speeds.length === models.length
+      ? timeOf(config, works, likely, schedule, models, speeds as Speeds[], checkpointing)
+      : null;
+  const n = models[0]!.size.parameters;
+  const kept = Math.min(schedule.checkpoints, config.checkpoint.keep);
+  return {
+    method: config.method,
+    machine: {
+      backend: backend.name,
+      engine: backend.engine,
+      threads: backend.threads,
+      memory_total: options.memory.total,
+      memory_available: options.memory.available,
+    },
+    models: models.map(({ role, source, config: c, size, weights }) => ({
+      ...{
+        role,
+        source,
+        family: c.family,
+        parameters: size.parameters,
+        block_parameters: size.blocks,
+        weights,
+      },
+    })),
+    data: describeData(inputs),
+    schedule,
+    tokens_per_step: byPart(likely.step, (job) => job.tokens),
+    flops_per_step: { ...step, total: sum(step) },
+    flops: { ...all, total: sum(all) },
+    memory: { ...memory, fits: memory.total <= options.memory.total },
+    disk: 12 * n * kept + 8 * n,
+    time,
+    calibration: speeds.flatMap((speed, i) => (speed ? [{ role: models[i]!.role, ...speed }] : [])),
+    unknown: unknowns(config, inputs, time !== null),
+  };
+}
+
+function usesCheckpointing(_config: TrainConfig): boolean {
+  return false;
+}
+
+function work(config: TrainConfig, inputs: PlanInputs, responses: 'gold' | 'longest'): Work {
+  const { models, data, hasText } = inputs;
+  return workOf(config, {
+    train: data.train,
+    trainRows: data.trainRows ?? 0,
+    valid: data.valid,
+    teachers: models.length - 1,
+    vocabulary: Math.min(...models.map((model) => model.config.vocabSize)),
+    hasText,
+    responses,
+  });
+}
+
+/** A measurement for every model, of the pass and the decode batch that it would have. */
+function calibrateAll(
+  config: TrainConfig,
+  { step, once, validation }: Work,
+  models: readonly PlannedModel[],
+  backend: BackendInfo,
+  memory: number,
+): (Speeds | undefined)[] {
+  const jobs = [...step, ...once, ...validation];
+  const passes = step.filter(({ kind }) => kind !== 'decode');
+  const { tokens, rows } = passes.find(({ kind }) => kind === 'train')!.pass;
+  const batch = Math.min(config.train.micro_batch_size ?? 16, config.train.batch_size);
+  const length = Math.max(2, Math.round(tokens / config.train.batch_size));
+  return models.map((model, i) => {
+    const decoded = jobs.filter((job) => job.model === i && job.decoding);
+    const response = Math.max(1, Math.round((length * rows) / tokens));
+    const width = Math.max(0, ...decoded.map((job) => Math.max(...job.decoding!.rows, 1)));
+    return calibrate(model.config, { batch, length, response, rows: width, train: i === 0 }, backend, memory);
+  });
+}
+
+function timeOf(
+  config: TrainConfig,
+  works: { longest: Work },
+  likely: Work,
+  schedule: Schedule,
+  models: readonly PlannedModel[],
+  speeds: readonly Speeds[],
+  checkpointing: boolean,
+): NonNullable<Plan['time']> {
+  const seconds = (jobs: readonly Job[]): Parts =>
+    byPart(jobs, (job) => secondsOf(job, models, speeds, checkpointing));
+  const { update, add } = speeds[0]!;
+  const passes =
+    schedule.accumulation + (likely.step.some(({ part }) => part === 'pretraining_student') ? 1 : 0);
+  const optimizer = models[0]!.size.parameters * (update! + (passes - 1) * add!);
+  const perStep = { ...seconds(likely.step), optimizer };
+  const training = (jobs: Work): number =>
+    config.train.steps * (sum(seconds(jobs.step)) + optimizer) + sum(seconds(jobs.once));
+  const validation = schedule.validations * sum(seconds(likely.validation));
+  return {
+    per_step: { ...perStep, total: sum(perStep) },
+    training: training(likely),
+    training_longest_responses: training(works.longest),
+    validation,
+    total: training(likely) + validation,
+  };
+}
+
+function describeData({ data }: PlanInputs): Plan['data'] {
+  const mean = (length: (s: Sequence) => number): number =>
+    data.train.reduce((total, s) => total + length(s), 0) / data.train.length;
+  const total = data.train.reduce((n, s) => n + s.promptIds.length + s.responseIds.length, 0);
+  return {
+    counted: data.bounds === undefined,
+    bounds_because: data.bounds ?? null,
+    train_rows: data.trainRows,
+    dropped_rows: data.dropped,
+    train_tokens: data.bounds ? null : total,
+    mean_prompt_tokens: mean((s) => s.promptIds.length),
+    mean_response_tokens: mean((s) => s.responseIds.length),
+    validation_rows: data.valid.length,
+    text_pieces: data.pieces,
+  };
+}

@@ -1,0 +1,244 @@
+import type { Sequence } from '../models/packed.js';
+import { needsValues } from '../objectives/advantages.js';
+import { isPolicyGradient, type TrainConfig } from '../training/config.js';
+import { objectiveOf } from '../training/minillm.js';
+import { batchIndices } from '../training/order.js';
+import { keptTextLogits } from '../training/pretraining.js';
+import { keptTeacherLogits } from '../training/teacherLogits.js';
+import { addPasses, type Pass } from './flops.js';
+import { type Decoding, decodingOf, lengths, trainingPasses } from './passes.js';
+
+/** What a piece of work is for. */
+export type Part =
+  | 'student_rollout'
+  | 'teacher_rollout'
+  | 'teacher'
+  | 'student'
+  | 'value_head'
+  | 'pretraining_teacher'
+  | 'pretraining_student';
+
+/** Work on one model, done `times` times in an optimizer step (in a list of work done once: in all). */
+export interface Job {
+  part: Part;
+  /** 0 is the student, then the local teachers. */
+  model: number;
+  kind: 'train' | 'forward' | 'decode';
+  pass: Pass;
+  /** With kind `decode`; `pass` is then prefill and decoding together. */
+  decoding?: Decoding;
+  /** Tokens of prompts and responses, or those written, without padding. */
+  tokens: number;
+  times: number;
+}
+
+export interface Work {
+  step: Job[];
+  /** Before the first step. */
+  once: Job[];
+  /** At every validation. */
+  validation: Job[];
+}
+
+/** What the work depends on besides the configuration. */
+export interface WorkInputs {
+  /** Prompts and gold responses to draw batches from; lengths are enough. */
+  train: readonly Sequence[];
+  trainRows: number;
+  valid: readonly Sequence[];
+  /** Local teachers. */
+  teachers: number;
+  /** The vocabulary that all models share. */
+  vocabulary: number;
+  hasText: boolean;
+  /** How long sampled responses are taken to be: as the gold ones, or as long as allowed. */
+  responses: 'gold' | 'longest';
+}
+
+/** Batches that the mean step is taken over. */
+const SAMPLED = 4;
+
+/** What a run of the configured method computes, as training would cut it into passes. */
+export function workOf(config: TrainConfig, inputs: WorkInputs): Work {
+  const method = new Builder(config, inputs);
+  return { step: method.step(), once: method.once(), validation: method.validation() };
+}
+
+class Builder {
+  constructor(
+    private readonly config: TrainConfig,
+    private readonly inputs: WorkInputs,
+  ) {}
+
+  step(): Job[] {
+    return isPolicyGradient(this.config.method) ? this.policyStep() : this.supervisedStep();
+  }
+
+  /** `seqkd` lets the teacher answer every training prompt. */
+  once(): Job[] {
+    const { method } = this.config;
+    if (method !== 'seqkd') return [];
+    const { train, trainRows } = this.inputs;
+    const all = train.length === trainRows ? train : this.draw(0, trainRows);
+    return this.decode('teacher_rollout', 1, this.answered(all), 1);
+  }
+
+  /** See runs/validation.ts: the LM loss, the method's own loss, and samples scored by both models. */
+  validation(): Job[] {
+    const { method, train } = this.config;
+    const gold = this.inputs.valid;
+    const scored = this.forward('student', 0, gold, train.micro_batch_size, method === 'sft' ? 1 : 2);
+    if (method === 'sft') return scored;
+    const samples = this.answered(gold);
+    return [
+      ...scored,
+      ...this.teachers.flatMap((t) => this.forward('teacher', t, samples, train.micro_batch_size, 1)),
+      ...this.decode('student_rollout', 0, samples, 1),
+      ...this.forward('student', 0, samples, train.micro_batch_size, 1),
+    ];
+  }
+
+  private get teachers(): number[] {
+    return Array.from({ length: this.inputs.teachers }, (_, i) => i + 1);
+  }
+
+  /** A supervised method: gold responses, or in some share of the steps fresh ones. */
+  private supervisedStep(): Job[] {
+    const { method, train, data, distillm } = this.config;
+    const { student, teacher } = this.shares();
+    const jobs: Job[] = [];
+    for (const batch of this.batches(train.batch_size)) {
+      const share = 1 / SAMPLED;
+      const answers = this.answered(batch);
+      const mixed: [readonly Sequence[], number][] = [
+        [batch, share * (1 - student - teacher)],
+        [answers, share * (student + teacher)],
+      ];
+      jobs.push(...this.decode('student_rollout', 0, answers, share * student));
+      if (teacher > 0) jobs.push(...this.decode('teacher_rollout', 1, answers, share * teacher));
+      for (const [sequences, times] of mixed) {
+        if (method !== 'sft')
+          for (const t of this.teachers)
+            jobs.push(...this.forward('teacher', t, sequences, train.micro_batch_size, times));
+        jobs.push(...this.train('student', this.withPrompt(sequences), times));
+      }
+    }
+    if (method === 'distillm' && distillm.lm_coef > 0 && (data.corpus || data.wordnet))
+      jobs.push(...this.train('pretraining_student', this.text(), 1));
+    return jobs.filter(({ times }) => times > 0);
+  }
+
+  /** Shares of the steps that learn from fresh answers of the student and of the teacher. */
+  private shares(): { student: number; teacher: number } {
+    const { method, gkd, imitkd, distillm } = this.config;
+    if (method === 'seqkd') return { student: 0, teacher: 0 };
+    if (method === 'gkd')
+      return { student: gkd.lambda, teacher: gkd.seq_kd && this.inputs.teachers > 0 ? 1 - gkd.lambda : 0 };
+    if (method === 'imitkd') {
+      const r = imitkd.gold_decay;
+      const gold = r === 0 || r === 1 ? r : (r - 1) / Math.log(r); // the mean of r^x over 0..1
+      return { student: 1 - gold, teacher: 0 };
+    }
+    if (method === 'distillm') return { student: distillm.threshold / 2, teacher: 0 };
+    return { student: 0, teacher: 0 };
+  }
+
+  private policyStep(): Job[] {
+    const { config } = this;
+    const { rollout, train, pretrain } = config;
+    const objective = objectiveOf({ config });
+    const steps = (rollout.inner_epochs * rollout.rollouts) / train.batch_size;
+    const keepsRound = keptTeacherLogits(rollout.rollouts, rollout.max_new_tokens, this.inputs.vocabulary);
+    const jobs: Job[] = [];
+    for (const prompts of this.batches(rollout.rollouts / rollout.samples)) {
+      const share = 1 / SAMPLED;
+      const round = this.answered(prompts).flatMap((s) => Array.from({ length: rollout.samples }, () => s));
+      const batch = round.slice(0, train.batch_size);
+      jobs.push(...this.decode('student_rollout', 0, round, share / steps));
+      for (const t of this.teachers) jobs.push(...this.decode('teacher_rollout', t, round, share / steps));
+      if (needsValues(objective))
+        jobs.push(...this.forward('value_head', 0, round, train.micro_batch_size, share / steps));
+      if (!keepsRound)
+        for (const t of this.teachers)
+          jobs.push(...this.forward('teacher', t, batch, train.micro_batch_size, share));
+      jobs.push(...this.train('student', batch, share));
+    }
+    if (!this.inputs.hasText || objective.lm_coef === 0) return jobs;
+    const text = this.text();
+    const perPass = rollout.rollouts / train.batch_size;
+    const fresh = pretrain.rows === 'step' || rollout.inner_epochs === 1;
+    const tokens = perPass * text.length * (pretrain.length - 1);
+    const kept = fresh ? 0 : keptTextLogits(tokens, this.inputs.vocabulary) / tokens;
+    const times = kept / rollout.inner_epochs + (1 - kept);
+    if (objective.kd_ratio > 0)
+      for (const t of this.teachers)
+        jobs.push(...this.forward('pretraining_teacher', t, text, train.micro_batch_size, times));
+    return [...jobs, ...this.train('pretraining_student', text, 1)];
+  }
+
+  private text(): Sequence[] {
+    const { pretrain, train } = this.config;
+    return Array.from({ length: pretrain.batch_size ?? train.batch_size }, () =>
+      lengths(1, pretrain.length - 1),
+    );
+  }
+
+  private batches(size: number): Sequence[][] {
+    return Array.from({ length: SAMPLED }, (_, step) => this.draw(step, size));
+  }
+
+  private draw(step: number, size: number): Sequence[] {
+    const { train } = this.inputs;
+    return batchIndices(this.config.seed, 'train', step, train.length, size).map((i) => train[i]!);
+  }
+
+  /** The same prompts with responses as long as sampled ones are taken to be. */
+  private answered(sequences: readonly Sequence[]): Sequence[] {
+    const most = this.config.rollout.max_new_tokens;
+    return sequences.map(({ promptIds, responseIds }) =>
+      lengths(
+        promptIds.length,
+        this.inputs.responses === 'longest' ? most : Math.min(most, responseIds.length),
+      ),
+    );
+  }
+
+  /** `sft` with a loss on the prompt: all tokens but the first meet the vocabulary. */
+  private withPrompt(sequences: readonly Sequence[]): readonly Sequence[] {
+    if (this.config.method !== 'sft' || this.config.train.prompt_weight === 0) return sequences;
+    return sequences.map((s) => lengths(1, s.promptIds.length + s.responseIds.length - 1));
+  }
+
+  private train(part: Part, sequences: readonly Sequence[], times: number): Job[] {
+    return pass(part, 0, 'train', sequences, this.config.train.micro_batch_size, times);
+  }
+
+  private forward(
+    part: Part,
+    model: number,
+    sequences: readonly Sequence[],
+    size: number | undefined,
+    times: number,
+  ) {
+    return pass(part, model, 'forward', sequences, size, times);
+  }
+
+  private decode(part: Part, model: number, sequences: readonly Sequence[], times: number): Job[] {
+    if (times === 0) return [];
+    const decoding = decodingOf(sequences, this.config.rollout.batch_size);
+    const all = addPasses([decoding.prefill, decoding.decode]);
+    return [{ part, model, kind: 'decode', pass: all, decoding, tokens: decoding.tokens, times }];
+  }
+}
+
+function pass(
+  part: Part,
+  model: number,
+  kind: 'train' | 'forward',
+  sequences: readonly Sequence[],
+  size: number | undefined,
+  times: number,
+): Job[] {
+  const tokens = sequences.reduce((sum, s) => sum + s.promptIds.length + s.responseIds.length, 0);
+  return [{ part, model, kind, pass: addPasses(trainingPasses(sequences, size)), tokens, times }];
+}
