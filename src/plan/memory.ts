@@ -1,5 +1,6 @@
 import { LOGITS, TOKENS } from '../evaluation/tokenScores.js';
 import type { ModelConfig } from '../models/config.js';
+import type { Sequence } from '../models/packed.js';
 import { isPolicyGradient, type TrainConfig } from '../training/config.js';
 import { objectiveOf } from '../training/minillm.js';
 import { keptTextLogits } from '../training/pretraining.js';
@@ -56,9 +57,9 @@ export function memoryOf(
   const { rollout, train, pretrain } = config;
   const policy = isPolicyGradient(config.method);
   const objective = policy ? objectiveOf({ config }) : undefined;
-  const longestPrompt = Math.max(...data.train.map((s) => s.promptIds.length));
-  const longestGold = Math.max(...data.train.map((s) => s.promptIds.length + s.responseIds.length - 1));
-  const goldRows = Math.max(...data.train.map((s) => s.responseIds.length));
+  const longestPrompt = most(data.train, (s) => s.promptIds.length);
+  const longestGold = most(data.train, (s) => s.promptIds.length + s.responseIds.length - 1);
+  const goldRows = most(data.train, (s) => s.responseIds.length);
   const samples = decodes(config);
   const length = policy ? longestPrompt + rollout.max_new_tokens - 1 : longestGold;
   const rows = policy ? rollout.max_new_tokens : goldRows;
@@ -118,8 +119,8 @@ export function memoryOf(
     update: parts.gradients,
     validation: parts.validation,
   };
-  const [peak, most] = Object.entries(moments).sort(([, a], [, b]) => b - a)[0]!;
-  return { ...parts, total: stays + most, peak_in: peak as MemoryPlan['peak_in'] };
+  const [peak, largest] = Object.entries(moments).sort(([, a], [, b]) => b - a)[0]!;
+  return { ...parts, total: stays + largest, peak_in: peak as MemoryPlan['peak_in'] };
 }
 
 /** Every model's logits, those of the token being compared, and a block's activations of what is read together. */
@@ -130,6 +131,10 @@ function validationOf(data: PlanInputs['data'], models: PlanInputs['models'], vo
     ...models.map(({ config }) => activationsOf({ ...config, layers: 1 }, Math.min(TOKENS, positions))[0]),
   );
   return 4 * Math.min(LOGITS, rows * vocabulary) * (models.length + 1) + block;
+}
+
+function most(rows: readonly Sequence[], length: (s: Sequence) => number): number {
+  return rows.reduce((largest, s) => Math.max(largest, length(s)), 0);
 }
 
 /** Whether models sample in training. */

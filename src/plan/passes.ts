@@ -46,8 +46,11 @@ export function decodingOf(sequences: readonly Sequence[], width: number): Decod
       const n = admitted.length;
       prefill.push({ tokens: n * length, pairs: (n * length * (length + 1)) / 2, rows: n });
       batch = [...going, ...admitted.map((row) => ({ ...row, seen: 0 }))];
-    } else if (waiting.length === 0 && cuts(going.length, batch.length)) batch = going;
-    if (!batch.some(({ left }) => left > 0)) continue;
+    }
+    // Reading a prompt gives the first token already, which may be the last.
+    const left = batch.filter((row) => row.left > 0);
+    if (waiting.length === 0 && cuts(left.length, batch.length)) batch = left;
+    if (left.length === 0) continue;
     rows.push(batch.length);
     const pairs = batch.reduce((sum, row) => sum + row.prompt + row.seen + 1, 0);
     decode.push({ tokens: batch.length, pairs, rows: batch.length });
