@@ -3,6 +3,7 @@ import { join, resolve } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { parse } from 'yaml';
 import { loadConfig } from '../../src/models/checkpoint.js';
+import { parameterCount } from '../../src/models/model.js';
 import { parsePair } from '../../src/oracle/network/pair.js';
 import { parseWorld } from '../../src/oracle/worldFile.js';
 import { readTrainConfig } from '../../src/runs/runConfig.js';
@@ -15,7 +16,11 @@ const student = join(experiments, 'wordnet', 'student');
 const files = readdirSync(experiments, { recursive: true, encoding: 'utf8' }).filter(
   (name) => name.endsWith('.yaml') && !/(experiment|config)\.yaml$/.test(name),
 );
-const recipes = files.filter((name) => !name.endsWith('sweep.yaml') && !name.startsWith('oracle'));
+const isPaper = (name: string): boolean => name.startsWith('paper-');
+const recipes = files.filter(
+  (name) => !name.endsWith('sweep.yaml') && !name.startsWith('oracle') && !isPaper(name),
+);
+const papers = files.filter(isPaper);
 
 describe('recipes under experiments/', () => {
   it('are found', () => expect(recipes.length).toBeGreaterThanOrEqual(7));
@@ -32,6 +37,46 @@ describe('recipes under experiments/', () => {
       ...rows,
     ]);
     expect(config.data.template).toBe('plain');
+  });
+
+  it.each(papers)('%s is valid, whatever models and data there are', async (name) => {
+    const config = await readTrainConfig(join(experiments, name), [], undefined, ['models', 'data']);
+    expect(config.data).toMatchObject({ template: 'alpaca', max_prompt_tokens: 256, max_tokens: 512 });
+    expect(config.train.batch_size % config.train.micro_batch_size!).toBe(0);
+    // What users bring lies in runs/ of the repository, never in a place of somebody's own machine.
+    const text = readFileSync(join(experiments, name), 'utf8');
+    for (const [, path] of text.matchAll(/^\s*(?:student|teacher|train|valid|corpus): (\S+)$/gm))
+      expect(path).toMatch(/^(\.\.\/\.\.\/runs\/|[a-z-]+\/[a-z0-9-]+$)/);
+  });
+
+  it('the paper has three stages for each of three families, with the published round', async () => {
+    expect(papers).toHaveLength(9);
+    for (const name of papers.filter((file) => file.endsWith('minillm.yaml'))) {
+      const { train, rollout, objective } = await readTrainConfig(join(experiments, name), [], undefined, [
+        'models',
+        'data',
+      ]);
+      expect([train.steps, train.batch_size, train.lr, train.warmup, train.weight_decay]).toEqual([
+        5000, 64, 5e-6, 100, 1e-6,
+      ]);
+      expect([rollout.rollouts, rollout.inner_epochs, rollout.max_new_tokens]).toEqual([256, 4, 256]);
+      expect(objective.preset).toBe('lmops');
+    }
+  });
+
+  it.each([
+    ['gpt2/shapes/gpt2', 124_439_808],
+    ['gpt2/shapes/gpt2-medium', 354_823_168],
+    ['gpt2/shapes/gpt2-large', 774_030_080],
+    ['gpt2/shapes/gpt2-xl', 1_557_611_200],
+    ['opt/shapes/opt-1.3b', 1_315_758_080],
+    ['opt/shapes/opt-2.7b', 2_651_596_800],
+    ['opt/shapes/opt-6.7b', 6_658_473_984],
+    ['opt/shapes/opt-13b', 12_853_473_280],
+    ['llama/shapes/llama-7b', 6_738_415_616],
+    ['llama/shapes/llama-13b', 13_015_864_320],
+  ])('paper-%s has the parameters of its model', async (shape, parameters) => {
+    expect(parameterCount(await loadConfig(join(experiments, `paper-${shape}`)))).toBe(parameters);
   });
 
   it('every method has one, and the sweep has all methods', async () => {
