@@ -45,11 +45,7 @@ const PROCESS = 580e6;
  * queries, keys, values and the output of attention, and 2 (3 with a gate) inner widths of the feed-forward part. With gradient
  * checkpointing: the input of every block, and all this for one block.
  */
-export function memoryOf(
-  config: TrainConfig,
-  { models, data, hasText }: PlanInputs,
-  checkpointing: boolean,
-): MemoryPlan {
+export function memoryOf(config: TrainConfig, { models, data, hasText }: PlanInputs): MemoryPlan {
   const [student, ...teachers] = models;
   const n = student!.size.parameters;
   const taught = config.method === 'sft' ? [] : teachers;
@@ -100,7 +96,7 @@ export function memoryOf(
       0,
     ),
     decode_logits: decoding.reduce((sum, { config: c }) => sum + 4 * width * c.vocabSize, 0),
-    activations: checkpointing ? checkpointed : plain,
+    activations: train.gradient_checkpointing ? checkpointed : plain,
     activations_without_checkpointing: plain,
     activations_with_checkpointing: checkpointed,
     logits: 4 * logitRows * vocabulary * (2 + taught.length),

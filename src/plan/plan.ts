@@ -74,7 +74,7 @@ export function planRun(
   const works = { gold: work(config, inputs, 'gold'), longest: work(config, inputs, 'longest') };
   const likely = data.bounds ? works.longest : works.gold;
   const schedule = scheduleOf(config, data.trainRows);
-  const checkpointing = usesCheckpointing(config);
+  const checkpointing = config.train.gradient_checkpointing;
   const flops = (jobs: readonly Job[]): Parts => byPart(jobs, (job) => flopsOf(job, models, checkpointing));
   const step = flops(likely.step);
   const all = {
@@ -82,7 +82,7 @@ export function planRun(
     before_first_step: sum(flops(likely.once)),
     validation: sum(flops(likely.validation)) * schedule.validations,
   };
-  const memory = memoryOf(config, inputs, checkpointing);
+  const memory = memoryOf(config, inputs);
   const speeds = options.calibrated
     ? calibrateAll(config, likely, models, backend, options.memory.available)
     : [];
@@ -122,10 +122,6 @@ export function planRun(
     calibration: speeds.flatMap((speed, i) => (speed ? [{ role: models[i]!.role, ...speed }] : [])),
     unknown: unknowns(config, inputs, time !== null),
   };
-}
-
-function usesCheckpointing(_config: TrainConfig): boolean {
-  return false;
 }
 
 function work(config: TrainConfig, inputs: PlanInputs, responses: 'gold' | 'longest'): Work {

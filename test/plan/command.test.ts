@@ -113,6 +113,17 @@ describe('plan --json', () => {
     expect(found.tokens_per_step).toEqual({ student: 12 * found.schedule.global_batch });
   });
 
+  it('gradient checkpointing: fewer activations, a third more operations in the blocks', async () => {
+    const off = await plan('sft', {}, '--no-calibrate');
+    const on = await plan('sft', { train: { gradient_checkpointing: true } }, '--no-calibrate');
+    expect(off.memory.activations).toBe(off.memory.activations_without_checkpointing);
+    expect(on.memory.activations).toBe(off.memory.activations_with_checkpointing);
+    expect(on.memory.activations).toBeLessThan(off.memory.activations);
+    const ratio = on.flops_per_step.student! / off.flops_per_step.student!;
+    expect(ratio).toBeGreaterThan(1.2);
+    expect(ratio).toBeLessThan(4 / 3);
+  });
+
   it('plans every method', async () => {
     for (const method of ['reverse-kd', 'seqkd', 'babyllama', 'gkd', 'imitkd', 'distillm', 'opd']) {
       const found = await plan(method, {}, '--no-calibrate');
