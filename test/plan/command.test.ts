@@ -114,8 +114,10 @@ describe('plan --json', () => {
   });
 
   it('gradient checkpointing: fewer activations, a third more operations in the blocks', async () => {
-    const off = await plan('sft', {}, '--no-calibrate');
-    const on = await plan('sft', { train: { gradient_checkpointing: true } }, '--no-calibrate');
+    const student = { hidden_size: 16, layers: 3, heads: 2, max_positions: 32, tokenizer: world.student };
+    const off = await plan('sft', { student }, '--no-calibrate');
+    const on = await plan('sft', { student, train: { gradient_checkpointing: true } }, '--no-calibrate');
+    expect(on.models[0]!.weights).toBe('new');
     expect(off.memory.activations).toBe(off.memory.activations_without_checkpointing);
     expect(on.memory.activations).toBe(off.memory.activations_with_checkpointing);
     expect(on.memory.activations).toBeLessThan(off.memory.activations);
