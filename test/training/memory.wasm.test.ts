@@ -1,0 +1,7 @@
+import { describe } from 'vitest';
+import { initBackend } from '../../src/tensor/backend.js';
+import { memorySuite } from './memory.suite.js';
+
+await initBackend({ backend: 'wasm' });
+
+describe('memory over rounds on wasm', () => memorySuite());
