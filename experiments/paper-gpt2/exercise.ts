@@ -1,12 +1,12 @@
 /**
  * paper-gpt2: every recipe of this folder for a few optimizer steps on models of GPT-2's real shapes.
  *
- *     node --import tsx experiments/paper-gpt2/exercise.ts OUT
+ *     node --import tsx experiments/paper-gpt2/exercise.ts OUT [--tiny]
  *
  * The student has the shape of GPT-2 (12 layers, width 768, 50,257 tokens), the teacher that of GPT-2 XL with 4 of its 48 layers, both
  * with random weights; rows are as long as the recipes allow, made of WordNet's text. SFT, KD, SeqKD, MiniLLM with its pretraining
  * loss (stopped after two steps and resumed), and an evaluation. Beside every training run stands what `minillm plan` said of it.
- * Writes OUT/exercise.csv and OUT/plan.csv. A second call begins anew.
+ * Writes OUT/exercise.csv and OUT/plan.csv. A second call begins anew. --tiny: two narrow layers, to see the script itself work.
  */
 import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -30,10 +30,16 @@ const log = (line: string): void => void process.stderr.write(`${line}\n`);
 
 /** Rows of 8 for training, of 2 for validation. */
 const ROWS = { train: 8, valid: 2 };
-const shapes = {
-  student: { hiddenSize: 768, layers: 12, heads: 12 },
-  teacher: { hiddenSize: 1600, layers: 4, heads: 25 },
-};
+const tiny = process.argv.includes('--tiny');
+const shapes = tiny
+  ? {
+      student: { hiddenSize: 16, layers: 2, heads: 2 },
+      teacher: { hiddenSize: 32, layers: 2, heads: 2 },
+    }
+  : {
+      student: { hiddenSize: 768, layers: 12, heads: 12 },
+      teacher: { hiddenSize: 1600, layers: 4, heads: 25 },
+    };
 
 /** A tokenizer, models with random weights, rows and plain text in `out`. */
 async function makeWorld(out: string): Promise<void> {
@@ -170,7 +176,7 @@ function rowsOf(run: string, directory: string): Row[] {
 }
 
 const out = process.argv[2];
-if (out === undefined) throw new Error('usage: exercise.ts OUT');
+if (out === undefined || out.startsWith('-')) throw new Error('usage: exercise.ts OUT [--tiny]');
 rmSync(join(out, 'runs'), { recursive: true, force: true });
 mkdirSync(out, { recursive: true });
 await makeWorld(out);
