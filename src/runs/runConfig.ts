@@ -13,18 +13,25 @@ import { objectiveOf } from '../training/minillm.js';
 import { checkRemoteTeacher } from './remoteTeacher.js';
 import { parseUntrustedYaml } from './yaml.js';
 
+/** Fields laid over a configuration, `a.b=value`. */
+export interface ConfigLayer {
+  sets: readonly string[];
+  /** What paths in them are relative to. */
+  pathsFrom: string;
+}
+
 /**
  * Reads a training configuration: YAML, then `--set a.b=value` on top (values are YAML too), then the schema, then
  * what one field means for another. Paths are relative to the file they stand in, or to the working directory for `--set`.
  *
- * @param pathsFrom what paths in `sets` are relative to @param mayLack files that need not exist (a plan can do without data)
+ * @param sets those of the command line; or layers of them, later ones stronger, each with its own place for paths
+ * @param mayLack files that need not exist (a plan can do without data)
  *
  * @throws UsageError with one line naming the field, what was found and what was expected
  */
 export async function readTrainConfig(
   file: string,
-  sets: readonly string[],
-  pathsFrom = process.cwd(),
+  sets: readonly string[] | readonly ConfigLayer[],
   mayLack: readonly ('models' | 'data')[] = [],
 ): Promise<TrainConfig> {
   const raw = await readYaml(file);
@@ -32,7 +39,10 @@ export async function readTrainConfig(
     throw new UsageError(`${file}: expected a YAML mapping with method, student, data and train`);
   }
   await resolvePaths(raw as Tree, dirname(file));
-  for (const set of sets) await applySet(raw as Tree, set, pathsFrom);
+  for (const layer of sets) {
+    if (typeof layer === 'string') await applySet(raw as Tree, layer, process.cwd());
+    else for (const set of layer.sets) await applySet(raw as Tree, set, layer.pathsFrom);
+  }
   const config = validate(trainConfigSchema, raw, file);
   checkTogether(config, file);
   await checkFiles(config, file, mayLack);

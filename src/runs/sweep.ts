@@ -9,7 +9,7 @@ import { type ChildRun, runChildren } from './childRuns.js';
 import { createProgress } from './progress.js';
 import { stringifyConfig } from './runConfig.js';
 import { runPaths } from './runDirectory.js';
-import type { Sweep, SweepRun } from './sweepConfig.js';
+import { type Sweep, type SweepRun, VARIANT } from './sweepConfig.js';
 import { beginEvaluation, evaluationArguments, isEvaluated } from './sweepEvaluation.js';
 import { spent } from './sweepResults.js';
 import { withOneStudent } from './sweepStudent.js';
@@ -142,7 +142,7 @@ async function checkSame({ name, config }: SweepRun, out: string): Promise<void>
 /** A grid over `gkd.beta` trains `kd` several times to the same end. */
 function idleAxes({ axes }: Sweep, method: TrainConfig['method']): string[] {
   return axes
-    .filter((axis) => !isRead(axis, method))
+    .filter((axis) => axis !== VARIANT && !isRead(axis, method))
     .map((axis) => `note: ${method} does not read ${axis}; its runs differ in name only`);
 }
 

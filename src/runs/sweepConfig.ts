@@ -4,7 +4,7 @@ import { z } from 'zod';
 import { UsageError } from '../errors.js';
 import { type MetricName, metricNames } from '../evaluation/evaluationMetrics.js';
 import { methodNames, type TrainConfig, trainConfigSchema } from '../training/config.js';
-import { readTrainConfig, readYaml, validate } from './runConfig.js';
+import { type ConfigLayer, readTrainConfig, readYaml, validate } from './runConfig.js';
 
 /** What the runs of a sweep have in common: how long each may train. */
 export const budgets = {
@@ -24,11 +24,16 @@ const sweepSchema = z.strictObject({
   set: fields.default({}).describe('fields laid over it'),
   grid: z
     .record(z.string(), z.array(z.unknown()).min(1, 'expected at least one value'))
+    .default({})
     .describe('a list of values for any field; every combination is a run'),
   methods: z
     .partialRecord(z.enum(methodNames), fields)
     .default({})
-    .describe('fields of the runs of one method, stronger than `set`, weaker than the grid'),
+    .describe('fields of the runs of one method, stronger than `set`, weaker than a variant and the grid'),
+  variants: z
+    .record(z.string().min(1), fields)
+    .default({})
+    .describe('an axis of named sets of fields: every variant is combined with every point of the grid'),
   budget: z
     .strictObject({ kind: z.enum(budgetKinds), amount: z.number().positive().optional() })
     .default({ kind: 'steps' })
@@ -55,6 +60,9 @@ const sweepSchema = z.strictObject({
 });
 type SweepFile = z.output<typeof sweepSchema>;
 
+/** The axis of the named variants, beside those that are fields. */
+export const VARIANT = 'variant';
+
 /** A slip in a grid is a product of ten axes sooner than a plan for months. */
 const MOST_RUNS = 1000;
 
@@ -67,9 +75,11 @@ export interface SweepRun {
   config: TrainConfig;
 }
 
-export interface Sweep extends Omit<SweepFile, 'base' | 'set' | 'grid' | 'methods'> {
+export interface Sweep extends Omit<SweepFile, 'base' | 'set' | 'grid' | 'methods' | 'variants'> {
   /** Axes with more than one value, in the order of the file: what tells the runs apart. */
   axes: string[];
+  /** The runs do not all start from one student: the grid or a variant names it. */
+  perStudent: boolean;
   runs: SweepRun[];
 }
 
@@ -77,34 +87,47 @@ export interface Sweep extends Omit<SweepFile, 'base' | 'set' | 'grid' | 'method
  * Reads SWEEP.yaml and makes the configuration of every run, all checked before anything runs. Paths in the file are
  * relative to it. Runs get one thread unless the configuration says otherwise: several run beside one another.
  *
+ * @param sets `field=value` of the command line, stronger than the file but for what tells the runs apart; their paths are
+ * relative to the working directory
+ *
  * @throws UsageError naming the file and field, or the run whose configuration is not valid
  */
-export async function readSweep(file: string): Promise<Sweep> {
-  const { base, set, grid, methods, ...rest } = validate(sweepSchema, await readYaml(file), file);
+export async function readSweep(file: string, sets: readonly string[] = []): Promise<Sweep> {
+  const { base, set, grid, methods, variants, ...rest } = validate(sweepSchema, await readYaml(file), file);
   const directory = dirname(resolve(file));
-  const axes = Object.keys(grid);
+  const names = Object.keys(variants);
+  if (grid[VARIANT] !== undefined)
+    throw new UsageError(
+      `${file}: grid.${VARIANT}: is no field of a configuration; name the sets in variants`,
+    );
+  const lines: Record<string, unknown[]> = { ...(names.length > 0 && { [VARIANT]: names }), ...grid };
+  const axes = Object.keys(lines);
   if (rest.evaluate && rest.evaluate.data !== 'test')
     rest.evaluate.data = resolve(directory, rest.evaluate.data);
-  const told = axes.filter((axis) => grid[axis]!.length > 1);
-  const size = Object.values(grid).reduce((product, values) => product * values.length, 1);
+  const told = axes.filter((axis) => lines[axis]!.length > 1);
+  const size = Object.values(lines).reduce((product, values) => product * values.length, 1);
   if (size > MOST_RUNS)
     throw new UsageError(`${file}: grid: ${size} runs, at most ${MOST_RUNS} in one sweep; cut the grid`);
   const runs: SweepRun[] = [];
-  for (const point of product(grid)) {
+  for (const point of product(lines)) {
     const name = nameOf(point, told);
     if (runs.some((run) => run.name === name)) {
       throw new UsageError(
         `${file}: grid: two runs would be called ${name}; give every axis different values`,
       );
     }
-    const method = point.method ?? set.method ?? (await methodOf(resolve(directory, base)));
-    const own = methods[method as keyof typeof methods] ?? {};
-    const all = { ...set, ...own, ...budgetFields(rest.budget, file), ...point };
-    const read = await readTrainConfig(resolve(directory, base), setsOf(all), directory).catch(
-      (error: Error) => {
-        throw error instanceof UsageError ? new UsageError(`${file}: run ${name}: ${error.message}`) : error;
-      },
-    );
+    const { [VARIANT]: variant, ...chosen } = point;
+    const distinct = { ...variants[variant as string], ...chosen };
+    const method = distinct.method ?? set.method ?? (await methodOf(resolve(directory, base)));
+    const shared = { ...set, ...methods[method as keyof typeof methods], ...budgetFields(rest.budget, file) };
+    const layers: ConfigLayer[] = [
+      { sets: setsOf(shared), pathsFrom: directory },
+      { sets, pathsFrom: process.cwd() },
+      { sets: setsOf(distinct), pathsFrom: directory },
+    ];
+    const read = await readTrainConfig(resolve(directory, base), layers).catch((error: Error) => {
+      throw error instanceof UsageError ? new UsageError(`${file}: run ${name}: ${error.message}`) : error;
+    });
     // Parsed again: the order of the fields is the schema's, as in the run's own directory.
     const config = trainConfigSchema.parse({ threads: 1, ...read });
     checkBudget(config, rest.budget, `${file}: run ${name}`);
@@ -117,7 +140,11 @@ export async function readSweep(file: string): Promise<Sweep> {
       `${file}: budget: steps means equal train.steps, found ${[...steps].join(', ')}; give budget.amount, or budget.kind none`,
     );
   }
-  return { ...rest, axes: told, runs };
+  const perStudent = [
+    ...Object.keys(grid),
+    ...Object.values(variants).flatMap((own) => Object.keys(own)),
+  ].some((field) => field === 'student' || field.startsWith('student.'));
+  return { ...rest, axes: told, perStudent, runs };
 }
 
 /** Every combination of the axes, the first varying slowest. */
@@ -134,7 +161,7 @@ function nameOf(point: Record<string, unknown>, axes: readonly string[]): string
   const parts = axes.map((axis) => {
     const value = point[axis];
     const shown = typeof value === 'string' ? basename(value) : JSON.stringify(value);
-    return axis === 'method' ? shown : `${axis.split('.').at(-1)}-${shown}`;
+    return axis === 'method' || axis === VARIANT ? shown : `${axis.split('.').at(-1)}-${shown}`;
   });
   const name = parts.join('_').replaceAll(/[^A-Za-z0-9._=-]+/g, '-');
   return name === '' ? 'run' : name;

@@ -19,7 +19,7 @@ import type { Sweep, SweepRun } from './sweepConfig.js';
  */
 export async function withOneStudent(sweep: Sweep, out: string): Promise<SweepRun[]> {
   const { student: shape, seed } = sweep.runs[0]!.config;
-  if (typeof shape === 'string' || sweep.axes.some((axis) => axis.startsWith('student'))) return sweep.runs;
+  if (typeof shape === 'string' || sweep.perStudent) return sweep.runs;
   const directory = join(out, 'student');
   const record = join(out, 'configs', 'student.yaml');
   const wanted = stringify({ student: shape, seed });

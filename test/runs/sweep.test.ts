@@ -57,6 +57,41 @@ describe('SWEEP.yaml', () => {
     expect(await names(sweepFile('single', { grid: { method: ['kd'] } }))).toEqual(['run']);
   });
 
+  it('combines variants with the grid; the command line is stronger than the file, not than what tells runs apart', async () => {
+    const file = sweepFile('variants', {
+      set: { 'train.lr': 0.02 },
+      methods: { kd: { 'train.lr': 0.03, 'train.batch_size': 2 } },
+      variants: { plain: {}, soft: { 'kd.ratio': 0.9, 'train.lr': 0.04 } },
+      grid: { seed: [1, 2] },
+    });
+    const { runs, axes, perStudent } = await readSweep(file, [
+      'train.lr=0.01',
+      'train.batch_size=4',
+      'seed=7',
+    ]);
+    expect(axes).toEqual(['variant', 'seed']);
+    expect(perStudent).toBe(false);
+    expect(runs.map((run) => run.name)).toEqual([
+      'plain_seed-1',
+      'plain_seed-2',
+      'soft_seed-1',
+      'soft_seed-2',
+    ]);
+    expect(
+      runs.map(({ config }) => [config.train.lr, config.train.batch_size, config.kd.ratio, config.seed]),
+    ).toEqual([
+      [0.01, 4, 0.5, 1],
+      [0.01, 4, 0.5, 2],
+      [0.04, 4, 0.9, 1],
+      [0.04, 4, 0.9, 2],
+    ]);
+    expect(runs[2]!.fields).toEqual({ variant: 'soft', seed: 1 });
+    const own = sweepFile('own', { variants: { a: {}, b: { student: 'other' } } });
+    await expect(readSweep(own)).rejects.toThrow(/run b: .*other/);
+    const clash = sweepFile('clash', { variants: { a: {} }, grid: { variant: [1] } });
+    await expect(readSweep(clash)).rejects.toThrow(/grid\.variant: is no field/);
+  });
+
   it.each([
     [{ grid: { method: ['kd', 'nonsense'] } }, 'run nonsense:'],
     [{ grid: { 'train.speed': [1, 2] } }, 'train: Unrecognized key: "speed"'],

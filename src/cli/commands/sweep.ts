@@ -8,6 +8,7 @@ import { interruptible } from '../interrupt.js';
 interface SweepCommandOptions extends CommonOptions {
   out?: string;
   parallel?: number;
+  set: string[];
   json?: boolean;
 }
 
@@ -27,6 +28,12 @@ export function sweepCommand(): Command {
       'runs at a time (default: `parallel` of the file, else one for every core, at most 4; 1 with a budget of seconds)',
       positiveInteger,
     )
+    .option(
+      '--set <field=value>',
+      'a field of every run, stronger than the file; may be given several times',
+      (value: string, before: string[]) => [...before, value],
+      [],
+    )
     .option('--json', 'print the results as JSON')
     .addHelpText('after', '\nExample:\n  minillm sweep experiments/methods/sweep.yaml --out runs/methods\n');
   return withCommonOptions(command).action(async (file: string, options: SweepCommandOptions) => {
@@ -36,7 +43,7 @@ export function sweepCommand(): Command {
     const { sweepResults } = await import('../../runs/sweepResults.js');
     const { sweepCsv, sweepTable } = await import('../../runs/sweepTable.js');
     const { writeFileAtomic } = await import('../../runs/atomic.js');
-    const sweep = await readSweep(file);
+    const sweep = await readSweep(file, options.set);
     const out = resolve(options.out ?? `runs/${basename(file).replace(/\.ya?ml$/, '')}`);
     const cores = sweep.budget.kind === 'seconds' ? 1 : Math.min(availableParallelism(), 4);
     const { stopping, release } = interruptible(log);
