@@ -27,6 +27,8 @@ export const experimentSchema = z.strictObject({
   minutes: z.number().positive(),
   /** Each `minillm …` or `node FILE.ts …`, words parted by spaces; {out} is the working directory. */
   commands: z.array(z.string().regex(/^(minillm|node) /, 'expected minillm … or node FILE.ts …')).min(1),
+  /** Experiments whose working directories it reads, {out}/../NAME: they run before it. */
+  needs: z.array(z.string()).default([]),
   /** Files of {out} that are the results. */
   results: z.array(z.string()).min(1),
 });
@@ -44,6 +46,28 @@ export function findExperiments(directory: string): Map<string, Experiment> {
       throw new Error(`${file}: ${issue.path.join('.')}: ${issue.message}`);
     });
   return new Map(found.sort(([, a], [, b]) => a.minutes - b.minutes));
+}
+
+/**
+ * The experiments asked for and those that they need, each once and after what it needs.
+ *
+ * @throws Error naming an experiment that does not exist
+ */
+export function inOrder(names: readonly string[], experiments: ReadonlyMap<string, Experiment>): string[] {
+  const order: string[] = [];
+  const add = (name: string, neededBy: readonly string[]): void => {
+    const found = experiments.get(name);
+    if (!found) {
+      throw new Error(
+        `${name}: no such experiment${neededBy.length > 0 ? ` (needed by ${neededBy.at(-1)})` : ''}; expected all, or some of ${[...experiments.keys()].join(', ')}`,
+      );
+    }
+    if (neededBy.includes(name)) throw new Error(`${[...neededBy, name].join(' needs ')}: a circle`);
+    for (const other of found.needs) add(other, [...neededBy, name]);
+    if (!order.includes(name)) order.push(name);
+  };
+  for (const name of names) add(name, []);
+  return order;
 }
 
 /** What a command of an experiment starts: this package's program or one of its scripts, from the repository's root. */
@@ -106,13 +130,7 @@ async function main(): Promise<number> {
       process.stdout.write(`${name.padEnd(width)}  ${String(minutes).padStart(4)} min  ${about}\n`);
     return 0;
   }
-  const names = positionals.includes('all') ? [...experiments.keys()] : positionals;
-  const unknown = names.find((name) => !experiments.has(name));
-  if (unknown !== undefined) {
-    throw new Error(
-      `${unknown}: no such experiment; expected all, or some of ${[...experiments.keys()].join(', ')}`,
-    );
-  }
+  const names = inOrder(positionals.includes('all') ? [...experiments.keys()] : positionals, experiments);
   const failed: string[] = [];
   for (const name of names) {
     const experiment = experiments.get(name)!;

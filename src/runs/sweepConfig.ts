@@ -47,6 +47,7 @@ const sweepSchema = z.strictObject({
         .describe('`test` is the test part of data.wordnet; else a file'),
       model: z.enum(['final', 'best']).default('final'),
       seeds: z.array(z.number().int()).min(1).default([10, 20, 30, 40, 50]),
+      teacher_seeds: count.optional().describe('the metrics that need the teacher use the first so many'),
       metrics: z
         .array(z.enum(metricNames as [MetricName, ...MetricName[]]))
         .min(1)

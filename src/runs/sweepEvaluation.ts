@@ -45,7 +45,7 @@ export async function evaluationArguments(
   settings: Settings,
   { out, flags, log }: { out: string; flags: readonly string[]; log: (line: string) => void },
 ): Promise<string[]> {
-  const { data, model, seeds, metrics, max_new_tokens, batch_size } = settings;
+  const { data, model, seeds, teacher_seeds, metrics, max_new_tokens, batch_size } = settings;
   const first = [config.teacher ?? []].flat()[0];
   // The divergences of `eval` need a teacher on this machine.
   const teacher = typeof first === 'string' && !isUrl(first) ? first : undefined;
@@ -54,6 +54,7 @@ export async function evaluationArguments(
     ...['eval', '--model', runPaths(directory)[model], '--data', file, '--template', config.data.template],
     ...(teacher ? ['--teacher', teacher] : []),
     ...(metrics ? ['--metrics', metrics.join(',')] : []),
+    ...(teacher_seeds ? ['--teacher-seeds', String(teacher_seeds)] : []),
     ...['--seeds', seeds.join(','), '--batch-size', String(batch_size), '--threads', String(config.threads)],
     ...['--max-new-tokens', String(max_new_tokens ?? config.rollout.max_new_tokens)],
     ...['--max-prompt-tokens', String(config.data.max_prompt_tokens)],

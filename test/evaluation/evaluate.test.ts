@@ -400,3 +400,28 @@ describe('token scores', () => {
     });
   });
 });
+
+describe('teacherSeeds', () => {
+  const names = [
+    'rouge_l_sampled',
+    'reverse_kl_seq',
+    'reverse_kl_token',
+    'forward_kl_seq',
+    'length',
+  ] as const;
+
+  it('has the teacher asked about the first seeds only; what needs no teacher keeps all seeds', () => {
+    const all = measure(names).metrics;
+    const first = measure(names, { seeds: [10] }).metrics;
+    const some = evaluate(model, teacher, tokenizer, examples, {
+      metrics: names,
+      ...options,
+      teacherSeeds: 1,
+    }).metrics;
+    for (const name of ['rouge_l_sampled', 'length'] as const) expect(some[name]).toEqual(all[name]);
+    for (const name of ['reverse_kl_seq', 'reverse_kl_token', 'forward_kl_seq'] as const) {
+      expect(some[name]).toEqual(first[name]);
+      expect(some[name]!.mean).not.toBeCloseTo(all[name]!.mean, 5);
+    }
+  });
+});

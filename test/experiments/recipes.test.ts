@@ -87,6 +87,13 @@ describe('recipes under experiments/', () => {
     expect(new Set(runs.map((run) => run.config.method))).toEqual(new Set(methodNames));
   });
 
+  it.each(files.filter((name) => name.endsWith('sweep.yaml') && !name.startsWith('variance')))(
+    '%s: every run of the sweep is a valid configuration',
+    async (name) => {
+      expect((await readSweep(join(experiments, name))).runs.length).toBeGreaterThan(1);
+    },
+  );
+
   it("the oracle's problems are what its command takes", async () => {
     const text = (name: string): string => readFileSync(join(experiments, 'oracle', name), 'utf8');
     for (const name of ['far.json', 'close.json'])

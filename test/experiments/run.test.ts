@@ -11,7 +11,13 @@ import {
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { argumentsOf, type Experiment, findExperiments, runExperiment } from '../../experiments/run.js';
+import {
+  argumentsOf,
+  type Experiment,
+  findExperiments,
+  inOrder,
+  runExperiment,
+} from '../../experiments/run.js';
 
 const root = path.resolve(import.meta.dirname, '../..');
 let place: string;
@@ -63,10 +69,47 @@ describe('findExperiments', () => {
   });
 });
 
+describe('inOrder', () => {
+  const one = (...needs: string[]): Experiment => ({
+    about: 'x',
+    minutes: 1,
+    needs,
+    commands: ['node a.ts {out}'],
+    results: ['a'],
+  });
+  const known = new Map([
+    ['figure', one('table')],
+    ['table', one('teacher')],
+    ['teacher', one()],
+    ['loop', one('pool')],
+    ['pool', one('loop')],
+    ['lost', one('nowhere')],
+  ]);
+
+  it('puts what is needed first, once', () => {
+    expect(inOrder(['figure'], known)).toEqual(['teacher', 'table', 'figure']);
+    expect(inOrder(['teacher', 'figure', 'table'], known)).toEqual(['teacher', 'table', 'figure']);
+  });
+
+  it('names what does not exist, and a circle', () => {
+    expect(() => inOrder(['none'], known)).toThrow(
+      /^none: no such experiment; expected all, or some of figure,/,
+    );
+    expect(() => inOrder(['lost'], known)).toThrow(/^nowhere: no such experiment \(needed by lost\)/);
+    expect(() => inOrder(['loop'], known)).toThrow('loop needs pool needs loop: a circle');
+  });
+
+  it('finds everything that the experiments of this repository need', () => {
+    const experiments = findExperiments(path.join(root, 'experiments'));
+    expect(inOrder([...experiments.keys()], experiments).sort()).toEqual([...experiments.keys()].sort());
+  });
+});
+
 describe('runExperiment', () => {
   const experiment: Experiment = {
     about: 'x',
     minutes: 1,
+    needs: [],
     commands: ['node one.ts {out}', 'node two.ts {out}/b.csv'],
     results: ['a.csv', 'b.csv'],
   };

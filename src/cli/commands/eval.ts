@@ -17,6 +17,7 @@ interface EvalOptions extends CommonOptions {
   data: string;
   metrics?: string;
   seeds: number[];
+  teacherSeeds?: number;
   maxNewTokens: number;
   maxPromptTokens: number;
   batchSize: number;
@@ -35,6 +36,11 @@ export function evalCommand(): Command {
     .option('--teacher <dir>', 'teacher, for the KL metrics')
     .option('--metrics <list>', 'comma-separated (default: all that can be computed)')
     .option('--seeds <list>', 'seeds of the samples', integerList, [10, 20, 30, 40, 50])
+    .option(
+      '--teacher-seeds <n>',
+      'the metrics that need the teacher use the first so many seeds (default: all)',
+      positiveInteger,
+    )
     .option('--max-new-tokens <n>', 'longest response', positiveInteger, 256)
     .option('--max-prompt-tokens <n>', 'longer prompts are left out, and counted', positiveInteger, 256)
     .option('--batch-size <b>', 'responses decoded together', positiveInteger, 64)
@@ -95,6 +101,7 @@ export function evalCommand(): Command {
     const result = evaluate(model, teacher, tokenizer, examples, {
       metrics,
       seeds: options.seeds,
+      ...(options.teacherSeeds && { teacherSeeds: options.teacherSeeds }),
       maxNewTokens: options.maxNewTokens,
       batchSize: options.batchSize,
       eosIds: endTokens(model, tokenizer),

@@ -1,0 +1,51 @@
+/**
+ * diversity: what the students lose of it, from the measurements of table1: `node experiments/diversity/run.ts OUT TABLE1`.
+ * Writes OUT/diversity.csv and diversity.svg.
+ */
+import { mkdirSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { csv } from '../../src/report/escape.js';
+import { displayName } from '../../src/report/runs.js';
+import { dotPanels } from '../figures.js';
+import { bySeeds, overRuns, readMeasurement, readSweepStudents } from '../students.js';
+
+const [out, table1] = process.argv.slice(2) as [string, string];
+mkdirSync(out, { recursive: true });
+const metrics = ['distinct_4', 'sample_diversity', 'lm_loss'];
+const sizes = ['tiny', 'small', 'large'];
+const teacher = readMeasurement(join(table1, 'teacher-test')).metrics;
+const groups = sizes.flatMap((size) =>
+  [...bySeeds(readSweepStudents(join(table1, size)))].map(([method, students]) => ({
+    size,
+    method,
+    students,
+  })),
+);
+const cells = groups.map(({ size, method, students }) => [
+  ...[size, method],
+  ...metrics.flatMap((name) => {
+    const { mean, stderr } = overRuns(students, name);
+    return [mean, stderr];
+  }),
+]);
+writeFileSync(
+  join(out, 'diversity.csv'),
+  csv(
+    ['size', 'method', ...metrics.flatMap((name) => [name, 'stderr'])],
+    [['', 'teacher', ...metrics.flatMap((name) => [teacher[name]!.mean, teacher[name]!.stderr])], ...cells],
+  ),
+);
+writeFileSync(
+  join(out, 'diversity.svg'),
+  dotPanels(
+    groups.map(({ size, method, students }) => ({
+      ...{ row: displayName(method), panel: size, ...overRuns(students, 'sample_diversity') },
+    })),
+    {
+      title: 'How different the samples of one prompt are',
+      axis: '1 − mean Rouge-L between samples',
+      highlight: 'MiniLLM',
+      reference: { value: teacher.sample_diversity!.mean, label: 'teacher' },
+    },
+  ),
+);

@@ -1,0 +1,74 @@
+/**
+ * exposure-bias: how much faster errors gather on a student's own words than on the teacher's.
+ *
+ *     node experiments/exposure-bias/run.ts OUT TABLE1
+ *
+ * Measures the students of TABLE1/small with `ex_acc_err` (their samples are taken from its cache) and writes OUT/curves.csv,
+ * exposure.csv, exposure.svg.
+ */
+import { mkdirSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { meanAndDeviation } from '../../src/report/entries.js';
+import { csv } from '../../src/report/escape.js';
+import { standaloneSvg } from '../../src/report/figure.js';
+import { type Line, linePanel } from '../../src/report/linePanel.js';
+import { lineColor } from '../../src/report/palette.js';
+import { displayName } from '../../src/report/runs.js';
+import { measureAgain } from '../measureAgain.js';
+import { bySeeds, overRuns, readSweepStudents } from '../students.js';
+
+const [out, table1] = process.argv.slice(2) as [string, string];
+mkdirSync(out, { recursive: true });
+/** Beyond it fewer than a tenth of the teacher's samples are left. */
+const LONGEST = 20;
+
+const place = (name: string): string => join(out, 'students', name);
+await measureAgain(readSweepStudents(join(table1, 'small')), {
+  place,
+  teacher: join(table1, 'teacher', 'best'),
+  cache: join(table1, 'small', 'generations'),
+  seeds: '10,20,30',
+  metrics: 'ex_acc_err,forward_kl_token,reverse_kl_token',
+});
+const groups = [...bySeeds(readSweepStudents(join(table1, 'small'), place))];
+const shown = new Map(['sft', 'kd', 'seqkd', 'minillm', 'gkd', 'reverse-kd'].map((name, i) => [name, i]));
+const curves = groups.flatMap(([method, students]) =>
+  Array.from({ length: LONGEST }, (_, l) => {
+    const values = students.flatMap(({ curves: { exposure } }) => exposure?.excess[l] ?? []);
+    return {
+      method,
+      step: l + 1,
+      values,
+      ...(values.length > 0 ? meanAndDeviation(values) : { mean: 0, deviation: 0 }),
+    };
+  }).filter(({ values }) => values.length === students.length),
+);
+const lines = groups
+  .filter(([method]) => shown.has(method))
+  .map(([method]): Line => {
+    const { stroke, dashed } = lineColor(method === 'minillm' ? 1 : 2 + shown.get(method)!);
+    const points = curves
+      .filter((point) => point.method === method)
+      .map(({ step, mean, deviation }) => ({ x: step, mean, low: mean - deviation, high: mean + deviation }));
+    return { label: displayName(method), color: stroke, dashed, points };
+  });
+const table = csv(
+  ['method', 'step', 'ex_acc_err', 'deviation', 'runs'],
+  curves.map(({ method, step, mean, deviation, values }) => [method, step, mean, deviation, values.length]),
+);
+const figure = linePanel(lines, {
+  name: 'exposure',
+  title: 'Excess accumulated error, %',
+  xLabel: 'response tokens',
+  csv: table,
+});
+writeFileSync(join(out, 'curves.csv'), figure.csv);
+writeFileSync(join(out, 'exposure.svg'), standaloneSvg(figure.svg));
+const rows = groups.map(([method, students]) => {
+  const { mean, stderr } = overRuns(students, 'ex_acc_err');
+  const forward = overRuns(students, 'forward_kl_token');
+  const reverse = overRuns(students, 'reverse_kl_token');
+  return [method, mean, stderr, forward.mean, forward.stderr, reverse.mean, reverse.stderr];
+});
+const head = ['method', 'ex_acc_err', 'stderr', 'forward_kl_token', 'stderr', 'reverse_kl_token', 'stderr'];
+writeFileSync(join(out, 'exposure.csv'), csv(head, rows));
