@@ -51,14 +51,25 @@ interface Group {
 const groupsIn = (directory: string, size: string, place?: (name: string) => string): Group[] =>
   [...bySeeds(readSweepStudents(directory, place))].map(([method, students]) => ({ size, method, students }));
 
-/** The best learning rate of each method by the tuning's rule, and the table of all that were tried. */
+/** Rouge-L within this of the best is no better: the noise of one sample of 1,000 prompts. */
+const TIE = 0.5;
+
+/**
+ * The learning rate of each method, and the table of all that were tried. The rule, the same for every method: among the rates whose
+ * Rouge-L is within TIE of the best, the lowest reverse KL (for SFT, which has no teacher, the lowest LM loss).
+ */
 function tuned(): { best: Record<string, number>; table: string } {
   const { runs } = JSON.parse(readFileSync(join(out, 'tune', 'sweep.json'), 'utf8')) as { runs: SweepRow[] };
-  const best: Record<string, { lr: number; rouge: number }> = {};
-  for (const { fields, metrics: found } of runs) {
-    const method = String(fields.method);
-    const rouge = found.rouge_l_sampled!.mean;
-    if (!best[method] || rouge > best[method].rouge) best[method] = { lr: Number(fields['train.lr']), rouge };
+  const methods = [...new Set(runs.map(({ fields }) => String(fields.method)))];
+  const value = ({ metrics: found }: SweepRow, name: string): number => found[name]!.mean;
+  const best: Record<string, number> = {};
+  for (const method of methods) {
+    const rows = runs.filter(({ fields }) => fields.method === method);
+    const most = Math.max(...rows.map((row) => value(row, 'rouge_l_sampled')));
+    const level = rows.filter((row) => value(row, 'rouge_l_sampled') >= most - TIE);
+    const by = method === 'sft' ? 'lm_loss' : 'reverse_kl_token';
+    const chosen = level.reduce((a, b) => (value(b, by) < value(a, by) ? b : a));
+    best[method] = Number(chosen.fields['train.lr']);
   }
   const columns = ['rouge_l_sampled', 'reverse_kl_token', 'lm_loss'];
   const table = csv(
@@ -66,10 +77,10 @@ function tuned(): { best: Record<string, number>; table: string } {
     runs.map(({ fields, metrics: found }) => [
       ...[String(fields.method), Number(fields['train.lr'])],
       ...columns.map((name) => found[name]?.mean),
-      best[String(fields.method)]!.lr === fields['train.lr'] ? 'yes' : '',
+      best[String(fields.method)] === fields['train.lr'] ? 'yes' : '',
     ]),
   );
-  return { best: Object.fromEntries(Object.entries(best).map(([method, { lr }]) => [method, lr])), table };
+  return { best, table };
 }
 
 function checkRates(best: Record<string, number>, file: string): void {
