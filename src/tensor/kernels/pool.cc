@@ -46,7 +46,13 @@ class Pool {
     take();
     // A worker that has not woken up by now is not waited for: on a busy machine that could take long.
     open.store(false);
-    while (inside.load() > 0) PAUSE();
+    // One that holds a piece of the work may have lost its core, which spinning would keep from it.
+    for (int i = 0; inside.load() > 0; i++) {
+      if (i < SPINS)
+        PAUSE();
+      else
+        std::this_thread::yield();
+    }
   }
 
  private:
