@@ -40,7 +40,7 @@ describe('recipes under experiments/', () => {
   });
 
   it.each(papers)('%s is valid, whatever models and data there are', async (name) => {
-    const config = await readTrainConfig(join(experiments, name), [], undefined, ['models', 'data']);
+    const config = await readTrainConfig(join(experiments, name), [], ['models', 'data']);
     expect(config.data).toMatchObject({ template: 'alpaca', max_prompt_tokens: 256, max_tokens: 512 });
     expect(config.train.batch_size % config.train.micro_batch_size!).toBe(0);
     // What users bring lies in runs/ of the repository, never in a place of somebody's own machine.
@@ -52,7 +52,7 @@ describe('recipes under experiments/', () => {
   it('the paper has three stages for each of three families, with the published round', async () => {
     expect(papers).toHaveLength(9);
     for (const name of papers.filter((file) => file.endsWith('minillm.yaml'))) {
-      const { train, rollout, objective } = await readTrainConfig(join(experiments, name), [], undefined, [
+      const { train, rollout, objective } = await readTrainConfig(join(experiments, name), [], [
         'models',
         'data',
       ]);

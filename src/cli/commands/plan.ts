@@ -38,7 +38,7 @@ Example:
     const log = logger(options);
     const { readTrainConfig } = await import('../../runs/runConfig.js');
     const withoutData = options.withoutData ?? false;
-    const config = await readTrainConfig(file, options.set, process.cwd(), withoutData ? ['data'] : []);
+    const config = await readTrainConfig(file, options.set, withoutData ? ['data'] : []);
     const { planInputs } = await import('../../plan/inputs.js');
     const inputs = await planInputs(config, { withoutData, log });
     const backend = await startBackend(
