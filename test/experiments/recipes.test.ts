@@ -52,10 +52,11 @@ describe('recipes under experiments/', () => {
   it('the paper has three stages for each of three families, with the published round', async () => {
     expect(papers).toHaveLength(9);
     for (const name of papers.filter((file) => file.endsWith('minillm.yaml'))) {
-      const { train, rollout, objective } = await readTrainConfig(join(experiments, name), [], [
-        'models',
-        'data',
-      ]);
+      const { train, rollout, objective } = await readTrainConfig(
+        join(experiments, name),
+        [],
+        ['models', 'data'],
+      );
       expect([train.steps, train.batch_size, train.lr, train.warmup, train.weight_decay]).toEqual([
         5000, 64, 5e-6, 100, 1e-6,
       ]);
