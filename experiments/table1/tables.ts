@@ -5,7 +5,7 @@
  *
  * @throws Error when the learning rates in steps-sweep.yaml and seconds-sweep.yaml are not those that the tuning found best
  */
-import { existsSync, readFileSync, writeFileSync } from 'node:fs';
+import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parse } from 'yaml';
@@ -213,12 +213,11 @@ if (process.argv[3] === 'rates') {
       ]),
     ),
   );
-  const teacher = existsSync(join(out, 'teacher-test', 'evaluation.json'))
-    ? readMeasurement(join(out, 'teacher-test')).metrics
-    : undefined;
+  const teacher = readMeasurement(join(out, 'teacher-test')).metrics;
+  const rareTeacher = readMeasurement(join(out, 'second', 'teacher')).metrics;
   const parts = [
     ['Equal steps, test split', markdown(groups, metrics, teacher)],
-    ['Equal steps, rare split', markdown(rare, rareMetrics)],
+    ['Equal steps, rare split', markdown(rare, rareMetrics, rareTeacher)],
     ['Equal seconds, test split', markdown(timed, timedMetrics)],
   ];
   writeFileSync(join(out, 'tables.md'), parts.map(([title, text]) => `## ${title}\n\n${text}\n`).join('\n'));
