@@ -7,11 +7,8 @@
  */
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { fileURLToPath } from 'node:url';
-import { parse } from 'yaml';
 import { csv } from '../../src/report/escape.js';
 import { displayName } from '../../src/report/runs.js';
-import type { SweepRow } from '../../src/runs/sweepResults.js';
 import { dotPanels } from '../figures.js';
 import {
   bySeeds,
@@ -21,8 +18,8 @@ import {
   readSweepStudents,
   type Student,
 } from '../students.js';
+import { checkRates, tuned } from './rates.js';
 
-const here = fileURLToPath(new URL('.', import.meta.url));
 const out = process.argv[2] ?? 'runs/experiments/table1';
 const sizes = ['tiny', 'small', 'large'];
 const metrics = [
@@ -50,50 +47,6 @@ interface Group {
 
 const groupsIn = (directory: string, size: string, place?: (name: string) => string): Group[] =>
   [...bySeeds(readSweepStudents(directory, place))].map(([method, students]) => ({ size, method, students }));
-
-/** Rouge-L within this of the best is no better: the noise of one sample of 1,000 prompts. */
-const TIE = 0.5;
-
-/**
- * The learning rate of each method, and the table of all that were tried. The rule, the same for every method: among the rates whose
- * Rouge-L is within TIE of the best, the lowest reverse KL (for SFT, which has no teacher, the lowest LM loss).
- */
-function tuned(): { best: Record<string, number>; table: string } {
-  const { runs } = JSON.parse(readFileSync(join(out, 'tune', 'sweep.json'), 'utf8')) as { runs: SweepRow[] };
-  const methods = [...new Set(runs.map(({ fields }) => String(fields.method)))];
-  const value = ({ metrics: found }: SweepRow, name: string): number => found[name]!.mean;
-  const best: Record<string, number> = {};
-  for (const method of methods) {
-    const rows = runs.filter(({ fields }) => fields.method === method);
-    const most = Math.max(...rows.map((row) => value(row, 'rouge_l_sampled')));
-    const level = rows.filter((row) => value(row, 'rouge_l_sampled') >= most - TIE);
-    const by = method === 'sft' ? 'lm_loss' : 'reverse_kl_token';
-    const chosen = level.reduce((a, b) => (value(b, by) < value(a, by) ? b : a));
-    best[method] = Number(chosen.fields['train.lr']);
-  }
-  const columns = ['rouge_l_sampled', 'reverse_kl_token', 'lm_loss'];
-  const table = csv(
-    ['method', 'lr', ...columns, 'chosen'],
-    runs.map(({ fields, metrics: found }) => [
-      ...[String(fields.method), Number(fields['train.lr'])],
-      ...columns.map((name) => found[name]?.mean),
-      best[String(fields.method)] === fields['train.lr'] ? 'yes' : '',
-    ]),
-  );
-  return { best, table };
-}
-
-function checkRates(best: Record<string, number>, file: string): void {
-  const { methods } = parse(readFileSync(join(here, file), 'utf8')) as {
-    methods: Record<string, Record<string, number>>;
-  };
-  for (const [method, lr] of Object.entries(best)) {
-    if (methods[method]?.['train.lr'] !== lr)
-      throw new Error(
-        `${file}: methods.${method}.train.lr: the tuning found ${lr}; write it there and run again`,
-      );
-  }
-}
 
 function table(groups: readonly Group[], names: readonly string[]): string {
   return csv(
@@ -172,82 +125,78 @@ function markdown(
   ].join('\n');
 }
 
-const { best, table: rates } = tuned();
+const { best, table: rates } = tuned(out);
 writeFileSync(join(out, 'tune.csv'), rates);
-if (process.argv[3] === 'rates') {
-  process.stdout.write(`${JSON.stringify(best)}\n`);
-} else {
-  for (const file of ['steps-sweep.yaml', 'seconds-sweep.yaml']) checkRates(best, file);
-  const groups = sizes.flatMap((size) => groupsIn(join(out, size), size));
-  const rare = sizes.flatMap((size) =>
-    groupsIn(join(out, size), size, (name) => join(out, 'second', size, name)),
-  );
-  const timed = groupsIn(join(out, 'seconds'), 'small');
-  const rareMetrics = ['rouge_l_sampled', 'rouge_l_greedy', 'length'];
-  const timedMetrics = metrics.filter((name) => timed[0]!.students[0]!.metrics[name]);
-  const paired = ['rouge_l_sampled', 'rouge_l_greedy', 'reverse_kl_token', 'reverse_kl_seq', 'lm_loss'];
-  const all = [
-    ...differences(groups, paired, 'test'),
-    ...differences(rare, ['rouge_l_sampled', 'rouge_l_greedy'], 'rare'),
-    ...differences(
-      timed,
-      paired.filter((name) => timedMetrics.includes(name)),
-      'test, equal seconds',
-    ),
-  ];
-  writeFileSync(join(out, 'table.csv'), table(groups, metrics));
-  writeFileSync(join(out, 'rare.csv'), table(rare, rareMetrics));
-  writeFileSync(join(out, 'seconds.csv'), table(timed, timedMetrics));
-  writeFileSync(
-    join(out, 'differences.csv'),
-    csv(
-      ['split', 'size', 'minillm minus', 'metric', 'mean', 'low', 'high'],
-      all.map(({ split, size, method, name, mean, low, high }) => [
-        split,
-        size,
-        method,
-        name,
-        round(mean),
-        round(low),
-        round(high),
-      ]),
-    ),
-  );
-  const teacher = readMeasurement(join(out, 'teacher-test')).metrics;
-  const rareTeacher = readMeasurement(join(out, 'second', 'teacher')).metrics;
-  const parts = [
-    ['Equal steps, test split', markdown(groups, metrics, teacher)],
-    ['Equal steps, rare split', markdown(rare, rareMetrics, rareTeacher)],
-    ['Equal seconds, test split', markdown(timed, timedMetrics)],
-  ];
-  writeFileSync(join(out, 'tables.md'), parts.map(([title, text]) => `## ${title}\n\n${text}\n`).join('\n'));
-  const dots = (metric: string) =>
-    groups.map(({ size, method, students }) => ({
-      row: displayName(method),
-      panel: size,
-      ...overRuns(students, metric),
-    }));
-  const of = (metric: string) => {
-    const value = teacher?.[metric]?.mean;
-    return value ? { reference: { value, label: 'teacher' } } : {};
-  };
-  const shown = { highlight: 'MiniLLM' };
-  writeFileSync(
-    join(out, 'rouge.svg'),
-    dotPanels(dots('rouge_l_sampled'), {
-      title: 'Rouge-L of samples',
-      axis: 'Rouge-L, more is better',
-      ...shown,
-      ...of('rouge_l_sampled'),
-    }),
-  );
-  writeFileSync(
-    join(out, 'reverse-kl.svg'),
-    dotPanels(dots('reverse_kl_token'), {
-      title: 'Reverse KL to the teacher',
-      axis: 'nats per token, less is better',
-      ...shown,
-    }),
-  );
-  process.stdout.write(readFileSync(join(out, 'tables.md'), 'utf8'));
-}
+for (const file of ['steps-sweep.yaml', 'seconds-sweep.yaml']) checkRates(best, file);
+const groups = sizes.flatMap((size) => groupsIn(join(out, size), size));
+const rare = sizes.flatMap((size) =>
+  groupsIn(join(out, size), size, (name) => join(out, 'second', size, name)),
+);
+const timed = groupsIn(join(out, 'seconds'), 'small');
+const rareMetrics = ['rouge_l_sampled', 'rouge_l_greedy', 'length'];
+const timedMetrics = metrics.filter((name) => timed[0]!.students[0]!.metrics[name]);
+const paired = ['rouge_l_sampled', 'rouge_l_greedy', 'reverse_kl_token', 'reverse_kl_seq', 'lm_loss'];
+const all = [
+  ...differences(groups, paired, 'test'),
+  ...differences(rare, ['rouge_l_sampled', 'rouge_l_greedy'], 'rare'),
+  ...differences(
+    timed,
+    paired.filter((name) => timedMetrics.includes(name)),
+    'test, equal seconds',
+  ),
+];
+writeFileSync(join(out, 'table.csv'), table(groups, metrics));
+writeFileSync(join(out, 'rare.csv'), table(rare, rareMetrics));
+writeFileSync(join(out, 'seconds.csv'), table(timed, timedMetrics));
+writeFileSync(
+  join(out, 'differences.csv'),
+  csv(
+    ['split', 'size', 'minillm minus', 'metric', 'mean', 'low', 'high'],
+    all.map(({ split, size, method, name, mean, low, high }) => [
+      split,
+      size,
+      method,
+      name,
+      round(mean),
+      round(low),
+      round(high),
+    ]),
+  ),
+);
+const teacher = readMeasurement(join(out, 'teacher-test')).metrics;
+const rareTeacher = readMeasurement(join(out, 'second', 'teacher')).metrics;
+const parts = [
+  ['Equal steps, test split', markdown(groups, metrics, teacher)],
+  ['Equal steps, rare split', markdown(rare, rareMetrics, rareTeacher)],
+  ['Equal seconds, test split', markdown(timed, timedMetrics)],
+];
+writeFileSync(join(out, 'tables.md'), parts.map(([title, text]) => `## ${title}\n\n${text}\n`).join('\n'));
+const dots = (metric: string) =>
+  groups.map(({ size, method, students }) => ({
+    row: displayName(method),
+    panel: size,
+    ...overRuns(students, metric),
+  }));
+const of = (metric: string) => {
+  const value = teacher?.[metric]?.mean;
+  return value ? { reference: { value, label: 'teacher' } } : {};
+};
+const shown = { highlight: 'MiniLLM' };
+writeFileSync(
+  join(out, 'rouge.svg'),
+  dotPanels(dots('rouge_l_sampled'), {
+    title: 'Rouge-L of samples',
+    axis: 'Rouge-L, more is better',
+    ...shown,
+    ...of('rouge_l_sampled'),
+  }),
+);
+writeFileSync(
+  join(out, 'reverse-kl.svg'),
+  dotPanels(dots('reverse_kl_token'), {
+    title: 'Reverse KL to the teacher',
+    axis: 'nats per token, less is better',
+    ...shown,
+  }),
+);
+process.stdout.write(readFileSync(join(out, 'tables.md'), 'utf8'));
