@@ -33,12 +33,13 @@ export function entriesOf(runs: readonly Run[]): Entry[] {
 /** The configuration without the seed, also where the path of a model that was made with the same seed names it. */
 function sameButSeed({ config, method }: Run): string {
   const seed = String(config.seed ?? '');
-  const named = new RegExp(`(?<![0-9])${seed.replace(/\D/g, '')}(?![0-9])`, 'g');
+  // A number of its own, as in sft-1 or seed1: the 1 of table1 is a name's and would be the same for every seed.
+  const named = new RegExp(`(?<![0-9A-Za-z.])(seed)?${seed.replace(/\D/g, '')}(?![0-9A-Za-z])`, 'gi');
   const fields = [...flatten(config)]
     .filter(([field]) => field !== 'seed')
     .map(([field, value]) =>
       /^(student|teacher)(\.|$)/.test(field) && /\d/.test(seed)
-        ? [field, value.replace(named, '#')]
+        ? [field, value.replace(named, '$1#')]
         : [field, value],
     );
   return JSON.stringify([method, ...fields]);

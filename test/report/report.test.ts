@@ -279,10 +279,14 @@ describe('writeReport of several training seeds', () => {
     write('slow-1', 1, 0.01, '/m/sft-1/best');
     write('wide-1', 1, 0.1, '/m/wide-1/best');
     write('kd-again-1', 1, 0.1, '/m/sft-1/best');
+    // The digit of a name is no seed.
+    write('same_seed-1', 1, 0.5, '/m/table1/best');
+    write('same_seed-2', 2, 0.5, '/m/table1/best');
     mkdirSync(path.dirname(out));
     expect(writeReport([path.join(root, 'runs')], out).runs).toEqual([
       'KD',
       'kd-again-1',
+      'same',
       'slow-1',
       'wide-1',
     ]);
