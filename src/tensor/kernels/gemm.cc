@@ -104,21 +104,28 @@ void interleave(const float* from, int64_t lineStride, int64_t stride, int count
     }
     return;
   }
+  // Squares of LANES lines and elements. Where WIDTH is less, a store writes on into the place of the next element, which is
+  // written after it; the last one of a square writes no more than is its own.
   int64_t k = 0;
-  if constexpr (WIDTH % LANES == 0) {
-    for (; k + LANES <= K; k += LANES) {
-      for (int part = 0; part < WIDTH; part += LANES) {
-        vf square[LANES];
+  constexpr int LINES = std::min(WIDTH, LANES);
+  static_assert(WIDTH < LANES || WIDTH % LANES == 0);
+  for (; k + LANES <= K; k += LANES) {
+    for (int part = 0; part < WIDTH; part += LANES) {
+      vf square[LANES];
 #pragma GCC unroll 16
-        for (int i = 0; i < LANES; i++) {
-          const float* line = from + (part + i) * lineStride + k;
-          square[i] = load(line);
-          __builtin_prefetch(line + CACHE_LINE);
+      for (int i = 0; i < LANES; i++) {
+        if (i >= LINES) {
+          square[i] = all(0);
+          continue;
         }
-        transpose(square);
-#pragma GCC unroll 16
-        for (int i = 0; i < LANES; i++) store(to + (k + i) * WIDTH + part, square[i]);
+        const float* line = from + (part + i) * lineStride + k;
+        square[i] = load(line);
+        __builtin_prefetch(line + CACHE_LINE);
       }
+      transpose(square);
+#pragma GCC unroll 16
+      for (int i = 0; i < LANES - 1; i++) store(to + (k + i) * WIDTH + part, square[i]);
+      storeAt(to + (k + LANES - 1) * WIDTH + part, square[LANES - 1], LINES);
     }
   }
   for (; k < K; k++) {
@@ -154,6 +161,9 @@ void block(int64_t rows, int64_t cols, int64_t K, const float* a, const float* b
       s.col = origin.col + j;
       s.c = origin.c + i * s.ldc + j;
       vf acc[MR][NV];
+      // C is in no cache, and is not needed before the sums are done.
+      for (int64_t r = 0; r < std::min<int64_t>(MR, rows - i); r++)
+        for (int c = 0; c < NR; c += CACHE_LINE) __builtin_prefetch(s.c + r * s.ldc + c, 1);
       tileOf<false>(std::min<int64_t>(MR, rows - i), K, a + i * K, b + j * K, 0, nullptr, acc);
       finish(acc, std::min<int64_t>(MR, rows - i), std::min<int64_t>(NR, cols - j), s);
     }
