@@ -82,7 +82,10 @@ export interface Outcome {
   results: string[];
 }
 
-/** Runs the commands one after the other in `out` and puts the results, with environment.json, into `results`. */
+/**
+ * Runs the commands one after the other in `out` and puts the results, with environment.json, into `results`. What each took, over
+ * all calls, is kept in OUT/seconds.json.
+ */
 export async function runExperiment(
   experiment: Experiment,
   out: string,
@@ -91,7 +94,9 @@ export async function runExperiment(
     spawn(process.execPath, args, { cwd: root, stdio: 'inherit' }),
 ): Promise<Outcome> {
   mkdirSync(out, { recursive: true });
-  const seconds: Outcome['seconds'] = [];
+  // A call that goes on from an interruption adds to what the earlier ones took.
+  const record = join(out, 'seconds.json');
+  const spent: Record<string, number> = existsSync(record) ? JSON.parse(readFileSync(record, 'utf8')) : {};
   for (const command of experiment.commands) {
     const started = performance.now();
     const code = await new Promise<number>((done, fail) => {
@@ -99,9 +104,13 @@ export async function runExperiment(
         .on('error', fail)
         .on('close', (exit, signal) => done(exit ?? (signal === 'SIGINT' ? 130 : 1)));
     });
+    spent[command] = (spent[command] ?? 0) + (performance.now() - started) / 1000;
+    writeFileSync(record, `${JSON.stringify(spent, null, 2)}\n`);
     if (code !== 0) throw new Error(`${command}: ended with exit code ${code}; the same call goes on`);
-    seconds.push({ command, seconds: Math.round((performance.now() - started) / 100) / 10 });
   }
+  const seconds = experiment.commands.map((command) => ({
+    ...{ command, seconds: Math.round(10 * spent[command]!) / 10 },
+  }));
   const missing = experiment.results.filter((name) => !existsSync(join(out, name)));
   if (missing.length > 0) throw new Error(`${missing.join(', ')}: not written by its commands`);
   rmSync(results, { recursive: true, force: true });

@@ -147,6 +147,17 @@ describe('runExperiment', () => {
     expect(JSON.stringify(environment)).not.toContain(place);
   });
 
+  it('adds up the time of all calls', async () => {
+    mkdirSync(out());
+    const before = { 'node one.ts {out}': 100, 'node two.ts {out}/b.csv': 50 };
+    writeFileSync(path.join(out(), 'seconds.json'), JSON.stringify(before));
+    const { seconds } = await runExperiment(experiment, out(), results(), start());
+    expect(seconds[0]!.seconds).toBeGreaterThanOrEqual(100);
+    expect(seconds[1]!.seconds).toBeGreaterThanOrEqual(50);
+    const environment = JSON.parse(readFileSync(path.join(results(), 'environment.json'), 'utf8'));
+    expect(environment.wall_clock_seconds).toBeGreaterThanOrEqual(150);
+  });
+
   it('ends at the first command that fails and leaves the old results', async () => {
     mkdirSync(results());
     writeFileSync(path.join(results(), 'old.csv'), 'old');
