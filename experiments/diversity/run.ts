@@ -2,7 +2,7 @@
  * diversity: what the students lose of it, from the measurements of table1: `node experiments/diversity/run.ts OUT TABLE1`.
  * Writes OUT/diversity.csv and diversity.svg.
  */
-import { mkdirSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { csv } from '../../src/report/escape.js';
 import { displayName } from '../../src/report/runs.js';
@@ -12,7 +12,8 @@ import { bySeeds, overRuns, readMeasurement, readSweepStudents } from '../studen
 const [out, table1] = process.argv.slice(2) as [string, string];
 mkdirSync(out, { recursive: true });
 const metrics = ['distinct_4', 'sample_diversity', 'lm_loss'];
-const sizes = ['tiny', 'small', 'large'];
+/** Those whose sweep has ended. */
+const sizes = ['tiny', 'small', 'large'].filter((size) => existsSync(join(table1, size, 'sweep.json')));
 const teacher = readMeasurement(join(table1, 'teacher-test')).metrics;
 const groups = sizes.flatMap((size) =>
   [...bySeeds(readSweepStudents(join(table1, size)))].map(([method, students]) => ({

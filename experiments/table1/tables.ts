@@ -5,7 +5,7 @@
  *
  * @throws Error when the learning rates in steps-sweep.yaml are not those that the tuning found best
  */
-import { writeFileSync } from 'node:fs';
+import { existsSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { displayName } from '../../src/report/runs.js';
@@ -15,7 +15,8 @@ import { overRuns, readMeasurement } from '../students.js';
 import { checkRates, tuned } from './rates.js';
 
 const out = process.argv[2] ?? 'runs/experiments/table1';
-const sizes = ['tiny', 'small', 'large'];
+/** Those whose sweep has ended. */
+const sizes = ['tiny', 'small', 'large'].filter((size) => existsSync(join(out, size, 'sweep.json')));
 const metrics = [
   ...['rouge_l_sampled', 'rouge_l_greedy', 'reverse_kl_token', 'reverse_kl_seq'],
   ...['lm_loss', 'ece', 'sample_diversity', 'length'],
