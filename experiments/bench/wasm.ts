@@ -1,7 +1,7 @@
 /**
  * Our training step on WebAssembly beside plain TensorFlow.js on WebAssembly (naiveGpt2.ts), in one process, in turns:
  *
- *     npm run bench:wasm                    # about 3 minutes
+ *     npm run bench:wasm                    # 2 minutes
  *     npm run bench:wasm -- --repeat 1
  *
  * Both start from the same weights and take the same steps (the same rows, Adam without clipping and decay). The losses of the
