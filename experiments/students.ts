@@ -66,6 +66,14 @@ function meanOf({ metrics, name }: Student, metric: string): number {
   return found.mean;
 }
 
+/** Mean and standard error over training seeds for one metric after the other, as cells of a table. */
+export function meansAndErrors(group: readonly Student[], metrics: readonly string[]): (number | null)[] {
+  return metrics.flatMap((metric) => {
+    const { mean, stderr } = overRuns(group, metric);
+    return [mean, stderr];
+  });
+}
+
 export interface Difference {
   mean: number;
   low: number;

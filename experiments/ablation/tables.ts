@@ -9,6 +9,7 @@ import { readMetrics } from '../../src/runs/metricsLog.js';
 import { dotPanels } from '../figures.js';
 import {
   bySeeds,
+  meansAndErrors,
   overRuns,
   pairedGroups,
   readMeasurement,
@@ -39,10 +40,7 @@ writeFileSync(
       ['teacher', 0, ...metrics.flatMap((name) => [teacher[name]?.mean, teacher[name]?.stderr]), null],
       ...groups.map(([variant, students]) => [
         ...[variant, students.length],
-        ...metrics.flatMap((name) => {
-          const { mean, stderr } = overRuns(students, name);
-          return [mean, stderr];
-        }),
+        ...meansAndErrors(students, metrics),
         students.filter(looked).length,
       ]),
     ],

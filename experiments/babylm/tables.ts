@@ -7,6 +7,7 @@ import { csv } from '../../src/report/escape.js';
 import { dotPanels } from '../figures.js';
 import {
   bySeeds,
+  meansAndErrors,
   overRuns,
   pairedGroups,
   readMeasurement,
@@ -35,13 +36,7 @@ writeFileSync(
         ...[name, 1],
         ...metrics.flatMap((metric) => [found[metric]?.mean, found[metric]?.stderr]),
       ]),
-      ...groups.map(([name, students]) => [
-        ...[name, students.length],
-        ...metrics.flatMap((metric) => {
-          const { mean, stderr } = overRuns(students, metric);
-          return [mean, stderr];
-        }),
-      ]),
+      ...groups.map(([name, students]) => [...[name, students.length], ...meansAndErrors(students, metrics)]),
     ],
   ),
 );

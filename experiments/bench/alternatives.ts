@@ -16,11 +16,13 @@ import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import { randomRows } from '../../src/bench/training.js';
 import { loadExamples } from '../../src/data/examples.js';
-import { describeEnvironment } from '../../src/runs/environment.js';
 import { wordnetDirectory } from '../../src/runs/wordnetCache.js';
 import { fusedKernels, initBackend } from '../../src/tensor/backend.js';
 import { loadTokenizer } from '../../src/text/tokenizer.js';
+import { requireNative } from './compare.js';
 import { graphRows } from './graphTurns.js';
+import { markdownTable } from './markdown.js';
+import { measuredOn } from './measuredOn.js';
 import type { Row } from './turns.js';
 import { workerRows } from './workerTurns.js';
 
@@ -98,9 +100,7 @@ export function table(rows: readonly Row[]): string {
       .join(', '),
   ]);
   const head = ['work', 'done by', 'times as fast', 'by processor time', 'ours, ms', 'theirs, ms', 'notes'];
-  return [head, ['---', '---', '--:', '--:', '--:', '--:', '---'], ...lines]
-    .map((cells) => `| ${cells.join(' | ')} |\n`)
-    .join('');
+  return markdownTable(head, lines, [0, 1, 6]);
 }
 
 async function main(): Promise<void> {
@@ -124,8 +124,7 @@ async function main(): Promise<void> {
   if (![threads, turnsGiven].every((n) => Number.isInteger(n) && n! >= 1))
     throw new Error('--threads, --turns: expected a whole number of at least 1');
   const backend = await initBackend({ backend: 'tensorflow', threads: threads! });
-  if (!fusedKernels())
-    throw new Error('our kernels are not there; "npm run -s minillm -- setup" brings them');
+  requireNative(backend, fusedKernels());
   const rows: Row[] = [];
   for (const { name, turns, rows: measure } of chosen) {
     process.stderr.write(`${name}\n`);
@@ -133,8 +132,7 @@ async function main(): Promise<void> {
   }
   process.stdout.write(table(rows));
   if (chosen.length < cases.length) return;
-  const { seed: _, backend_reason: __, ...environment } = describeEnvironment(backend, 0);
-  const measured = { date: new Date().toISOString().slice(0, 10), ...environment };
+  const measured = measuredOn(backend);
   mkdirSync(values.results, { recursive: true });
   const json = `${JSON.stringify({ measured, rows }, null, 2)}\n`;
   writeFileSync(join(values.results, 'alternatives.json'), json);

@@ -14,8 +14,8 @@ import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
-import { describeEnvironment } from '../../src/runs/environment.js';
 import { type BackendInfo, fusedKernels, initBackend } from '../../src/tensor/backend.js';
+import { measuredOn } from './measuredOn.js';
 import {
   buildPackage,
   findTcmalloc,
@@ -135,10 +135,8 @@ async function main(): Promise<void> {
   const place: Place = { python, threads, models: resolve(models) };
   await makeModels(place, [...new Set(work.flatMap((w) => w.models))]);
   if (work.some((w) => 'built' in w.sides)) await buildPackage();
-  const { seed: _, backend_reason: __, ...environment } = describeEnvironment(backend, 0);
   const measured = {
-    date: new Date().toISOString().slice(0, 10),
-    ...environment,
+    ...measuredOn(backend),
     threads,
     alternations,
     ...versions,

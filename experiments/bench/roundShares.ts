@@ -1,7 +1,8 @@
 /** What the time of a MiniLLM round goes into. */
 import { median, timed } from '../../src/bench/measure.js';
-import { type BenchModels, benchModels, type Shape } from '../../src/bench/models.js';
+import { benchModels, type Shape } from '../../src/bench/models.js';
 import { type BenchSizes, roundBench, workloads } from '../../src/bench/workloads.js';
+import { disposeParams } from '../../src/tensor/params.js';
 import { engineClock } from './engineClock.js';
 
 export interface RoundSizes {
@@ -45,7 +46,8 @@ export async function measureRound(round: RoundSizes, repeat: number): Promise<R
   } finally {
     clock.remove();
     run.dispose();
-    freeModels(alone, models.teacher);
+    disposeParams(alone.student.params);
+    disposeParams(models.teacher!.params);
   }
   const names = Object.keys(rounds[0]!) as (keyof RoundParts)[];
   return Object.fromEntries(
@@ -78,9 +80,4 @@ async function oneRound(
     javascript_in_rollout,
     javascript_in_updates: updates - (clock.seconds() - engine),
   };
-}
-
-function freeModels({ student }: BenchModels, teacher: BenchModels['teacher']): void {
-  for (const model of [student, teacher])
-    for (const value of Object.values(model?.params ?? {})) value.dispose();
 }

@@ -13,9 +13,9 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import { aligned } from '../../src/runs/alignedText.js';
-import { describeEnvironment } from '../../src/runs/environment.js';
 import { fusedKernels, initBackend } from '../../src/tensor/backend.js';
 import { requireNative } from './compare.js';
+import { measuredOn } from './measuredOn.js';
 import { root } from './processes.js';
 import { measureRoofline } from './roofline.js';
 import { measureRound, type RoundSizes } from './roundShares.js';
@@ -107,9 +107,8 @@ async function main(): Promise<void> {
   const last = measureRoofline(PRODUCTS);
   const roofline = first.gflops > last.gflops ? first : last;
   const findings: Findings = { base: grid.base, points, roofline, round: parts };
-  const { seed: _, backend_reason: __, ...environment } = describeEnvironment(backend, 0);
   const seconds = Math.round((performance.now() - from) / 1000);
-  const measured = { date: new Date().toISOString().slice(0, 10), ...environment, repeat, seconds };
+  const measured = { ...measuredOn(backend), repeat, seconds };
   const tables = scalingTables(findings);
   mkdirSync(results, { recursive: true });
   const write = (ending: string, text: string): void =>

@@ -17,10 +17,10 @@ import type { Shape } from '../../src/bench/models.js';
 import { randomRows, trainingBench } from '../../src/bench/training.js';
 import { newModelConfig } from '../../src/models/families.js';
 import { initModel } from '../../src/models/model.js';
-import { describeEnvironment } from '../../src/runs/environment.js';
 import { initBackend } from '../../src/tensor/backend.js';
 import { sft } from '../../src/training/sft.js';
 import { markdownTable } from './markdown.js';
+import { measuredOn } from './measuredOn.js';
 import { naiveTraining } from './naiveGpt2.js';
 
 export interface WasmWork extends Shape {
@@ -146,8 +146,7 @@ async function main(): Promise<void> {
   if (!Number.isInteger(repeat) || repeat < 1)
     throw new Error(`--repeat ${values.repeat}: expected a whole number of at least 1`);
   const backend = await initBackend({ backend: 'wasm' });
-  const { seed: _, backend_reason: __, ...environment } = describeEnvironment(backend, 0);
-  const measured = { date: new Date().toISOString().slice(0, 10), ...environment, repeat };
+  const measured = { ...measuredOn(backend), repeat };
   const rows: WasmRow[] = [];
   for (const work of works) rows.push(await compare(work, repeat));
   mkdirSync(values.results, { recursive: true });

@@ -7,13 +7,14 @@
  */
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { pooledBins } from '../../src/report/entries.js';
 import { csv } from '../../src/report/escape.js';
 import { standaloneSvg } from '../../src/report/figure.js';
 import { type Line, linePanel } from '../../src/report/linePanel.js';
 import { lineColor } from '../../src/report/palette.js';
 import { displayName } from '../../src/report/runs.js';
 import { measureAgain } from '../measureAgain.js';
-import { bySeeds, overRuns, readSweepStudents, type Student } from '../students.js';
+import { bySeeds, meansAndErrors, readMeasurement, readSweepStudents, type Student } from '../students.js';
 
 const [out, table1] = process.argv.slice(2) as [string, string];
 const place = (name: string): string => join(out, 'students', name);
@@ -24,7 +25,6 @@ await measureAgain([teacher, ...readSweepStudents(join(table1, 'small'))], {
   metrics: 'answer_accuracy,answer_ece,ece',
 });
 const students = readSweepStudents(join(table1, 'small'), place);
-const { readMeasurement } = await import('../students.js');
 const own: Student = {
   ...readMeasurement(place('teacher')),
   ...teacher,
@@ -38,33 +38,16 @@ writeFileSync(
   join(out, 'calibration.csv'),
   csv(
     ['method', 'runs', ...metrics.flatMap((name) => [name, 'stderr'])],
-    groups.map(([method, runs]) => [
-      ...[method, runs.length],
-      ...metrics.flatMap((name) => {
-        const { mean, stderr } = overRuns(runs, name);
-        return [mean, stderr];
-      }),
-    ]),
+    groups.map(([method, runs]) => [...[method, runs.length], ...meansAndErrors(runs, metrics)]),
   ),
 );
 const colors = new Map(['teacher', 'minillm', 'kd', 'sft', 'seqkd'].map((name, i) => [name, i]));
 const lines = groups.flatMap(([method, runs]): Line[] => {
   const color = colors.get(method);
   if (color === undefined) return [];
-  const bins = new Map<number, { confidence: number; accuracy: number; count: number }>();
-  for (const bin of runs.flatMap(({ curves }) => curves.answerCalibration ?? [])) {
-    const tenth = Math.ceil(bin.confidence * 10);
-    const sum = bins.get(tenth) ?? { confidence: 0, accuracy: 0, count: 0 };
-    sum.confidence += bin.confidence * bin.count;
-    sum.accuracy += bin.accuracy * bin.count;
-    sum.count += bin.count;
-    bins.set(tenth, sum);
-  }
-  const points = [...bins.values()]
+  const points = pooledBins(runs.flatMap(({ curves }) => curves.answerCalibration ?? []))
     .filter(({ count }) => count >= 20)
-    .map(({ confidence, accuracy, count }) => ({ x: confidence / count, mean: accuracy / count }))
-    .sort((a, b) => a.x - b.x)
-    .map((point) => ({ ...point, low: point.mean, high: point.mean }));
+    .map(({ confidence: x, accuracy: mean }) => ({ x, mean, low: mean, high: mean }));
   const { stroke, dashed } = lineColor(color);
   return points.length > 1 ? [{ label: displayName(method), color: stroke, dashed, points, dots: true }] : [];
 });

@@ -6,8 +6,9 @@ import { existsSync, mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { csv } from '../../src/report/escape.js';
 import { displayName } from '../../src/report/runs.js';
+import { groupsIn } from '../comparison.js';
 import { dotPanels } from '../figures.js';
-import { bySeeds, overRuns, readMeasurement, readSweepStudents } from '../students.js';
+import { meansAndErrors, overRuns, readMeasurement } from '../students.js';
 
 const [out, table1] = process.argv.slice(2) as [string, string];
 mkdirSync(out, { recursive: true });
@@ -15,19 +16,10 @@ const metrics = ['distinct_4', 'sample_diversity', 'lm_loss'];
 /** Those whose sweep has ended. */
 const sizes = ['tiny', 'small', 'large'].filter((size) => existsSync(join(table1, size, 'sweep.json')));
 const teacher = readMeasurement(join(table1, 'teacher-test')).metrics;
-const groups = sizes.flatMap((size) =>
-  [...bySeeds(readSweepStudents(join(table1, size)))].map(([method, students]) => ({
-    size,
-    method,
-    students,
-  })),
-);
+const groups = sizes.flatMap((size) => groupsIn(join(table1, size), size));
 const cells = groups.map(({ size, method, students }) => [
   ...[size, method],
-  ...metrics.flatMap((name) => {
-    const { mean, stderr } = overRuns(students, name);
-    return [mean, stderr];
-  }),
+  ...meansAndErrors(students, metrics),
 ]);
 writeFileSync(
   join(out, 'diversity.csv'),

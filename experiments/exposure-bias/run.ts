@@ -15,7 +15,7 @@ import { type Line, linePanel } from '../../src/report/linePanel.js';
 import { lineColor } from '../../src/report/palette.js';
 import { displayName } from '../../src/report/runs.js';
 import { measureAgain } from '../measureAgain.js';
-import { bySeeds, overRuns, readSweepStudents } from '../students.js';
+import { bySeeds, meansAndErrors, readSweepStudents } from '../students.js';
 
 const [out, table1] = process.argv.slice(2) as [string, string];
 mkdirSync(out, { recursive: true });
@@ -64,11 +64,9 @@ const figure = linePanel(lines, {
 });
 writeFileSync(join(out, 'curves.csv'), figure.csv);
 writeFileSync(join(out, 'exposure.svg'), standaloneSvg(figure.svg));
-const rows = groups.map(([method, students]) => {
-  const { mean, stderr } = overRuns(students, 'ex_acc_err');
-  const forward = overRuns(students, 'forward_kl_token');
-  const reverse = overRuns(students, 'reverse_kl_token');
-  return [method, mean, stderr, forward.mean, forward.stderr, reverse.mean, reverse.stderr];
-});
+const rows = groups.map(([method, students]) => [
+  method,
+  ...meansAndErrors(students, ['ex_acc_err', 'forward_kl_token', 'reverse_kl_token']),
+]);
 const head = ['method', 'ex_acc_err', 'stderr', 'forward_kl_token', 'stderr', 'reverse_kl_token', 'stderr'];
 writeFileSync(join(out, 'exposure.csv'), csv(head, rows));

@@ -7,7 +7,7 @@ import { join } from 'node:path';
 import { csv } from '../../src/report/escape.js';
 import { displayName } from '../../src/report/runs.js';
 import { dotPanels } from '../figures.js';
-import { bySeeds, overRuns, readSweepStudents } from '../students.js';
+import { bySeeds, meansAndErrors, overRuns, readSweepStudents } from '../students.js';
 
 const [out, table1] = process.argv.slice(2) as [string, string];
 /** The teachers, smallest first: directory of the sweep, training run of the teacher. */
@@ -36,10 +36,7 @@ writeFileSync(
     ['teacher', 'teacher validation loss', 'method', 'seeds', ...metrics.flatMap((name) => [name, 'stderr'])],
     groups.map(({ name, loss, method, students }) => [
       ...[name, loss, method, students.length],
-      ...metrics.flatMap((metric) => {
-        const { mean, stderr } = overRuns(students, metric);
-        return [mean, stderr];
-      }),
+      ...meansAndErrors(students, metrics),
     ]),
   ),
 );

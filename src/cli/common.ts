@@ -33,6 +33,11 @@ export function print(line: string): void {
   process.stdout.write(`${line}\n`);
 }
 
+/** The value of an option that may be given several times. */
+export function repeated(value: string, before: string[]): string[] {
+  return [...before, value];
+}
+
 export async function startBackend(
   options: CommonOptions,
   log: (line: string) => void,
@@ -40,6 +45,15 @@ export async function startBackend(
   const info = await initBackend(options);
   log(`backend ${info.name} (${info.reason})`);
   return info;
+}
+
+/** The configuration may fix backend and threads; a flag is stronger. */
+export function startConfigured(
+  { backend, threads }: { backend?: BackendInfo['name'] | undefined; threads?: number | undefined },
+  options: CommonOptions,
+  log: (line: string) => void,
+): Promise<BackendInfo> {
+  return startBackend({ ...(backend && { backend }), ...(threads && { threads }), ...options }, log);
 }
 
 export function positiveInteger(text: string): number {

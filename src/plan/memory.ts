@@ -4,6 +4,7 @@ import type { Sequence } from '../models/packed.js';
 import { isPolicyGradient, type TrainConfig } from '../training/config.js';
 import { objectiveOf } from '../training/minillm.js';
 import { keptTextLogits } from '../training/pretraining.js';
+import { MICRO_BATCH } from '../training/supervised.js';
 import { keptTeacherLogits } from '../training/teacherLogits.js';
 import type { PlanInputs } from './inputs.js';
 
@@ -59,9 +60,9 @@ export function memoryOf(config: TrainConfig, { models, data, hasText }: PlanInp
   const samples = decodes(config);
   const length = policy ? longestPrompt + rollout.max_new_tokens - 1 : longestGold;
   const rows = policy ? rollout.max_new_tokens : goldRows;
-  const micro = Math.min(train.micro_batch_size ?? 16, train.batch_size);
+  const micro = Math.min(train.micro_batch_size ?? MICRO_BATCH, train.batch_size);
   const textMicro = hasText
-    ? Math.min(train.micro_batch_size ?? 16, pretrain.batch_size ?? train.batch_size)
+    ? Math.min(train.micro_batch_size ?? MICRO_BATCH, pretrain.batch_size ?? train.batch_size)
     : 0;
   const positions = Math.max(micro * length, textMicro * (pretrain.length - 1));
   const logitRows = Math.max(micro * rows, textMicro * (pretrain.length - 1));

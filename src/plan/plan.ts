@@ -1,6 +1,7 @@
 import type { Sequence } from '../models/packed.js';
 import type { BackendInfo } from '../tensor/backend.js';
 import type { TrainConfig } from '../training/config.js';
+import { MICRO_BATCH } from '../training/supervised.js';
 import { calibrate, type Speeds } from './calibrate.js';
 import type { PlanInputs, PlannedModel } from './inputs.js';
 import { type MemoryPlan, memoryOf } from './memory.js';
@@ -148,7 +149,7 @@ function calibrateAll(
   const jobs = [...step, ...once, ...validation];
   const passes = step.filter(({ kind }) => kind !== 'decode');
   const { tokens, rows } = passes.find(({ kind }) => kind === 'train')!.pass;
-  const batch = Math.min(config.train.micro_batch_size ?? 16, config.train.batch_size);
+  const batch = Math.min(config.train.micro_batch_size ?? MICRO_BATCH, config.train.batch_size);
   const length = Math.max(2, Math.round(tokens / config.train.batch_size));
   return models.map((model, i) => {
     const decoded = jobs.filter((job) => job.model === i && job.decoding);

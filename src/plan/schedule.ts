@@ -1,4 +1,5 @@
 import { isPolicyGradient, type TrainConfig } from '../training/config.js';
+import { MICRO_BATCH } from '../training/supervised.js';
 
 /** How often what happens; numbers that follow from the configuration alone, `epochs` also from the data. */
 export interface Schedule {
@@ -21,7 +22,7 @@ export interface Schedule {
 
 export function scheduleOf(config: TrainConfig, rows: number | null): Schedule {
   const { train, rollout } = config;
-  const micro = Math.min(train.micro_batch_size ?? 16, train.batch_size);
+  const micro = Math.min(train.micro_batch_size ?? MICRO_BATCH, train.batch_size);
   const policy = isPolicyGradient(config.method);
   const perRound = (rollout.inner_epochs * rollout.rollouts) / train.batch_size;
   const rounds = Math.ceil(train.steps / perRound);

@@ -132,7 +132,7 @@ function meanExposure(all: readonly Exposure[]): Exposure {
 }
 
 /** Bins that hold the same tenth of the confidences, as one. */
-function pooledBins(bins: readonly ReliabilityBin[]): ReliabilityBin[] {
+export function pooledBins(bins: readonly ReliabilityBin[]): ReliabilityBin[] {
   const byTenth = new Map<number, ReliabilityBin[]>();
   for (const bin of bins) {
     const tenth = Math.ceil(bin.confidence * 10);

@@ -12,6 +12,7 @@ import {
   nonNegativeInteger,
   positiveInteger,
   print,
+  repeated,
   startBackend,
   withCommonOptions,
 } from '../common.js';
@@ -50,7 +51,7 @@ export function inspectCommand(): Command {
     .option(
       '--set <switch=value>',
       'change a switch of the preset (docs/minillm.md); repeatable',
-      (v: string, all: string[]) => [...all, v],
+      repeated,
       [],
     )
     .option('--pretrain <file>', 'JSONL rows {"ids":[…]}: plain text for the pretraining loss')

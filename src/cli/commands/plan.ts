@@ -1,6 +1,13 @@
 import { totalmem } from 'node:os';
 import { Command } from 'commander';
-import { type CommonOptions, logger, print, startBackend, withCommonOptions } from '../common.js';
+import {
+  type CommonOptions,
+  logger,
+  print,
+  repeated,
+  startConfigured,
+  withCommonOptions,
+} from '../common.js';
 
 interface PlanOptions extends CommonOptions {
   set: string[];
@@ -13,12 +20,7 @@ export function planCommand(): Command {
   const command = new Command('plan')
     .description('parameters, tokens, FLOPs, memory and time of a training run, before anything runs')
     .argument('<config>', 'YAML configuration, as for train')
-    .option(
-      '--set <field=value>',
-      'change a field of the configuration; repeatable',
-      (v: string, all: string[]) => [...all, v],
-      [],
-    )
+    .option('--set <field=value>', 'change a field of the configuration; repeatable', repeated, [])
     .option(
       '--without-data',
       'read no data, which need not exist: every row is taken to be as long as allowed',
@@ -41,14 +43,7 @@ Example:
     const config = await readTrainConfig(file, options.set, withoutData ? ['data'] : []);
     const { planInputs } = await import('../../plan/inputs.js');
     const inputs = await planInputs(config, { withoutData, log });
-    const backend = await startBackend(
-      {
-        ...(config.backend && { backend: config.backend }),
-        ...(config.threads && { threads: config.threads }),
-        ...options,
-      },
-      log,
-    );
+    const backend = await startConfigured(config, options, log);
     const { availableMemory } = await import('../../tensor/provision/diagnose.js');
     const { planRun } = await import('../../plan/plan.js');
     if (options.calibrate) log('measuring this machine');

@@ -2,7 +2,14 @@ import { availableParallelism } from 'node:os';
 import { basename, join, resolve } from 'node:path';
 import { Command } from 'commander';
 import { RunError } from '../../errors.js';
-import { type CommonOptions, logger, positiveInteger, print, withCommonOptions } from '../common.js';
+import {
+  type CommonOptions,
+  logger,
+  positiveInteger,
+  print,
+  repeated,
+  withCommonOptions,
+} from '../common.js';
 import { interruptible } from '../interrupt.js';
 
 interface SweepCommandOptions extends CommonOptions {
@@ -31,7 +38,7 @@ export function sweepCommand(): Command {
     .option(
       '--set <field=value>',
       'a field of every run, stronger than the file; may be given several times',
-      (value: string, before: string[]) => [...before, value],
+      repeated,
       [],
     )
     .option('--json', 'print the results as JSON')

@@ -1,6 +1,13 @@
 import { basename, join, resolve } from 'node:path';
 import { Command } from 'commander';
-import { type CommonOptions, logger, print, startBackend, withCommonOptions } from '../common.js';
+import {
+  type CommonOptions,
+  logger,
+  print,
+  repeated,
+  startConfigured,
+  withCommonOptions,
+} from '../common.js';
 import { interruptible } from '../interrupt.js';
 
 interface TrainOptions extends CommonOptions {
@@ -16,12 +23,7 @@ export function trainCommand(): Command {
       'train a student: minillm, opd, sft, kd, reverse-kd, seqkd, babyllama, gkd, imitkd, distillm',
     )
     .argument('<config>', 'YAML configuration (docs/configuration.md)')
-    .option(
-      '--set <field=value>',
-      'change a field of the configuration; repeatable',
-      (v: string, all: string[]) => [...all, v],
-      [],
-    )
+    .option('--set <field=value>', 'change a field of the configuration; repeatable', repeated, [])
     .option('--resume', 'go on from the newest checkpoint in --out')
     .option('--out <dir>', 'run directory (default: runs/<name of the configuration>)')
     .option('--json', 'print the summary as JSON')
@@ -34,15 +36,7 @@ export function trainCommand(): Command {
     const { readTrainConfig } = await import('../../runs/runConfig.js');
     const config = await readTrainConfig(file, options.set);
     const out = resolve(options.out ?? `runs/${basename(file).replace(/\.ya?ml$/, '')}`);
-    // The configuration may fix backend and threads; a flag is stronger.
-    const backend = await startBackend(
-      {
-        ...(config.backend && { backend: config.backend }),
-        ...(config.threads && { threads: config.threads }),
-        ...options,
-      },
-      log,
-    );
+    const backend = await startConfigured(config, options, log);
     const { runTraining } = await import('../../runs/train.js');
     const { stopping, release } = interruptible(log);
     const summary = await runTraining(config, out, {

@@ -13,6 +13,7 @@ import {
   numberBetween,
   positiveInteger,
   print,
+  repeated,
   startBackend,
   withCommonOptions,
 } from '../common.js';
@@ -63,12 +64,7 @@ export function varianceCommand(): Command {
         "switches that all estimators share (default: the run's, or minillm)",
       ).choices(presetNames),
     )
-    .option(
-      '--set <switch=value>',
-      'change one of them (docs/minillm.md); repeatable',
-      (v: string, all: string[]) => [...all, v],
-      [],
-    )
+    .option('--set <switch=value>', 'change one of them (docs/minillm.md); repeatable', repeated, [])
     .option('--estimators <list>', 'comma-separated names, see below')
     .option('--all', 'every combination')
     .option(
