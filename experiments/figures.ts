@@ -5,12 +5,10 @@ import { drawSvg, standaloneSvg } from '../src/report/figure.js';
 import { brief, tick } from '../src/report/format.js';
 import { colorVariable } from '../src/report/palette.js';
 import { shownInterval } from '../src/report/uncertainty.js';
+import type { Difference } from './students.js';
 
-/** One dot: a method (or variant) in one panel. */
-export interface Dot extends Summary {
-  row: string;
-  panel: string;
-}
+/** One dot: a method (or variant) in one panel, with an interval of its own or the 95 % interval of a mean (Student's t). */
+export type Dot = { row: string; panel: string } & (Summary | Difference);
 
 export interface DotOptions {
   title: string;
@@ -22,12 +20,12 @@ export interface DotOptions {
   reference?: { value: number; label: string };
 }
 
-/** Rows as in a table, a panel for each size or set side by side, a dot with its 95 % interval (Student's t) for each. */
+/** Rows as in a table, a panel for each size or set side by side, a dot with its interval for each. */
 export function dotPanels(dots: readonly Dot[], { title, axis, highlight, reference }: DotOptions): string {
   const rows = [...new Set(dots.map(({ row }) => row))];
   const panels = [...new Set(dots.map(({ panel }) => panel))];
   const drawn = dots.map((dot) => {
-    const [low, high] = shownInterval(dot) ?? [dot.mean, dot.mean];
+    const [low, high] = 'low' in dot ? [dot.low, dot.high] : (shownInterval(dot) ?? [dot.mean, dot.mean]);
     return { ...dot, low, high, color: colorVariable(dot.row === highlight ? 1 : 0) };
   });
   const left = 16 + 6.4 * Math.max(...rows.map((row) => row.length));

@@ -28,7 +28,7 @@ writeFileSync(
       ...{ row: displayName(method), panel: '', ...overRuns(students, 'rouge_l_sampled') },
     })),
     {
-      title: 'Rouge-L of samples after equal seconds',
+      title: 'Rouge-L at equal seconds',
       axis: 'Rouge-L, more is better',
       highlight: 'MiniLLM',
       reference: { value: teacher.rouge_l_sampled!.mean, label: 'teacher' },

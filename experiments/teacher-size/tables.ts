@@ -1,13 +1,13 @@
 /**
  * Rouge-L of the tiny student against the size of its teacher: `node experiments/teacher-size/tables.ts OUT TABLE1`. Writes
- * OUT/teacher-size.csv and teacher-size.svg.
+ * OUT/teacher-size.csv, differences.csv and teacher-size.svg.
  */
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { csv } from '../../src/report/escape.js';
 import { displayName } from '../../src/report/runs.js';
 import { dotPanels } from '../figures.js';
-import { bySeeds, meansAndErrors, overRuns, readSweepStudents } from '../students.js';
+import { bySeeds, meansAndErrors, overRuns, pairedGroups, readSweepStudents } from '../students.js';
 
 const [out, table1] = process.argv.slice(2) as [string, string];
 /** The teachers, smallest first: directory of the sweep, training run of the teacher. */
@@ -38,6 +38,22 @@ writeFileSync(
       ...[name, loss, method, students.length],
       ...meansAndErrors(students, metrics),
     ]),
+  ),
+);
+const smallest = groups.filter(({ name }) => name === teachers[0][0]);
+writeFileSync(
+  join(out, 'differences.csv'),
+  csv(
+    ['method', 'teacher', `metric minus that with the ${teachers[0][0]} teacher`, 'mean', 'low', 'high'],
+    groups
+      .filter(({ name }) => name !== teachers[0][0])
+      .flatMap(({ name, method, students }) => {
+        const base = smallest.find((group) => group.method === method)!.students;
+        return metrics.slice(0, 3).map((metric) => {
+          const { mean, low, high } = pairedGroups(students, base, metric);
+          return [method, name, metric, mean, low, high];
+        });
+      }),
   ),
 );
 writeFileSync(
