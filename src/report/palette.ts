@@ -11,11 +11,15 @@ export const seriesColors: readonly { light: string; dark: string }[] = [
   { light: '#9a4d8b', dark: '#dd9bd0' },
   { light: '#2f8fa8', dark: '#72cfe4' },
   { light: '#6f6a1e', dark: '#c3bd63' },
+  { light: '#46399f', dark: '#a99cff' },
 ];
 
 /** A method keeps its colour from one report to the next. */
 const methodColor = new Map(
-  Object.entries({ minillm: 1, kd: 2, babyllama: 3, sft: 4, seqkd: 5, gkd: 6, distillm: 7 }),
+  Object.entries({
+    ...{ minillm: 1, kd: 2, babyllama: 3, sft: 4, seqkd: 5, gkd: 6, distillm: 7 },
+    'reverse-kd': 8,
+  }),
 );
 
 /** How a thing is drawn: a custom property of the page, and dashed where the colour is taken already. */

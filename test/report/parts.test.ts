@@ -160,12 +160,12 @@ describe('palette', () => {
     expect([...assignColors(entries).entries()].map(([entry, n]) => `${entry.method} ${n}`).sort()).toEqual(
       ['a 6', 'b 7', 'c 8', 'd 9', 'kd 2', 'kd 3', 'minillm 1', 'new 5', 'sft 4', 'teacher 0'].sort(),
     );
-    expect([0, 1, 7, 8, 14, 15].map((n) => lineColor(n))).toEqual([
+    expect([0, 1, 8, 9, 16, 17].map((n) => lineColor(n))).toEqual([
       { stroke: 'var(--s0)', dashed: false },
       { stroke: 'var(--s1)', dashed: false },
-      { stroke: 'var(--s7)', dashed: false },
+      { stroke: 'var(--s8)', dashed: false },
       { stroke: 'var(--s1)', dashed: true },
-      { stroke: 'var(--s7)', dashed: true },
+      { stroke: 'var(--s8)', dashed: true },
       { stroke: 'var(--s1)', dashed: true },
     ]);
   });
