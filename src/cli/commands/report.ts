@@ -38,7 +38,7 @@ export function reportCommand(): Command {
       const log = logger(options);
       for (const note of written.notes) log(`note: ${note}`);
       log(
-        `${written.runs.length} run${written.runs.length === 1 ? '' : 's'}, ${written.files.length} files of figures and numbers`,
+        `${written.runs.length} model${written.runs.length === 1 ? '' : 's'}, ${written.files.length} files of figures and numbers`,
       );
       print(written.out);
     });
