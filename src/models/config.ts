@@ -1,7 +1,7 @@
 import type * as tf from '@tensorflow/tfjs-core';
 import { z } from 'zod';
 import { UsageError } from '../errors.js';
-import type { DecoderWeights } from '../tensor/ops/index.js';
+import type { AttentionDims, DecoderWeights } from '../tensor/ops/index.js';
 import type { Params } from '../tensor/params.js';
 import { type ActivationName, activationNames } from './activations.js';
 import type { RopeScaling } from './rope.js';
@@ -95,7 +95,11 @@ export interface ParameterSpec {
 }
 
 /** Attention of one layer; decides what the keys and values of earlier tokens are. k is already rotated. */
-export type Attend = (layer: number, q: tf.Tensor2D, k: tf.Tensor2D, v: tf.Tensor2D) => tf.Tensor2D;
+export interface Attend {
+  (layer: number, q: tf.Tensor2D, k: tf.Tensor2D, v: tf.Tensor2D): tf.Tensor2D;
+  /** Where it is `causalAttention` of these dimensions and nothing else, so that a block may be one operation. */
+  causal?: (layer: number) => AttentionDims;
+}
 
 /** An architecture: its config.json, its parameters and its function from tokens to hidden states. */
 export interface Family {

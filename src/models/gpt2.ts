@@ -1,7 +1,15 @@
 import * as tf from '@tensorflow/tfjs-core';
 import { z } from 'zod';
 import { UsageError } from '../errors.js';
-import { embedding, geluMlp, layerNorm, linear } from '../tensor/ops/index.js';
+import { fusedKernels } from '../tensor/backend.js';
+import {
+  embedding,
+  type GeluBlockWeights,
+  geluBlock,
+  geluMlp,
+  layerNorm,
+  linear,
+} from '../tensor/ops/index.js';
 import type { Params } from '../tensor/params.js';
 import { activations } from './activations.js';
 import { affine, affineSpec, affineWeights, parameter, throughBlocks } from './blocks.js';
@@ -180,9 +188,12 @@ function block(
   attend: Attend,
 ): tf.Tensor2D {
   const at = `transformer.h.${layer}`;
+  const act = activations[config.activation!];
+  const scale = config.scoreScales?.[layer];
+  if (attend.causal && fusedKernels() && act === activations.gelu_new && scale === undefined)
+    return geluBlock(x, blockWeights(params, at), attend.causal(layer), config.normEps);
   const fused = affine(params, `${at}.attn.c_attn`, norm(params, config, `${at}.ln_1`, x), true); // [N, 3D]
   const [q, k, v] = tf.split(fused, 3, 1) as [tf.Tensor2D, tf.Tensor2D, tf.Tensor2D];
-  const scale = config.scoreScales?.[layer];
   const scaled = scale === undefined ? q : tf.mul<tf.Tensor2D>(q, scale);
   const y = affine(params, `${at}.attn.c_proj`, attend(layer, scaled, k, v), true, x);
   const mlp = {
@@ -192,9 +203,26 @@ function block(
     outBias: parameter<tf.Tensor1D>(params, `${at}.mlp.c_proj.bias`),
   };
   const m = norm(params, config, `${at}.ln_2`, y);
-  const act = activations[config.activation!];
   if (act === activations.gelu_new) return geluMlp(m, mlp, y);
   return linear(act(linear(m, mlp.inWeight, mlp.inBias)), mlp.outWeight, mlp.outBias, y);
+}
+
+function blockWeights(params: Params, at: string): GeluBlockWeights {
+  const weights = (name: string) => parameter<tf.Tensor2D>(params, `${at}.${name}.weight`);
+  const bias = (name: string) => parameter<tf.Tensor1D>(params, `${at}.${name}.bias`);
+  const norm = (name: string) => ({
+    gain: parameter<tf.Tensor1D>(params, `${at}.${name}.weight`),
+    bias: bias(name),
+  });
+  const map = (name: string) => ({ weight: weights(name), bias: bias(name) });
+  return {
+    norm1: norm('ln_1'),
+    qkv: map('attn.c_attn'),
+    out: map('attn.c_proj'),
+    norm2: norm('ln_2'),
+    up: map('mlp.c_fc'),
+    down: map('mlp.c_proj'),
+  };
 }
 
 /** Factors of the scores besides 1 / sqrt(headDim): none of that, or a further 1 / (layer + 1). */

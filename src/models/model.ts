@@ -4,7 +4,7 @@ import { type Rng, stream } from '../random/streams.js';
 import { causalAttention, linear, unembed } from '../tensor/ops/index.js';
 import type { Params } from '../tensor/params.js';
 import { parameter } from './blocks.js';
-import { type ModelConfig, windowOf } from './config.js';
+import { type Attend, type ModelConfig, windowOf } from './config.js';
 import { familyOf } from './families.js';
 import type { Sequence } from './packed.js';
 
@@ -45,9 +45,10 @@ export function forwardHidden(
     const dims = { batch, length, heads: config.heads, kvHeads: config.kvHeads, headDim: config.headDim };
     const positions = slotPositions(batch, length);
     checkTokens(config, ids, positions);
-    return familyOf(config).hidden(params, config, tf.tensor1d(ids, 'int32'), positions, (layer, q, k, v) =>
-      causalAttention(q, k, v, { ...dims, window: windowOf(config, layer) }),
-    );
+    const causal = (layer: number) => ({ ...dims, window: windowOf(config, layer) });
+    const attend: Attend = (layer, q, k, v) => causalAttention(q, k, v, causal(layer));
+    attend.causal = causal;
+    return familyOf(config).hidden(params, config, tf.tensor1d(ids, 'int32'), positions, attend);
   });
 }
 

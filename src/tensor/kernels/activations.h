@@ -8,9 +8,16 @@ constexpr float GELU_A = 1.5957691216057308f, GELU_B = GELU_A * 0.044715f;  // 2
 
 inline vf gelu(vf x) { return x * vsigmoid(x * (GELU_A + GELU_B * x * x)); }
 
-inline vf geluSlope(vf x) {
+inline vf gelu(vf x, vf& slope) {
   const vf s = vsigmoid(x * (GELU_A + GELU_B * x * x));
-  return s + x * s * (1.0f - s) * (GELU_A + 3 * GELU_B * x * x);
+  slope = s + x * s * (1.0f - s) * (GELU_A + 3 * GELU_B * x * x);
+  return x * s;
+}
+
+inline vf geluSlope(vf x) {
+  vf slope;
+  gelu(x, slope);
+  return slope;
 }
 
 inline vf silu(vf x) { return x * vsigmoid(x); }

@@ -66,10 +66,15 @@ struct Store {
 inline vf complete(vf x, const Epilogue& end, int64_t col, int64_t at, int count) {
   if (end.bias) x += loadAt(end.bias + col, count);
   if (end.residual) x += loadAt(end.residual + at, count);
-  if (end.beforeGelu) storeAt(end.beforeGelu + at, x, count);
-  if (end.gelu) x = gelu(x);
+  if (end.slope) {
+    vf slope;
+    x = gelu(x, slope);
+    storeAt(end.slope + at, slope, count);
+  } else if (end.gelu) {
+    x = gelu(x);
+  }
   if (end.gate) x *= silu(loadAt(end.gate + at, count));
-  if (end.geluSlopeAt) x *= geluSlope(loadAt(end.geluSlopeAt + at, count));
+  if (end.factor) x *= loadAt(end.factor + at, count);
   return x;
 }
 

@@ -17,9 +17,9 @@ struct Epilogue {
   const float* residual = nullptr;  // [M, N], added
   bool accumulate = false;          // added to what C holds
   bool gelu = false;                // C receives the GELU of the sum so far
-  float* beforeGelu = nullptr;      // [M, N]: receives the sum before its GELU
+  float* slope = nullptr;           // [M, N]: the same, and this receives the GELU's slope
   const float* gate = nullptr;      // [M, N]: C receives the sum so far times silu(gate)
-  const float* geluSlopeAt = nullptr;  // [M, N]: C receives the sum so far times the slope of the GELU there
+  const float* factor = nullptr;    // [M, N]: C receives the sum so far times this
   float* columnSums = nullptr;      // [N]: receives the sums of the columns of B, which pass by anyway
 };
 

@@ -10,61 +10,61 @@ namespace {
 Matrix plain(const Tensor& x) { return {x.floats(), x.cols(), 1}; }
 Matrix transposed(const Tensor& x) { return {x.floats(), 1, x.cols()}; }
 
-// y = a b, either of them transposed, plus a bias on every row and a matrix, where these are not empty.
+// y = a b, either of them transposed, plus a bias on every row and a matrix, where there are any: else these inputs are not read.
 struct MatMul {
   static constexpr const char* name = "MinillmMatMul";
   static constexpr const char* inputs[] = {"a: float", "b: float", "bias: float", "residual: float"};
   static constexpr const char* outputs[] = {"y: float"};
-  static constexpr const char* attrs[] = {"transpose_a: int", "transpose_b: int"};
+  static constexpr const char* attrs[] = {"transpose_a: int", "transpose_b: int", "has_bias: int", "has_residual: int"};
   static void run(Call& call) {
     const Tensor a = call.in(0), b = call.in(1), bias = call.in(2), residual = call.in(3);
     const bool ta = call.attrs.ints[0], tb = call.attrs.ints[1];
+    const bool hasBias = call.attrs.ints[2], hasResidual = call.attrs.ints[3];
     const int64_t M = ta ? a.cols() : a.rows(), K = ta ? a.rows() : a.cols(), N = tb ? b.rows() : b.cols();
-    if (!call.expect((tb ? b.cols() : b.rows()) == K && (bias.size() == 0 || bias.size() == N) &&
-                         (residual.size() == 0 || residual.size() == M * N),
+    if (!call.expect((tb ? b.cols() : b.rows()) == K && (!hasBias || bias.size() == N) &&
+                         (!hasResidual || residual.size() == M * N),
                      "MatMul: the shapes do not fit"))
       return;
     const Tensor y = call.out(0, {M, N});
     Epilogue end;
-    if (bias.size() > 0) end.bias = bias.floats();
-    if (residual.size() > 0) end.residual = residual.floats();
+    if (hasBias) end.bias = bias.floats();
+    if (hasResidual) end.residual = residual.floats();
     if (K == 0) std::fill_n(y.floats(), M * N, 0.f);
     multiply(M, N, K, ta ? transposed(a) : plain(a), tb ? transposed(b) : plain(b), y.floats(), N, end);
   }
 };
 
-// y = gelu(u), u = x w + bias.
+// y = gelu(x w + bias), and the slope of the GELU there: the backward pass needs it, and here its exponential is at hand.
 struct LinearGelu {
   static constexpr const char* name = "MinillmLinearGelu";
   static constexpr const char* inputs[] = {"x: float", "w: float", "bias: float"};
-  static constexpr const char* outputs[] = {"y: float", "u: float"};
+  static constexpr const char* outputs[] = {"y: float", "slope: float"};
   static constexpr const char* attrs[] = {""};
   static void run(Call& call) {
     const Tensor x = call.in(0), w = call.in(1), bias = call.in(2);
     const int64_t M = x.rows(), K = x.cols(), N = w.cols();
     if (!call.expect(w.rows() == K && bias.size() == N && K > 0, "LinearGelu: the shapes do not fit")) return;
-    const Tensor y = call.out(0, {M, N}), u = call.out(1, {M, N});
+    const Tensor y = call.out(0, {M, N}), slope = call.out(1, {M, N});
     Epilogue end;
     end.bias = bias.floats();
-    end.gelu = true;
-    end.beforeGelu = u.floats();
+    end.slope = slope.floats();
     multiply(M, N, K, plain(x), plain(w), y.floats(), N, end);
   }
 };
 
-// du = (dy wT) gelu'(u): the gradient of gelu(u) w for u.
+// du = (dy wT) slope: the gradient of gelu(u) w for u.
 struct GeluLinearGrad {
   static constexpr const char* name = "MinillmGeluLinearGrad";
-  static constexpr const char* inputs[] = {"dy: float", "w: float", "u: float"};
+  static constexpr const char* inputs[] = {"dy: float", "w: float", "slope: float"};
   static constexpr const char* outputs[] = {"du: float"};
   static constexpr const char* attrs[] = {""};
   static void run(Call& call) {
-    const Tensor dy = call.in(0), w = call.in(1), u = call.in(2);
+    const Tensor dy = call.in(0), w = call.in(1), slope = call.in(2);
     const int64_t M = dy.rows(), K = dy.cols(), N = w.rows();
-    if (!call.expect(w.cols() == K && u.size() == M * N && K > 0, "GeluLinearGrad: the shapes do not fit")) return;
+    if (!call.expect(w.cols() == K && slope.size() == M * N && K > 0, "GeluLinearGrad: the shapes do not fit")) return;
     const Tensor du = call.out(0, {M, N});
     Epilogue end;
-    end.geluSlopeAt = u.floats();
+    end.factor = slope.floats();
     multiply(M, N, K, plain(dy), transposed(w), du.floats(), N, end);
   }
 };

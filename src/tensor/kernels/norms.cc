@@ -56,13 +56,16 @@ struct LayerNorm {
 
 struct LayerNormGrad {
   static constexpr const char* name = "MinillmLayerNormGrad";
-  static constexpr const char* inputs[] = {"dy: float", "x: float", "gain: float", "stats: float"};
+  // residual: what else the gradient of x consists of, where it has that
+  static constexpr const char* inputs[] = {"dy: float", "x: float", "gain: float", "stats: float", "residual: float"};
   static constexpr const char* outputs[] = {"dx: float", "dgain: float", "dbias: float"};
-  static constexpr const char* attrs[] = {""};
+  static constexpr const char* attrs[] = {"has_residual: int"};
   static void run(Call& call) {
-    const Tensor dy = call.in(0), x = call.in(1), gain = call.in(2), stats = call.in(3);
+    const Tensor dy = call.in(0), x = call.in(1), gain = call.in(2), stats = call.in(3), residual = call.in(4);
+    const bool hasResidual = call.attrs.ints[0];
     const int64_t rows = x.rows(), width = x.cols();
-    if (!call.expect(dy.size() == x.size() && gain.size() == width && stats.size() == 2 * rows,
+    if (!call.expect(dy.size() == x.size() && gain.size() == width && stats.size() == 2 * rows &&
+                         (!hasResidual || residual.size() == x.size()),
                      "LayerNormGrad: the shapes do not fit"))
       return;
     const Tensor dx = call.out(0, {rows, width}), dgain = call.out(1, {width}), dbias = call.out(2, {width});
@@ -84,6 +87,10 @@ struct LayerNormGrad {
         const vf normal = (loadAt(in + i, n) - mean) * inverse;
         storeAt(out + i, (loadAt(d + i, n) * loadAt(g + i, n) - meanPlain - normal * meanAlong) * inverse, n);
       });
+      if (!hasResidual) return;
+      // Not in the loop above, where the compiler would round once for product and sum: these are the bits of a sum by itself.
+      const float* more = residual.floats() + r * width;
+      lanes(width, [&](int64_t i, int n) { storeAt(out + i, loadAt(out + i, n) + loadAt(more + i, n), n); });
     });
   }
 };

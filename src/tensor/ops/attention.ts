@@ -117,12 +117,7 @@ function checkGroups(heads: number, kvHeads: number, where: string): void {
 
 /** By one kernel each way, which never makes the [T, T] matrices of all heads and skips what the mask hides. */
 function fusedAttention(q: tf.Tensor2D, k: tf.Tensor2D, v: tf.Tensor2D, dims: AttentionDims): tf.Tensor2D {
-  const attrs = [
-    raw.attr.int('heads', dims.heads),
-    raw.attr.int('kv_heads', dims.kvHeads),
-    raw.attr.int('length', dims.length),
-    raw.attr.int('window', dims.window ?? 0),
-  ];
+  const attrs = kernelAttrs(dims, false);
   return differentiable<tf.Tensor2D>(
     [q, k, v],
     (save) => {
@@ -132,6 +127,40 @@ function fusedAttention(q: tf.Tensor2D, k: tf.Tensor2D, v: tf.Tensor2D, dims: At
     },
     (dy, saved) => raw.runAll('MinillmAttentionGrad', attrs, [dy, ...saved], 3),
   );
+}
+
+const kernelAttrs = ({ heads, kvHeads, length, window = 0 }: AttentionDims, packed: boolean) => [
+  raw.attr.int('heads', heads),
+  raw.attr.int('kv_heads', kvHeads),
+  raw.attr.int('length', length),
+  raw.attr.int('window', window),
+  raw.attr.flag('packed', packed),
+];
+
+/**
+ * `causalAttention` by its kernel alone, of q, k and v side by side in one matrix, as one linear map makes them.
+ *
+ * @param qkv [B·T, (H + 2 Hkv)·Dh]
+ * @returns o [B·T, H·Dh], and ln Σ exp of the rows of scores, which the gradient needs
+ */
+export function packedAttention(
+  qkv: tf.Tensor2D,
+  dims: AttentionDims,
+): [o: tf.Tensor2D, logSumExp: tf.Tensor] {
+  const [o, lse] = raw.runAll('MinillmAttention', kernelAttrs(dims, true), [qkv, qkv, qkv], 2);
+  return [o as tf.Tensor2D, lse!];
+}
+
+/** The gradient of `packedAttention` for qkv. */
+export function packedAttentionGradient(
+  dy: tf.Tensor2D,
+  [qkv, o, lse]: [qkv: tf.Tensor2D, o: tf.Tensor2D, logSumExp: tf.Tensor],
+  dims: AttentionDims,
+): tf.Tensor2D {
+  const inputs = [dy, qkv, qkv, qkv, o, lse];
+  const [dqkv, ...none] = raw.runAll('MinillmAttentionGrad', kernelAttrs(dims, true), inputs, 3);
+  tf.dispose(none);
+  return dqkv as tf.Tensor2D;
 }
 
 /** The product of each pair of matrices of [P, ·, ·]. */

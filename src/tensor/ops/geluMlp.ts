@@ -17,7 +17,7 @@ export interface MlpWeights {
 /**
  * The feed-forward block of GPT-2 with its residual: y = residual + gelu(x w₁ + b₁) w₂ + b₂, gelu as in activations.ts.
  *
- * The GELU and its slope are computed while the products are stored: neither is a pass over memory of its own. Without
+ * The GELU and its slope are computed while the product is stored: neither is a pass over memory of its own. Without
  * our kernels it is composed from `linear` and `gelu`, which is also its reference.
  *
  * @param x [N, D] @param residual [N, D]
@@ -34,22 +34,22 @@ export function geluMlp(x: tf.Tensor2D, weights: MlpWeights, residual: tf.Tensor
   return differentiable<tf.Tensor2D>(
     [x, inWeight, inBias, outWeight, outBias, residual],
     (save) => {
-      const [h, u] = raw.runAll('MinillmLinearGelu', [], [x, inWeight, inBias], 2) as [
+      const [h, slope] = raw.runAll('MinillmLinearGelu', [], [x, inWeight, inBias], 2) as [
         tf.Tensor2D,
         tf.Tensor2D,
       ];
-      save([x, inWeight, outWeight, h, u]);
+      save([x, inWeight, outWeight, h, slope]);
       return linear(h, outWeight, outBias, residual);
     },
     (dy, saved) => {
-      const [x, inWeight, outWeight, h, u] = saved as [
+      const [x, inWeight, outWeight, h, slope] = saved as [
         tf.Tensor2D,
         tf.Tensor2D,
         tf.Tensor2D,
         tf.Tensor2D,
         tf.Tensor2D,
       ];
-      const du = raw.run<tf.Tensor2D>('MinillmGeluLinearGrad', [], [dy, outWeight, u]);
+      const du = raw.run<tf.Tensor2D>('MinillmGeluLinearGrad', [], [dy, outWeight, slope]);
       return [
         inputGradient(du, inWeight),
         ...weightGradients(x, du, true),

@@ -5,6 +5,7 @@ export { type AffineWeights, type DecoderWeights, decodeModel } from './decodeMo
 export { crossEntropyToTeacher, forwardKl, reverseKl } from './divergences.js';
 export { jensenShannon, skewForwardKl, skewReverseKl, totalVariation } from './divergencesMixed.js';
 export { embedding, gatherRows } from './gatherRows.js';
+export { type GeluBlockWeights, geluBlock } from './geluBlock.js';
 export { geluMlp, type MlpWeights } from './geluMlp.js';
 export { linear, unembed } from './linear.js';
 export { layerNorm, rmsNorm } from './norms.js';

@@ -29,7 +29,13 @@ export function linear(x: tf.Tensor2D, w: tf.Tensor2D, b?: tf.Tensor1D, residual
   );
 }
 
-function product(x: tf.Tensor2D, w: tf.Tensor2D, b?: tf.Tensor1D, residual?: tf.Tensor2D): tf.Tensor2D {
+/** The forward pass of `linear`, for operations that have a backward pass of their own. */
+export function product(
+  x: tf.Tensor2D,
+  w: tf.Tensor2D,
+  b?: tf.Tensor1D,
+  residual?: tf.Tensor2D,
+): tf.Tensor2D {
   if (fusedKernels()) return fusedMatMul(x, w, { bias: b, residual });
   let y: tf.Tensor2D = native() ? raw.matMul(x, w) : tf.matMul(x, w);
   if (b) y = native() ? raw.plain<tf.Tensor2D>('BiasAdd', y, b) : tf.add(y, b);
@@ -107,17 +113,12 @@ function fusedMatMul(
     residual?: tf.Tensor | undefined;
   } = {},
 ): tf.Tensor2D {
+  const { bias, residual } = options;
   const attrs = [
-    raw.attr.int('transpose_a', options.transposeA ? 1 : 0),
-    raw.attr.int('transpose_b', options.transposeB ? 1 : 0),
+    raw.attr.flag('transpose_a', options.transposeA),
+    raw.attr.flag('transpose_b', options.transposeB),
+    raw.attr.flag('has_bias', bias),
+    raw.attr.flag('has_residual', residual),
   ];
-  const none = tf.tensor1d([], 'float32');
-  const y = raw.run<tf.Tensor2D>('MinillmMatMul', attrs, [
-    a,
-    b,
-    options.bias ?? none,
-    options.residual ?? none,
-  ]);
-  none.dispose();
-  return y;
+  return raw.run('MinillmMatMul', attrs, [a, b, bias ?? a, residual ?? a]);
 }

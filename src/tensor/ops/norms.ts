@@ -74,14 +74,47 @@ export function rmsNorm(x: tf.Tensor2D, gain: tf.Tensor1D, eps: number): tf.Tens
 }
 
 /** Either norm by one kernel each way; kept for the backward pass are x and the statistics of its rows. */
-function fusedNorm(name: string, x: tf.Tensor2D, weights: tf.Tensor1D[], eps: number): tf.Tensor2D {
+function fusedNorm(name: NormKernel, x: tf.Tensor2D, weights: tf.Tensor1D[], eps: number): tf.Tensor2D {
   return differentiable<tf.Tensor2D>(
     [x, ...weights],
     (save) => {
-      const [y, stats] = raw.runAll(name, [raw.attr.float('eps', eps)], [x, ...weights], 2);
-      save([x, weights[0]!, stats!]);
-      return y as tf.Tensor2D;
+      const [y, stats] = normKernel(name, x, weights, eps);
+      save([x, weights[0]!, stats]);
+      return y;
     },
-    (dy, saved) => raw.runAll(`${name}Grad`, [], [dy, ...saved], weights.length + 1),
+    (dy, saved) =>
+      name === 'MinillmLayerNorm'
+        ? layerNormGradient(dy, saved as [tf.Tensor2D, tf.Tensor1D, tf.Tensor])
+        : raw.runAll('MinillmRmsNormGrad', [], [dy, ...saved], 2),
   );
+}
+
+type NormKernel = 'MinillmLayerNorm' | 'MinillmRmsNorm';
+
+/** A norm by its kernel alone: the result, and the statistics of the rows that its gradient needs. */
+export function normKernel(
+  name: NormKernel,
+  x: tf.Tensor2D,
+  weights: tf.Tensor1D[],
+  eps: number,
+): [y: tf.Tensor2D, stats: tf.Tensor] {
+  return raw.runAll(name, [raw.attr.float('eps', eps)], [x, ...weights], 2) as [tf.Tensor2D, tf.Tensor];
+}
+
+/**
+ * The gradients of `layerNorm` for x, gain and bias, by the kernel.
+ *
+ * @param residual the gradient that reaches x on other ways: it is added to that of x in the same pass
+ */
+export function layerNormGradient(
+  dy: tf.Tensor2D,
+  [x, gain, stats]: [x: tf.Tensor2D, gain: tf.Tensor1D, stats: tf.Tensor],
+  residual?: tf.Tensor2D,
+): [dx: tf.Tensor2D, dGain: tf.Tensor1D, dBias: tf.Tensor1D] {
+  const attrs = [raw.attr.flag('has_residual', residual)];
+  return raw.runAll('MinillmLayerNormGrad', attrs, [dy, x, gain, stats, residual ?? dy], 3) as [
+    tf.Tensor2D,
+    tf.Tensor1D,
+    tf.Tensor1D,
+  ];
 }

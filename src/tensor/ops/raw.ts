@@ -14,6 +14,8 @@ const TYPE_NUMBER: Partial<Record<tf.DataType, number>> = { float32: 1, int32: 3
 export const attr = {
   string: (name: string, value: string) => ({ name, type: 0, value }),
   int: (name: string, value: number) => ({ name, type: 1, value }),
+  /** Our kernels have no bool: 1 for anything that is there and not false. */
+  flag: (name: string, value: unknown) => ({ name, type: 1, value: value ? 1 : 0 }),
   float: (name: string, value: number) => ({ name, type: 2, value }),
   bool: (name: string, value: boolean) => ({ name, type: 3, value }),
   type: (name: string, dtype: tf.DataType) => ({ name, type: 4, value: TYPE_NUMBER[dtype] }),
