@@ -1,7 +1,15 @@
 import * as tf from '@tensorflow/tfjs-core';
 import { z } from 'zod';
 import { UsageError } from '../errors.js';
-import { embedding, rmsNorm, rotary, swiglu } from '../tensor/ops/index.js';
+import { fusedKernels } from '../tensor/backend.js';
+import {
+  embedding,
+  rmsNorm,
+  rotary,
+  type SwigluBlockWeights,
+  swiglu,
+  swigluBlock,
+} from '../tensor/ops/index.js';
 import type { Params } from '../tensor/params.js';
 import { affine, affineSpec, affineWeights, parameter, throughBlocks } from './blocks.js';
 import {
@@ -230,6 +238,8 @@ function block(
 ): tf.Tensor2D {
   const { attentionBias, outputBias, mlpBias, normEps, heads, kvHeads } = config;
   const at = `model.layers.${layer}`;
+  if (attend.causal && fusedKernels() && !config.qkNorm)
+    return swigluBlock(x, blockWeights(params, config, at), [cos, sin], attend.causal(layer), normEps);
   const h = rmsNorm(x, parameter(params, `${at}.input_layernorm.weight`), normEps);
   const turned = (name: 'q' | 'k', count: number): tf.Tensor2D => {
     const map = affine(params, `${at}.self_attn.${name}_proj`, h, attentionBias); // [N, count·Dh]
@@ -243,6 +253,25 @@ function block(
   const gate = affine(params, `${at}.mlp.gate_proj`, m, mlpBias); // [N, F]
   const up = affine(params, `${at}.mlp.up_proj`, m, mlpBias);
   return affine(params, `${at}.mlp.down_proj`, swiglu(gate, up), mlpBias, y);
+}
+
+function blockWeights(params: Params, config: ModelConfig, at: string): SwigluBlockWeights {
+  const gain = (name: string): tf.Tensor1D => parameter(params, `${at}.${name}.weight`);
+  const map = (name: string, bias: boolean) => ({
+    weight: parameter<tf.Tensor2D>(params, `${at}.${name}.weight`),
+    ...(bias && { bias: parameter<tf.Tensor1D>(params, `${at}.${name}.bias`) }),
+  });
+  return {
+    gain1: gain('input_layernorm'),
+    q: map('self_attn.q_proj', config.attentionBias),
+    k: map('self_attn.k_proj', config.attentionBias),
+    v: map('self_attn.v_proj', config.attentionBias),
+    out: map('self_attn.o_proj', config.outputBias),
+    gain2: gain('post_attention_layernorm'),
+    gate: map('mlp.gate_proj', config.mlpBias),
+    up: map('mlp.up_proj', config.mlpBias),
+    down: map('mlp.down_proj', config.mlpBias),
+  };
 }
 
 /** RMSNorm of each head by itself. @param x [N, H·Dh] @param gain [Dh] */

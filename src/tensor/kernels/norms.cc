@@ -32,6 +32,11 @@ void columnSums(int64_t rows, int64_t width, float* gain, float* bias, Row row) 
   }
 }
 
+// Not in the loop before it, where the compiler would round once for product and sum: these are the bits of a sum by itself.
+void addRow(const float* more, int64_t width, float* to) {
+  lanes(width, [&](int64_t i, int n) { storeAt(to + i, loadAt(to + i, n) + loadAt(more + i, n), n); });
+}
+
 struct LayerNorm {
   static constexpr const char* name = "MinillmLayerNorm";
   static constexpr const char* inputs[] = {"x: float", "gain: float", "bias: float"};
@@ -87,10 +92,7 @@ struct LayerNormGrad {
         const vf normal = (loadAt(in + i, n) - mean) * inverse;
         storeAt(out + i, (loadAt(d + i, n) * loadAt(g + i, n) - meanPlain - normal * meanAlong) * inverse, n);
       });
-      if (!hasResidual) return;
-      // Not in the loop above, where the compiler would round once for product and sum: these are the bits of a sum by itself.
-      const float* more = residual.floats() + r * width;
-      lanes(width, [&](int64_t i, int n) { storeAt(out + i, loadAt(out + i, n) + loadAt(more + i, n), n); });
+      if (hasResidual) addRow(residual.floats() + r * width, width, out);
     });
   }
 };
@@ -116,13 +118,15 @@ struct RmsNorm {
 
 struct RmsNormGrad {
   static constexpr const char* name = "MinillmRmsNormGrad";
-  static constexpr const char* inputs[] = {"dy: float", "x: float", "gain: float", "stats: float"};
+  static constexpr const char* inputs[] = {"dy: float", "x: float", "gain: float", "stats: float", "residual: float"};
   static constexpr const char* outputs[] = {"dx: float", "dgain: float"};
-  static constexpr const char* attrs[] = {""};
+  static constexpr const char* attrs[] = {"has_residual: int"};
   static void run(Call& call) {
-    const Tensor dy = call.in(0), x = call.in(1), gain = call.in(2), stats = call.in(3);
+    const Tensor dy = call.in(0), x = call.in(1), gain = call.in(2), stats = call.in(3), residual = call.in(4);
+    const bool hasResidual = call.attrs.ints[0];
     const int64_t rows = x.rows(), width = x.cols();
-    if (!call.expect(dy.size() == x.size() && gain.size() == width && stats.size() == rows,
+    if (!call.expect(dy.size() == x.size() && gain.size() == width && stats.size() == rows &&
+                         (!hasResidual || residual.size() == x.size()),
                      "RmsNormGrad: the shapes do not fit"))
       return;
     const Tensor dx = call.out(0, {rows, width}), dgain = call.out(1, {width});
@@ -141,6 +145,7 @@ struct RmsNormGrad {
         const vf normal = loadAt(in + i, n) * inverse;
         storeAt(out + i, (loadAt(d + i, n) * loadAt(g + i, n) - normal * meanAlong) * inverse, n);
       });
+      if (hasResidual) addRow(residual.floats() + r * width, width, out);
     });
   }
 };

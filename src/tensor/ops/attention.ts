@@ -117,50 +117,51 @@ function checkGroups(heads: number, kvHeads: number, where: string): void {
 
 /** By one kernel each way, which never makes the [T, T] matrices of all heads and skips what the mask hides. */
 function fusedAttention(q: tf.Tensor2D, k: tf.Tensor2D, v: tf.Tensor2D, dims: AttentionDims): tf.Tensor2D {
-  const attrs = kernelAttrs(dims, false);
   return differentiable<tf.Tensor2D>(
     [q, k, v],
     (save) => {
-      const [o, lse] = raw.runAll('MinillmAttention', attrs, [q, k, v], 2);
-      save([q, k, v, o!, lse!]);
-      return o as tf.Tensor2D;
+      const [o, lse] = attentionKernel([q, k, v], dims);
+      save([q, k, v, o, lse]);
+      return o;
     },
-    (dy, saved) => raw.runAll('MinillmAttentionGrad', attrs, [dy, ...saved], 3),
+    (dy, saved) => {
+      const [q, k, v, o, lse] = saved as tf.Tensor2D[];
+      return attentionGradient(dy, { parts: [q!, k!, v!], o: o!, lse: lse! }, dims);
+    },
   );
 }
 
-const kernelAttrs = ({ heads, kvHeads, length, window = 0 }: AttentionDims, packed: boolean) => [
+/** Queries, keys and values; or all of them side by side in one matrix [B·T, (H + 2 Hkv)·Dh], as one linear map makes them. */
+export type AttentionParts = [q: tf.Tensor2D, k: tf.Tensor2D, v: tf.Tensor2D] | [qkv: tf.Tensor2D];
+
+const kernelAttrs = (parts: AttentionParts, { heads, kvHeads, length, window = 0 }: AttentionDims) => [
   raw.attr.int('heads', heads),
   raw.attr.int('kv_heads', kvHeads),
   raw.attr.int('length', length),
   raw.attr.int('window', window),
-  raw.attr.flag('packed', packed),
+  raw.attr.flag('packed', parts.length === 1),
 ];
 
-/**
- * `causalAttention` by its kernel alone, of q, k and v side by side in one matrix, as one linear map makes them.
- *
- * @param qkv [B·T, (H + 2 Hkv)·Dh]
- * @returns o [B·T, H·Dh], and ln Σ exp of the rows of scores, which the gradient needs
- */
-export function packedAttention(
-  qkv: tf.Tensor2D,
+/** `causalAttention` by its kernel alone: the result, and ln Σ exp of the rows of scores, which the gradient needs. */
+export function attentionKernel(
+  parts: AttentionParts,
   dims: AttentionDims,
-): [o: tf.Tensor2D, logSumExp: tf.Tensor] {
-  const [o, lse] = raw.runAll('MinillmAttention', kernelAttrs(dims, true), [qkv, qkv, qkv], 2);
-  return [o as tf.Tensor2D, lse!];
+): [o: tf.Tensor2D, lse: tf.Tensor] {
+  const [q, k = q, v = q] = parts;
+  return raw.runAll('MinillmAttention', kernelAttrs(parts, dims), [q, k, v], 2) as [tf.Tensor2D, tf.Tensor];
 }
 
-/** The gradient of `packedAttention` for qkv. */
-export function packedAttentionGradient(
+/** The gradients of `attentionKernel` for its parts. */
+export function attentionGradient(
   dy: tf.Tensor2D,
-  [qkv, o, lse]: [qkv: tf.Tensor2D, o: tf.Tensor2D, logSumExp: tf.Tensor],
+  { parts, o, lse }: { parts: AttentionParts; o: tf.Tensor2D; lse: tf.Tensor },
   dims: AttentionDims,
-): tf.Tensor2D {
-  const inputs = [dy, qkv, qkv, qkv, o, lse];
-  const [dqkv, ...none] = raw.runAll('MinillmAttentionGrad', kernelAttrs(dims, true), inputs, 3);
-  tf.dispose(none);
-  return dqkv as tf.Tensor2D;
+): tf.Tensor2D[] {
+  const [q, k = q, v = q] = parts;
+  const inputs = [dy, q, k, v, o, lse];
+  const grads = raw.runAll('MinillmAttentionGrad', kernelAttrs(parts, dims), inputs, 3) as tf.Tensor2D[];
+  tf.dispose(grads.slice(parts.length));
+  return grads.slice(0, parts.length);
 }
 
 /** The product of each pair of matrices of [P, ·, ·]. */

@@ -1,9 +1,9 @@
 import type * as tf from '@tensorflow/tfjs-core';
 import { assertShape } from '../shape.js';
-import { type AttentionDims, packedAttention, packedAttentionGradient } from './attention.js';
+import { type AttentionDims, attentionGradient, attentionKernel } from './attention.js';
 import { differentiable } from './custom.js';
 import { inputGradient, product, weightGradients } from './linear.js';
-import { layerNormGradient, normKernel } from './norms.js';
+import { normGradient, normKernel } from './norms.js';
 import * as raw from './raw.js';
 
 /** [D], [D] */
@@ -71,7 +71,7 @@ export function geluBlock(
     (save) => {
       const [n, stats1] = normKernel('MinillmLayerNorm', x, [norm1.gain, norm1.bias], eps);
       const fused = product(n, qkv.weight, qkv.bias);
-      const [a, lse] = packedAttention(fused, dims);
+      const [a, lse] = attentionKernel([fused], dims);
       const y = product(a, out.weight, out.bias, x);
       const [m, stats2] = normKernel('MinillmLayerNorm', y, [norm2.gain, norm2.bias], eps);
       const [h, slope] = raw.runAll('MinillmLinearGelu', [], [m, up.weight, up.bias], 2) as tf.Tensor2D[];
@@ -96,16 +96,16 @@ export function geluBlock(
       const dUp = weightGradients(m, du, true);
       const dm = inputGradient(du, up);
       du.dispose();
-      const [dy, ...dNorm2] = layerNormGradient(dm, [y, gain2, stats2], dResult);
+      const [dy, ...dNorm2] = normGradient('MinillmLayerNorm', dm, [y, gain2, stats2], dResult);
       dm.dispose();
       const dOut = weightGradients(a, dy, true);
       const da = inputGradient(dy, out);
-      const dFused = packedAttentionGradient(da, [fused, a, lse], dims);
+      const [dFused] = attentionGradient(da, { parts: [fused], o: a, lse }, dims) as [tf.Tensor2D];
       da.dispose();
       const dQkv = weightGradients(n, dFused, true);
       const dn = inputGradient(dFused, qkv);
       dFused.dispose();
-      const [dx, ...dNorm1] = layerNormGradient(dn, [x, gain1, stats1], dy);
+      const [dx, ...dNorm1] = normGradient('MinillmLayerNorm', dn, [x, gain1, stats1], dy);
       return [dx, ...dNorm1, ...dQkv, ...dOut, ...dNorm2, ...dUp, ...dDown];
     },
   );

@@ -10,5 +10,6 @@ export { geluMlp, type MlpWeights } from './geluMlp.js';
 export { linear, unembed } from './linear.js';
 export { layerNorm, rmsNorm } from './norms.js';
 export { rotary } from './rotary.js';
+export { type SwigluBlockWeights, swigluBlock } from './swigluBlock.js';
 export { tokenLogprob } from './tokenLogprob.js';
 export { writeRows } from './writeRows.js';

@@ -42,9 +42,9 @@ export function product(
   return residual ? tf.add(y, residual) : y;
 }
 
-/** The gradient of x w for x: dy wᵀ. */
-export function inputGradient(dy: tf.Tensor2D, w: tf.Tensor2D): tf.Tensor2D {
-  if (fusedKernels()) return fusedMatMul(dy, w, { transposeB: true });
+/** The gradient of x w for x: dy wᵀ. @param others gradients that reach x on other ways; added, only with our kernels */
+export function inputGradient(dy: tf.Tensor2D, w: tf.Tensor2D, others?: tf.Tensor2D): tf.Tensor2D {
+  if (fusedKernels()) return fusedMatMul(dy, w, { transposeB: true, residual: others });
   if (native()) return raw.batchMatMul(dy, w, false, true);
   // The portable engines multiply fast only what is not transposed.
   return tf.matMul(dy, tf.transpose(w));

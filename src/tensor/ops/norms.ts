@@ -82,10 +82,7 @@ function fusedNorm(name: NormKernel, x: tf.Tensor2D, weights: tf.Tensor1D[], eps
       save([x, weights[0]!, stats]);
       return y;
     },
-    (dy, saved) =>
-      name === 'MinillmLayerNorm'
-        ? layerNormGradient(dy, saved as [tf.Tensor2D, tf.Tensor1D, tf.Tensor])
-        : raw.runAll('MinillmRmsNormGrad', [], [dy, ...saved], 2),
+    (dy, [x, gain, stats]) => normGradient(name, dy, [x as tf.Tensor2D, gain as tf.Tensor1D, stats!]),
   );
 }
 
@@ -102,19 +99,18 @@ export function normKernel(
 }
 
 /**
- * The gradients of `layerNorm` for x, gain and bias, by the kernel.
+ * The gradients of a norm for x and its weights, by the kernel.
  *
  * @param residual the gradient that reaches x on other ways: it is added to that of x in the same pass
  */
-export function layerNormGradient(
+export function normGradient(
+  name: NormKernel,
   dy: tf.Tensor2D,
   [x, gain, stats]: [x: tf.Tensor2D, gain: tf.Tensor1D, stats: tf.Tensor],
   residual?: tf.Tensor2D,
-): [dx: tf.Tensor2D, dGain: tf.Tensor1D, dBias: tf.Tensor1D] {
+): [dx: tf.Tensor2D, ...dWeights: tf.Tensor[]] {
   const attrs = [raw.attr.flag('has_residual', residual)];
-  return raw.runAll('MinillmLayerNormGrad', attrs, [dy, x, gain, stats, residual ?? dy], 3) as [
-    tf.Tensor2D,
-    tf.Tensor1D,
-    tf.Tensor1D,
-  ];
+  const inputs = [dy, x, gain, stats, residual ?? dy];
+  const results = name === 'MinillmLayerNorm' ? 3 : 2;
+  return raw.runAll(`${name}Grad`, attrs, inputs, results) as [tf.Tensor2D, ...tf.Tensor[]];
 }

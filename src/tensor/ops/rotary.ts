@@ -19,15 +19,13 @@ export function rotary(x: tf.Tensor2D, cos: tf.Tensor2D, sin: tf.Tensor2D, heads
   assertShape(cos, [rows, half], 'rotary: cos');
   assertShape(sin, [rows, half], 'rotary: sin');
   if (fusedKernels()) {
-    const turned = (y: tf.Tensor, angles: tf.Tensor[], sign: 1 | -1): tf.Tensor2D =>
-      raw.run('MinillmRotary', [raw.attr.int('heads', heads), raw.attr.int('sign', sign)], [y, ...angles]);
     return differentiable<tf.Tensor2D>(
       [x],
       (save) => {
         save([cos, sin]);
-        return turned(x, [cos, sin], 1);
+        return rotaryKernel(x, [cos, sin], heads, 1);
       },
-      (dy, angles) => [turned(dy, angles, -1)],
+      (dy, angles) => [rotaryKernel(dy, angles, heads, -1)],
     );
   }
   return differentiable<tf.Tensor2D>(
@@ -39,6 +37,11 @@ export function rotary(x: tf.Tensor2D, cos: tf.Tensor2D, sin: tf.Tensor2D, heads
     // The inverse of a rotation is its transpose: turn back.
     (dy, [cos, sin]) => [turn(dy, cos as tf.Tensor2D, tf.neg(sin as tf.Tensor2D), heads)],
   );
+}
+
+/** `rotary` by its kernel alone. @param sign −1 turns back */
+export function rotaryKernel(x: tf.Tensor2D, angles: tf.Tensor[], heads: number, sign: 1 | -1): tf.Tensor2D {
+  return raw.run('MinillmRotary', [raw.attr.int('heads', heads), raw.attr.int('sign', sign)], [x, ...angles]);
 }
 
 /** x cos + swap(x) [−sin, sin], where swap exchanges the halves of every head. */

@@ -1,0 +1,147 @@
+import * as tf from '@tensorflow/tfjs-core';
+import { assertShape } from '../shape.js';
+import { type AttentionDims, attentionGradient, attentionKernel } from './attention.js';
+import { differentiable } from './custom.js';
+import { inputGradient, product, weightGradients } from './linear.js';
+import { normGradient, normKernel } from './norms.js';
+import * as raw from './raw.js';
+import { rotaryKernel } from './rotary.js';
+
+/** [I, O], and [O] where the map has a bias. */
+export interface AffineMap {
+  weight: tf.Tensor2D;
+  bias?: tf.Tensor1D;
+}
+
+/** The parameters of a block of LLaMA. Gains [D]; D = H·Dh need not hold. */
+export interface SwigluBlockWeights {
+  gain1: tf.Tensor1D;
+  q: AffineMap;
+  k: AffineMap;
+  v: AffineMap;
+  out: AffineMap;
+  gain2: tf.Tensor1D;
+  gate: AffineMap;
+  up: AffineMap;
+  down: AffineMap;
+}
+
+/**
+ * A whole block of LLaMA as one operation:
+ *
+ *     y = x + attention(norm₁(x)) W_o,  queries and keys turned by `rotary`
+ *     result = y + (silu(norm₂(y) W_g) · norm₂(y) W_u) W_d
+ *
+ * with `rmsNorm`, `rotary`, `causalAttention` and `swiglu` as they are by themselves; composed of these it is its own
+ * reference. What it leaves out is said at `geluBlock`; gradients that meet are added where a product or a norm stores its
+ * own, in the order of a tape, so that the bits are the same. Only with our kernels.
+ *
+ * @param x [B·T, D] @param cos [B·T, Dh/2] @param sin [B·T, Dh/2] @param eps of both norms
+ * @returns [B·T, D], differentiable in x and all weights
+ * @throws UsageError if the shapes do not fit
+ */
+export function swigluBlock(
+  x: tf.Tensor2D,
+  weights: SwigluBlockWeights,
+  [cos, sin]: [cos: tf.Tensor2D, sin: tf.Tensor2D],
+  dims: AttentionDims,
+  eps: number,
+): tf.Tensor2D {
+  const { gain1, q, k, v, out, gain2, gate, up, down } = weights;
+  checkShapes(x, weights, [cos, sin], dims);
+  const maps = [q, k, v, out, gate, up, down];
+  const parameters = ({ weight, bias }: AffineMap): tf.Tensor[] => (bias ? [weight, bias] : [weight]);
+  return differentiable<tf.Tensor2D>(
+    [x, gain1, gain2, ...maps.flatMap(parameters)],
+    (save) => {
+      const [n, stats1] = normKernel('MinillmRmsNorm', x, [gain1], eps);
+      const turned = (map: AffineMap, heads: number) =>
+        rotaryKernel(product(n, map.weight, map.bias), [cos, sin], heads, 1);
+      const parts: [tf.Tensor2D, tf.Tensor2D, tf.Tensor2D] = [
+        turned(q, dims.heads),
+        turned(k, dims.kvHeads),
+        product(n, v.weight, v.bias),
+      ];
+      const [a, lse] = attentionKernel(parts, dims);
+      const y = product(a, out.weight, out.bias, x);
+      const [m, stats2] = normKernel('MinillmRmsNorm', y, [gain2], eps);
+      const [g, u] = [product(m, gate.weight, gate.bias), product(m, up.weight, up.bias)];
+      const h = raw.run<tf.Tensor2D>('MinillmSwiglu', [], [g, u]);
+      save([
+        ...[x, stats1, n, ...parts, a, lse, y, stats2, m, g, u, h, cos, sin, gain1, gain2],
+        ...maps.map(({ weight }) => weight),
+      ]);
+      return product(h, down.weight, down.bias, y);
+    },
+    (dResult, saved) => {
+      const [x, stats1, n, q, k, v, a, lse, y, stats2, m, g, u, h, cos, sin] = saved as Rows;
+      const [gain1, gain2] = saved.slice(16) as [tf.Tensor1D, tf.Tensor1D];
+      const [wq, wk, wv, wo, wg, wu, wd] = saved.slice(18) as Matrices;
+      const ofWeights = (map: AffineMap, input: tf.Tensor2D, dy: tf.Tensor2D): tf.Tensor[] =>
+        weightGradients(input, dy, map.bias !== undefined);
+
+      const dDown = ofWeights(down, h, dResult);
+      const dh = inputGradient(dResult, wd);
+      const [dg, du] = raw.runAll('MinillmSwigluGrad', [], [dh, g, u], 2) as [tf.Tensor2D, tf.Tensor2D];
+      const [dGate, dUp] = [ofWeights(gate, m, dg), ofWeights(up, m, du)];
+      const dm = inputGradient(dg, wg, inputGradient(du, wu));
+      tf.dispose([dh, dg, du]);
+      const [dy, dGain2] = normGradient('MinillmRmsNorm', dm, [y, gain2, stats2], dResult);
+
+      const dOut = ofWeights(out, a, dy);
+      const da = inputGradient(dy, wo);
+      const [dqTurned, dkTurned, dv] = attentionGradient(da, { parts: [q, k, v], o: a, lse }, dims) as [
+        ...[tf.Tensor2D, tf.Tensor2D],
+        tf.Tensor2D,
+      ];
+      const dq = rotaryKernel(dqTurned, [cos, sin], dims.heads, -1);
+      const dk = rotaryKernel(dkTurned, [cos, sin], dims.kvHeads, -1);
+      tf.dispose([dm, da, dqTurned, dkTurned]);
+      const [dQ, dK, dV] = [
+        ofWeights(weights.q, n, dq),
+        ofWeights(weights.k, n, dk),
+        ofWeights(weights.v, n, dv),
+      ];
+      const dn = inputGradient(dv, wv, inputGradient(dq, wq, inputGradient(dk, wk)));
+      const [dx, dGain1] = normGradient('MinillmRmsNorm', dn, [x, gain1, stats1], dy);
+      return [dx, dGain1!, dGain2!, ...dQ, ...dK, ...dV, ...dOut, ...dGate, ...dUp, ...dDown];
+    },
+  );
+}
+
+type Rows = [
+  ...[x: tf.Tensor2D, stats1: tf.Tensor2D, n: tf.Tensor2D, q: tf.Tensor2D, k: tf.Tensor2D, v: tf.Tensor2D],
+  ...[a: tf.Tensor2D, lse: tf.Tensor2D, y: tf.Tensor2D, stats2: tf.Tensor2D, m: tf.Tensor2D],
+  ...[g: tf.Tensor2D, u: tf.Tensor2D, h: tf.Tensor2D, cos: tf.Tensor2D, sin: tf.Tensor2D],
+];
+type Matrices = [
+  ...[wq: tf.Tensor2D, wk: tf.Tensor2D, wv: tf.Tensor2D, wo: tf.Tensor2D],
+  ...[wg: tf.Tensor2D, wu: tf.Tensor2D, wd: tf.Tensor2D],
+];
+
+function checkShapes(
+  x: tf.Tensor2D,
+  { gain1, q, k, v, out, gain2, gate, up, down }: SwigluBlockWeights,
+  angles: tf.Tensor2D[],
+  { batch, length, heads, kvHeads, headDim }: AttentionDims,
+): void {
+  const rows = batch * length;
+  assertShape(x, [rows, null], 'swigluBlock: x');
+  const width = x.shape[1];
+  const inner = up.weight.shape[1];
+  for (const gain of [gain1, gain2]) assertShape(gain, [width], 'swigluBlock: gain');
+  for (const angle of angles) assertShape(angle, [rows, headDim / 2], 'swigluBlock: angles');
+  const shapes: [map: AffineMap, from: number, to: number][] = [
+    [q, width, heads * headDim],
+    [k, width, kvHeads * headDim],
+    [v, width, kvHeads * headDim],
+    [out, heads * headDim, width],
+    [gate, width, inner],
+    [up, width, inner],
+    [down, inner, width],
+  ];
+  for (const [{ weight, bias }, from, to] of shapes) {
+    assertShape(weight, [from, to], 'swigluBlock: weight');
+    if (bias) assertShape(bias, [to], 'swigluBlock: bias');
+  }
+}
