@@ -1,8 +1,13 @@
 // As many floats at a time as one register holds: sixteen with AVX-512, else eight. GCC's and Clang's vector types become
-// AVX2, AVX-512 or NEON instructions, whatever -march=native has; there is no intrinsic of one processor in these files.
+// AVX2, AVX-512 or NEON instructions, whatever -march=native has. The one thing that they have no words for is a part of a
+// register from and to memory, at the end of a row: that is said in intrinsics where there are any.
 #pragma once
 #include <cstdint>
 #include <cstring>
+
+#if defined(__AVX2__)
+#include <immintrin.h>
+#endif
 
 namespace minillm {
 
@@ -74,13 +79,31 @@ inline vf vexp(vf x) {
 
 inline vf vsigmoid(vf x) { return 1.0f / (1.0f + vexp(-x)); }
 
-// The first `count` lanes from memory, the others filled up; and back. For the end of a row.
+// The first `count` lanes from memory, the others filled up; and back. For the end of a row, which every row of scores has:
+// memcpy of a count that is not known costs more than the arithmetic.
+#if defined(__AVX512F__) && defined(__AVX512DQ__)
+inline __mmask16 lanesBelow(int count) { return static_cast<__mmask16>((1u << count) - 1); }
+inline vf load(const float* p, int count, float fill) {
+  return (vf)_mm512_mask_loadu_ps((__m512)all(fill), lanesBelow(count), p);
+}
+inline void store(float* p, vf x, int count) { _mm512_mask_storeu_ps(p, lanesBelow(count), (__m512)x); }
+#elif defined(__AVX2__)
+inline __m256i lanesBelow(int count) {
+  return _mm256_cmpgt_epi32(_mm256_set1_epi32(count), _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7));
+}
+inline vf load(const float* p, int count, float fill) {
+  const __m256i mask = lanesBelow(count);
+  return (vf)_mm256_blendv_ps((__m256)all(fill), _mm256_maskload_ps(p, mask), _mm256_castsi256_ps(mask));
+}
+inline void store(float* p, vf x, int count) { _mm256_maskstore_ps(p, lanesBelow(count), (__m256)x); }
+#else
 inline vf load(const float* p, int count, float fill) {
   vf x = all(fill);
   std::memcpy(&x, p, count * sizeof(float));
   return x;
 }
 inline void store(float* p, vf x, int count) { std::memcpy(p, &x, count * sizeof(float)); }
+#endif
 
 // body(i, count) for every group of lanes of a row; count is LANES but for the last one.
 template <class Body>
