@@ -20,7 +20,7 @@ constexpr int64_t MC = 96;    // a block of A, MC * KC floats, fits the second
 constexpr int64_t NC = 3072;  // a block of B, KC * NC floats, fits the last
 
 constexpr int CACHE_LINE = 16;  // floats
-constexpr int ROWS_AHEAD = 8;   // of B, asked for before they are needed
+constexpr int ROWS_AHEAD = 16;  // of B, asked for before they are needed
 
 int64_t up(int64_t x, int64_t to) { return (x + to - 1) / to * to; }
 
@@ -33,7 +33,8 @@ inline void tile(int64_t K, const float* a, const float* b, int64_t stride, floa
   for (int64_t k = 0; k < K; k++, a += MR, b += COPY ? stride : NR) {
     const vf b0 = load(b), b1 = load(b + LANES);
     if constexpr (COPY) {
-      for (int i = 0; i < NR; i += CACHE_LINE) __builtin_prefetch(b + ROWS_AHEAD * stride + i);
+      // Into the second cache: the first has too few lines on their way for memory that is far.
+      for (int i = 0; i < NR; i += CACHE_LINE) __builtin_prefetch(b + ROWS_AHEAD * stride + i, 0, 2);
       store(packed + k * NR, b0);
       store(packed + k * NR + LANES, b1);
     }
@@ -227,21 +228,23 @@ void multiply(int64_t M, int64_t N, int64_t K, Matrix a, Matrix b, float* c, int
   for (int64_t j0 = 0; j0 < N; j0 += NC) {
     const int64_t n = std::min(NC, N - j0);
     overK(K, end, [&](int64_t k0, int64_t k, bool add, const Epilogue* finishing) {
-      float* packed = scratchB.floats(up(n, NR) * k);
       if (M <= MC) {
         float* left = scratchA.floats(up(M, MR) * k);
         packA(from(a, 0, k0), M, k, left);
         const int64_t panels = (n + NR - 1) / NR;
         parallelRanges(panels, 4, [&](int64_t p0, int64_t p1) {
+          // One panel after the other in the same place, which stays in the first cache: B passes by once.
+          float* packed = scratchB.floats(NR * k);
           for (int64_t p = p0; p < p1; p++) {
             const int64_t j = p * NR;
             const int cols = static_cast<int>(std::min<int64_t>(NR, n - j));
-            blockOfPanel(M, cols, k, left, from(b, k0, j0 + j), packed + j * k, sumsAt(j0 + j),
+            blockOfPanel(M, cols, k, left, from(b, k0, j0 + j), packed, sumsAt(j0 + j),
                          {c + j0 + j, ldc, 0, j0 + j, add, finishing});
           }
         });
         return;
       }
+      float* packed = scratchB.floats(up(n, NR) * k);
       parallelRanges((n + NR - 1) / NR, 8, [&](int64_t p0, int64_t p1) {
         for (int64_t j = p0 * NR; j < std::min(n, p1 * NR); j += NR)
           packPanel(from(b, k0, j0 + j), k, static_cast<int>(std::min<int64_t>(NR, n - j)), packed + j * k,
