@@ -1,14 +1,16 @@
 /** The figures that several experiments draw. */
 import * as Plot from '@observablehq/plot';
-import type { Summary } from '../src/evaluation/metrics/statistics.js';
+import type { MetricSummary } from '../src/report/evaluationFile.js';
 import { drawSvg, standaloneSvg } from '../src/report/figure.js';
 import { brief, tick } from '../src/report/format.js';
 import { colorVariable } from '../src/report/palette.js';
 import { shownInterval } from '../src/report/uncertainty.js';
-import type { Difference } from './students.js';
 
-/** One dot: a method (or variant) in one panel, with an interval of its own or the 95 % interval of a mean (Student's t). */
-export type Dot = { row: string; panel: string } & (Summary | Difference);
+/** One dot: a method (or variant) in one panel. */
+export interface Dot extends MetricSummary {
+  row: string;
+  panel: string;
+}
 
 export interface DotOptions {
   title: string;
@@ -25,7 +27,7 @@ export function dotPanels(dots: readonly Dot[], { title, axis, highlight, refere
   const rows = [...new Set(dots.map(({ row }) => row))];
   const panels = [...new Set(dots.map(({ panel }) => panel))];
   const drawn = dots.map((dot) => {
-    const [low, high] = 'low' in dot ? [dot.low, dot.high] : (shownInterval(dot) ?? [dot.mean, dot.mean]);
+    const [low, high] = shownInterval(dot) ?? [dot.mean, dot.mean];
     return { ...dot, low, high, color: colorVariable(dot.row === highlight ? 1 : 0) };
   });
   const left = 16 + 6.4 * Math.max(...rows.map((row) => row.length));

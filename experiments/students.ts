@@ -95,7 +95,18 @@ export function pairedGroups(
   metric: string,
   resamples = 1000,
 ): Difference {
-  const differences = a.map((student) => {
+  return bootstrapTwoStage(pairedValues(a, b, metric), resamples, metric);
+}
+
+/** `pairedGroups` as cells of a table: the mean and its interval. */
+export function differenceCells(a: readonly Student[], b: readonly Student[], metric: string): number[] {
+  const { mean, low, high } = pairedGroups(a, b, metric);
+  return [mean, low, high];
+}
+
+/** values[seed][prompt] of group `a` minus those of group `b`. @throws Error as pairedGroups */
+export function pairedValues(a: readonly Student[], b: readonly Student[], metric: string): number[][] {
+  return a.map((student) => {
     const other = b.find(({ fields }) => fields.seed === student.fields.seed);
     const own = student.perPrompt[metric];
     const theirs = other?.perPrompt[metric];
@@ -105,7 +116,6 @@ export function pairedGroups(
       );
     return own.map((value, i) => value - theirs[i]!);
   });
-  return bootstrapTwoStage(differences, resamples, metric);
 }
 
 /** The same for values[seed][prompt] that are at hand. */

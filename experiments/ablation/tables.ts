@@ -9,9 +9,9 @@ import { readMetrics } from '../../src/runs/metricsLog.js';
 import { dotPanels } from '../figures.js';
 import {
   bySeeds,
+  differenceCells,
   meansAndErrors,
   overRuns,
-  pairedGroups,
   readMeasurement,
   readSweepStudents,
   type Student,
@@ -61,10 +61,7 @@ writeFileSync(
     groups
       .filter(([variant]) => variant !== 'full')
       .flatMap(([variant, students]) =>
-        paired.map((name) => {
-          const { mean, low, high } = pairedGroups(students, full, name);
-          return [variant, name, mean, low, high];
-        }),
+        paired.map((name) => [variant, name, ...differenceCells(students, full, name)]),
       ),
   ),
 );
@@ -76,10 +73,7 @@ writeFileSync(
   csv(
     ['no-pretraining minus', 'metric', 'mean', 'low', 'high'],
     [...others].flatMap(([method, students]) =>
-      paired.slice(0, 5).map((name) => {
-        const { mean, low, high } = pairedGroups(bare, students, name);
-        return [method, name, mean, low, high];
-      }),
+      paired.slice(0, 5).map((name) => [method, name, ...differenceCells(bare, students, name)]),
     ),
   ),
 );

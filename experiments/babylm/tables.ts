@@ -7,9 +7,9 @@ import { csv } from '../../src/report/escape.js';
 import { dotPanels } from '../figures.js';
 import {
   bySeeds,
+  differenceCells,
   meansAndErrors,
   overRuns,
-  pairedGroups,
   readMeasurement,
   readSweepStudents,
   type Student,
@@ -45,12 +45,14 @@ writeFileSync(
   join(out, 'differences.csv'),
   csv(
     ['student minus SFT', 'metric', 'mean', 'low', 'high'],
-    groups.slice(1).flatMap(([name, students]) =>
-      ['rouge_l_sampled', 'rouge_l_greedy', 'lm_loss'].map((metric) => {
-        const { mean, low, high } = pairedGroups(students, sft, metric);
-        return [name, metric, mean, low, high];
-      }),
-    ),
+    groups
+      .slice(1)
+      .flatMap(([name, students]) =>
+        ['rouge_l_sampled', 'rouge_l_greedy', 'lm_loss'].map((metric) => [
+          ...[name, metric],
+          ...differenceCells(students, sft, metric),
+        ]),
+      ),
   ),
 );
 writeFileSync(

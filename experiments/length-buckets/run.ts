@@ -10,7 +10,7 @@ import { csv } from '../../src/report/escape.js';
 import { displayName } from '../../src/report/runs.js';
 import { dotPanels } from '../figures.js';
 import { testRows } from '../measureAgain.js';
-import { bootstrapTwoStage, bySeeds, readSweepStudents, type Student } from '../students.js';
+import { bootstrapTwoStage, bySeeds, pairedValues, readSweepStudents, type Student } from '../students.js';
 
 const [out, table1, ablation] = process.argv.slice(2) as [string, string, string];
 mkdirSync(out, { recursive: true });
@@ -31,17 +31,19 @@ const groups: [method: string, Student[]][] = [
 ];
 const metric = 'rouge_l_sampled';
 
-/** Rouge-L of the prompts of a bucket. */
-function inBucket({ perPrompt, name }: Student, holds: (n: number) => boolean): number[] {
-  const values = perPrompt[metric]!;
-  if (values.length !== words.length)
-    throw new Error(`${name}: ${values.length} prompts measured, ${words.length} in the test part`);
-  return values.filter((_, i) => holds(words[i]!));
+/** Students as if they had been measured on the prompts of a bucket alone. */
+function inBucket(students: readonly Student[], holds: (n: number) => boolean): Student[] {
+  return students.map((student) => {
+    const values = student.perPrompt[metric]!;
+    if (values.length !== words.length)
+      throw new Error(`${student.name}: ${values.length} prompts measured, ${words.length} in the test part`);
+    return { ...student, perPrompt: { [metric]: values.filter((_, i) => holds(words[i]!)) } };
+  });
 }
 
 const rows = buckets.flatMap(({ label, holds }) =>
   groups.map(([method, students]) => {
-    const values = students.map((student) => summarize(inBucket(student, holds)).mean);
+    const values = inBucket(students, holds).map(({ perPrompt }) => summarize(perPrompt[metric]!).mean);
     return { bucket: label, method, prompts: words.filter(holds).length, ...summarize(values) };
   }),
 );
@@ -58,26 +60,32 @@ const against = buckets.flatMap(({ label, holds }) =>
   groups
     .filter(([method]) => method !== 'sft')
     .map(([method, students]) => {
-      const paired = students.map((student) => {
-        const theirs = inBucket(sft.find(({ fields }) => fields.seed === student.fields.seed)!, holds);
-        return inBucket(student, holds).map((value, i) => value - theirs[i]!);
-      });
-      return { bucket: label, method, ...bootstrapTwoStage(paired, 1000, `${label} ${method}`) };
+      const paired = pairedValues(inBucket(students, holds), inBucket(sft, holds), metric);
+      const { mean, low, high } = bootstrapTwoStage(paired, 1000, `${label} ${method}`);
+      return {
+        bucket: label,
+        method,
+        mean,
+        stderr: null,
+        n: paired.length,
+        interval: [low, high] as [number, number],
+      };
     }),
 );
 writeFileSync(
   join(out, 'differences.csv'),
   csv(
     ['bucket', 'method', 'minus sft', 'low', 'high'],
-    against.map(({ bucket, method, mean, low, high }) => [bucket, method, mean, low, high]),
+    against.map(({ bucket, method, mean, interval }) => [bucket, method, mean, ...interval]),
   ),
 );
 writeFileSync(
   join(out, 'buckets.svg'),
   dotPanels(
-    against.map(({ bucket, method, ...interval }) => ({
-      ...{ row: displayName(method), panel: bucket },
-      ...interval,
+    against.map(({ bucket, method, ...summary }) => ({
+      row: displayName(method),
+      panel: bucket,
+      ...summary,
     })),
     {
       title: 'Rouge-L against SFT, by the length of the reference',

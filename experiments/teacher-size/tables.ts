@@ -7,7 +7,7 @@ import { join } from 'node:path';
 import { csv } from '../../src/report/escape.js';
 import { displayName } from '../../src/report/runs.js';
 import { dotPanels } from '../figures.js';
-import { bySeeds, meansAndErrors, overRuns, pairedGroups, readSweepStudents } from '../students.js';
+import { bySeeds, differenceCells, meansAndErrors, overRuns, readSweepStudents } from '../students.js';
 
 const [out, table1] = process.argv.slice(2) as [string, string];
 /** The teachers, smallest first: directory of the sweep, training run of the teacher. */
@@ -49,10 +49,8 @@ writeFileSync(
       .filter(({ name }) => name !== teachers[0][0])
       .flatMap(({ name, method, students }) => {
         const base = smallest.find((group) => group.method === method)!.students;
-        return metrics.slice(0, 3).map((metric) => {
-          const { mean, low, high } = pairedGroups(students, base, metric);
-          return [method, name, metric, mean, low, high];
-        });
+        const cells = (metric: string) => differenceCells(students, base, metric);
+        return metrics.slice(0, 3).map((metric) => [method, name, metric, ...cells(metric)]);
       }),
   ),
 );

@@ -25,7 +25,7 @@ export function affine(
   return linear(x, parameter(params, `${name}.weight`), b, residual);
 }
 
-/** The linear map `name` as the decoding kernel takes it. */
+/** The linear map `name`, with its bias if the model has one. */
 export function affineWeights(params: Params, name: string, bias: boolean): AffineWeights {
   return {
     weight: parameter(params, `${name}.weight`),

@@ -1,7 +1,6 @@
 import * as tf from '@tensorflow/tfjs-core';
 import { z } from 'zod';
 import { UsageError } from '../errors.js';
-import { fusedKernels } from '../tensor/backend.js';
 import {
   embedding,
   type GeluBlockWeights,
@@ -12,7 +11,7 @@ import {
 } from '../tensor/ops/index.js';
 import type { Params } from '../tensor/params.js';
 import { activations } from './activations.js';
-import { affine, affineSpec, affineWeights, parameter, throughBlocks } from './blocks.js';
+import { affine, affineSpec, parameter, throughBlocks } from './blocks.js';
 import {
   type Attend,
   activation,
@@ -154,26 +153,13 @@ export const gpt2: Family = {
 
   decoder(params, config) {
     if (activations[config.activation!] !== activations.gelu_new || config.scoreScales) return undefined;
-    const map = (name: string) => affineWeights(params, name, true);
-    const norm = (name: string) => ({
-      gain: parameter(params, `${name}.weight`),
-      bias: parameter(params, `${name}.bias`),
-    });
     return {
       tokens: parameter(params, gpt2.embedding),
       places: parameter(params, 'transformer.wpe.weight'),
-      blocks: Array.from({ length: config.layers }, (_, layer) => {
-        const at = `transformer.h.${layer}`;
-        return {
-          attentionNorm: norm(`${at}.ln_1`),
-          attention: [map(`${at}.attn.c_attn`)],
-          out: map(`${at}.attn.c_proj`),
-          mlpNorm: norm(`${at}.ln_2`),
-          up: map(`${at}.mlp.c_fc`),
-          down: map(`${at}.mlp.c_proj`),
-        };
-      }),
-      lastNorm: norm('transformer.ln_f'),
+      blocks: Array.from({ length: config.layers }, (_, layer) =>
+        blockWeights(params, `transformer.h.${layer}`),
+      ),
+      lastNorm: normWeights(params, 'transformer.ln_f'),
       eps: config.normEps,
       windows: new Int32Array(config.layers),
     };
@@ -190,7 +176,7 @@ function block(
   const at = `transformer.h.${layer}`;
   const act = activations[config.activation!];
   const scale = config.scoreScales?.[layer];
-  if (attend.causal && fusedKernels() && act === activations.gelu_new && scale === undefined)
+  if (attend.causal && act === activations.gelu_new && scale === undefined)
     return geluBlock(x, blockWeights(params, at), attend.causal(layer), config.normEps);
   const fused = affine(params, `${at}.attn.c_attn`, norm(params, config, `${at}.ln_1`, x), true); // [N, 3D]
   const [q, k, v] = tf.split(fused, 3, 1) as [tf.Tensor2D, tf.Tensor2D, tf.Tensor2D];
@@ -208,18 +194,16 @@ function block(
 }
 
 function blockWeights(params: Params, at: string): GeluBlockWeights {
-  const weights = (name: string) => parameter<tf.Tensor2D>(params, `${at}.${name}.weight`);
-  const bias = (name: string) => parameter<tf.Tensor1D>(params, `${at}.${name}.bias`);
-  const norm = (name: string) => ({
-    gain: parameter<tf.Tensor1D>(params, `${at}.${name}.weight`),
-    bias: bias(name),
+  const norm = (name: string) => normWeights(params, `${at}.${name}`);
+  const map = (name: string) => ({
+    weight: parameter<tf.Tensor2D>(params, `${at}.${name}.weight`),
+    bias: parameter<tf.Tensor1D>(params, `${at}.${name}.bias`),
   });
-  const map = (name: string) => ({ weight: weights(name), bias: bias(name) });
   return {
-    norm1: norm('ln_1'),
-    qkv: map('attn.c_attn'),
+    attentionNorm: norm('ln_1'),
+    attention: [map('attn.c_attn')],
     out: map('attn.c_proj'),
-    norm2: norm('ln_2'),
+    mlpNorm: norm('ln_2'),
     up: map('mlp.c_fc'),
     down: map('mlp.c_proj'),
   };
@@ -256,6 +240,12 @@ function withoutAliases(hf: Record<string, unknown>, where: string): Record<stri
   return result;
 }
 
+const normWeights = (params: Params, name: string) => ({
+  gain: parameter<tf.Tensor1D>(params, `${name}.weight`),
+  bias: parameter<tf.Tensor1D>(params, `${name}.bias`),
+});
+
 function norm(params: Params, config: ModelConfig, name: string, x: tf.Tensor2D): tf.Tensor2D {
-  return layerNorm(x, parameter(params, `${name}.weight`), parameter(params, `${name}.bias`), config.normEps);
+  const { gain, bias } = normWeights(params, name);
+  return layerNorm(x, gain, bias, config.normEps);
 }

@@ -1,6 +1,7 @@
 import * as tf from '@tensorflow/tfjs-core';
 import { UsageError } from '../errors.js';
 import { type Rng, stream } from '../random/streams.js';
+import { fusedKernels } from '../tensor/backend.js';
 import { causalAttention, linear, unembed } from '../tensor/ops/index.js';
 import type { Params } from '../tensor/params.js';
 import { parameter } from './blocks.js';
@@ -47,7 +48,7 @@ export function forwardHidden(
     checkTokens(config, ids, positions);
     const causal = (layer: number) => ({ ...dims, window: windowOf(config, layer) });
     const attend: Attend = (layer, q, k, v) => causalAttention(q, k, v, causal(layer));
-    attend.causal = causal;
+    if (fusedKernels()) attend.causal = causal;
     return familyOf(config).hidden(params, config, tf.tensor1d(ids, 'int32'), positions, attend);
   });
 }

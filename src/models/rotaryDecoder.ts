@@ -1,7 +1,6 @@
 import * as tf from '@tensorflow/tfjs-core';
 import { z } from 'zod';
 import { UsageError } from '../errors.js';
-import { fusedKernels } from '../tensor/backend.js';
 import {
   embedding,
   rmsNorm,
@@ -169,31 +168,13 @@ export const rotaryDecoder = {
   },
 
   decoder(params, config) {
-    const { attentionBias, outputBias, mlpBias, layers } = config;
-    const gain = (name: string): tf.Tensor => parameter(params, `${name}.weight`);
+    const { layers } = config;
     return {
-      tokens: gain('model.embed_tokens'),
-      blocks: Array.from({ length: layers }, (_, layer) => {
-        const at = `model.layers.${layer}`;
-        const map = (name: string, bias: boolean) => affineWeights(params, `${at}.${name}`, bias);
-        return {
-          attentionNorm: { gain: gain(`${at}.input_layernorm`) },
-          attention: [
-            map('self_attn.q_proj', attentionBias),
-            map('self_attn.k_proj', attentionBias),
-            map('self_attn.v_proj', attentionBias),
-          ],
-          ...(config.qkNorm && {
-            headNorms: [gain(`${at}.self_attn.q_norm`), gain(`${at}.self_attn.k_norm`)],
-          }),
-          out: map('self_attn.o_proj', outputBias),
-          mlpNorm: { gain: gain(`${at}.post_attention_layernorm`) },
-          up: map('mlp.up_proj', mlpBias),
-          gate: map('mlp.gate_proj', mlpBias),
-          down: map('mlp.down_proj', mlpBias),
-        };
-      }),
-      lastNorm: { gain: gain('model.norm') },
+      tokens: parameter(params, 'model.embed_tokens.weight'),
+      blocks: Array.from({ length: layers }, (_, layer) =>
+        blockWeights(params, config, `model.layers.${layer}`),
+      ),
+      lastNorm: { gain: parameter(params, 'model.norm.weight') },
       eps: config.normEps,
       windows: Int32Array.from({ length: layers }, (_, layer) => windowOf(config, layer)),
       angles: (positions) => anglesOf(config, positions),
@@ -238,7 +219,7 @@ function block(
 ): tf.Tensor2D {
   const { attentionBias, outputBias, mlpBias, normEps, heads, kvHeads } = config;
   const at = `model.layers.${layer}`;
-  if (attend.causal && fusedKernels() && !config.qkNorm)
+  if (attend.causal && !config.qkNorm)
     return swigluBlock(x, blockWeights(params, config, at), [cos, sin], attend.causal(layer), normEps);
   const h = rmsNorm(x, parameter(params, `${at}.input_layernorm.weight`), normEps);
   const turned = (name: 'q' | 'k', count: number): tf.Tensor2D => {
@@ -255,22 +236,26 @@ function block(
   return affine(params, `${at}.mlp.down_proj`, swiglu(gate, up), mlpBias, y);
 }
 
-function blockWeights(params: Params, config: ModelConfig, at: string): SwigluBlockWeights {
+function blockWeights(
+  params: Params,
+  { attentionBias, outputBias, mlpBias, qkNorm }: ModelConfig,
+  at: string,
+): SwigluBlockWeights {
   const gain = (name: string): tf.Tensor1D => parameter(params, `${at}.${name}.weight`);
-  const map = (name: string, bias: boolean) => ({
-    weight: parameter<tf.Tensor2D>(params, `${at}.${name}.weight`),
-    ...(bias && { bias: parameter<tf.Tensor1D>(params, `${at}.${name}.bias`) }),
-  });
+  const map = (name: string, bias: boolean) => affineWeights(params, `${at}.${name}`, bias);
   return {
-    gain1: gain('input_layernorm'),
-    q: map('self_attn.q_proj', config.attentionBias),
-    k: map('self_attn.k_proj', config.attentionBias),
-    v: map('self_attn.v_proj', config.attentionBias),
-    out: map('self_attn.o_proj', config.outputBias),
-    gain2: gain('post_attention_layernorm'),
-    gate: map('mlp.gate_proj', config.mlpBias),
-    up: map('mlp.up_proj', config.mlpBias),
-    down: map('mlp.down_proj', config.mlpBias),
+    attentionNorm: { gain: gain('input_layernorm') },
+    attention: [
+      map('self_attn.q_proj', attentionBias),
+      map('self_attn.k_proj', attentionBias),
+      map('self_attn.v_proj', attentionBias),
+    ],
+    ...(qkNorm && { headNorms: [gain('self_attn.q_norm'), gain('self_attn.k_norm')] }),
+    out: map('self_attn.o_proj', outputBias),
+    mlpNorm: { gain: gain('post_attention_layernorm') },
+    up: map('mlp.up_proj', mlpBias),
+    gate: map('mlp.gate_proj', mlpBias),
+    down: map('mlp.down_proj', mlpBias),
   };
 }
 

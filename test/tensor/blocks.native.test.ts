@@ -31,10 +31,10 @@ function inputsOf(rows: number, width: number, inner: number): Record<string, In
 }
 
 const weightsOf = (p: Params): ops.GeluBlockWeights => ({
-  norm1: { gain: T1(p.g1), bias: T1(p.h1) },
-  qkv: { weight: T2(p.wa), bias: T1(p.ba) },
+  attentionNorm: { gain: T1(p.g1), bias: T1(p.h1) },
+  attention: [{ weight: T2(p.wa), bias: T1(p.ba) }],
   out: { weight: T2(p.wo), bias: T1(p.bo) },
-  norm2: { gain: T1(p.g2), bias: T1(p.h2) },
+  mlpNorm: { gain: T1(p.g2), bias: T1(p.h2) },
   up: { weight: T2(p.wu), bias: T1(p.bu) },
   down: { weight: T2(p.wd), bias: T1(p.bd) },
 });
@@ -175,12 +175,10 @@ const mapOf = (p: Params, name: string) => ({
   ...(p[`b${name}`] && { bias: T1(p[`b${name}`]) }),
 });
 const llamaWeights = (p: Params): ops.SwigluBlockWeights => ({
-  gain1: T1(p.g1),
-  q: mapOf(p, 'q'),
-  k: mapOf(p, 'k'),
-  v: mapOf(p, 'v'),
+  attentionNorm: { gain: T1(p.g1) },
+  attention: [mapOf(p, 'q'), mapOf(p, 'k'), mapOf(p, 'v')],
   out: mapOf(p, 'o'),
-  gain2: T1(p.g2),
+  mlpNorm: { gain: T1(p.g2) },
   gate: mapOf(p, 'g'),
   up: mapOf(p, 'u'),
   down: mapOf(p, 'd'),
@@ -271,7 +269,8 @@ describe('swigluBlock', () => {
       );
       const turns: [tf.Tensor2D, tf.Tensor2D] = [tf.zeros(shape), tf.zeros(shape)];
       const weights = llamaWeights(p);
-      expect(() => ops.swigluBlock(T2(p.x), { ...weights, k: weights.q }, turns, small, EPS)).toThrow(
+      const [q, , v] = weights.attention;
+      expect(() => ops.swigluBlock(T2(p.x), { ...weights, attention: [q, q, v] }, turns, small, EPS)).toThrow(
         'swigluBlock: weight',
       );
       expect(() => ops.swigluBlock(T2(p.x), weights, turns, { ...small, headDim: 4 }, EPS)).toThrow(

@@ -1,33 +1,7 @@
 import * as tf from '@tensorflow/tfjs-core';
+import type { AffineWeights, BlockWeights, NormWeights } from './blockWeights.js';
 import type { DecodeDims } from './decodeAttention.js';
 import * as raw from './raw.js';
-
-/** A map [I, O], with its bias if it has one. */
-export interface AffineWeights {
-  weight: tf.Tensor;
-  bias?: tf.Tensor | undefined;
-}
-
-/** A LayerNorm, or without a bias an RMSNorm. */
-export interface NormWeights {
-  gain: tf.Tensor;
-  bias?: tf.Tensor;
-}
-
-/** A pre-norm block: x + out(attention(norm(x))), then y + down(act(norm(y))). */
-export interface BlockWeights {
-  attentionNorm: NormWeights;
-  /** One map for queries, keys and values side by side, or one each. */
-  attention: [AffineWeights] | [AffineWeights, AffineWeights, AffineWeights];
-  /** Gains of the norms of each head's query and key. */
-  headNorms?: [tf.Tensor, tf.Tensor];
-  out: AffineWeights;
-  mlpNorm: NormWeights;
-  up: AffineWeights;
-  /** With a gate act is silu(gate) · up, without one GELU. */
-  gate?: AffineWeights;
-  down: AffineWeights;
-}
 
 /** A whole model up to its last norm. */
 export interface DecoderWeights {

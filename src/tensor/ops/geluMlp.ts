@@ -34,10 +34,7 @@ export function geluMlp(x: tf.Tensor2D, weights: MlpWeights, residual: tf.Tensor
   return differentiable<tf.Tensor2D>(
     [x, inWeight, inBias, outWeight, outBias, residual],
     (save) => {
-      const [h, slope] = raw.runAll('MinillmLinearGelu', [], [x, inWeight, inBias], 2) as [
-        tf.Tensor2D,
-        tf.Tensor2D,
-      ];
+      const [h, slope] = linearGelu(x, inWeight, inBias);
       save([x, inWeight, outWeight, h, slope]);
       return linear(h, outWeight, outBias, residual);
     },
@@ -49,7 +46,7 @@ export function geluMlp(x: tf.Tensor2D, weights: MlpWeights, residual: tf.Tensor
         tf.Tensor2D,
         tf.Tensor2D,
       ];
-      const du = raw.run<tf.Tensor2D>('MinillmGeluLinearGrad', [], [dy, outWeight, slope]);
+      const du = geluLinearGradient(dy, outWeight, slope);
       return [
         inputGradient(du, inWeight),
         ...weightGradients(x, du, true),
@@ -58,4 +55,18 @@ export function geluMlp(x: tf.Tensor2D, weights: MlpWeights, residual: tf.Tensor
       ];
     },
   );
+}
+
+/** gelu(x w + b) by its kernel alone, and the slope of the GELU there. */
+export function linearGelu(
+  x: tf.Tensor2D,
+  w: tf.Tensor2D,
+  b: tf.Tensor1D,
+): [h: tf.Tensor2D, slope: tf.Tensor2D] {
+  return raw.runAll('MinillmLinearGelu', [], [x, w, b], 2) as [tf.Tensor2D, tf.Tensor2D];
+}
+
+/** The gradient of gelu(u) w for u, given the slope of the GELU at u: (dy wᵀ) · slope. */
+export function geluLinearGradient(dy: tf.Tensor2D, w: tf.Tensor2D, slope: tf.Tensor2D): tf.Tensor2D {
+  return raw.run('MinillmGeluLinearGrad', [], [dy, w, slope]);
 }

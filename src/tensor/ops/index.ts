@@ -1,7 +1,8 @@
 export { exactGelu, gelu, swiglu } from './activations.js';
 export { type AttentionDims, cachedAttention, causalAttention } from './attention.js';
+export type { AffineWeights, NormWeights } from './blockWeights.js';
 export { type DecodeDims, decodeAttention } from './decodeAttention.js';
-export { type AffineWeights, type DecoderWeights, decodeModel } from './decodeModel.js';
+export { type DecoderWeights, decodeModel } from './decodeModel.js';
 export { crossEntropyToTeacher, forwardKl, reverseKl } from './divergences.js';
 export { jensenShannon, skewForwardKl, skewReverseKl, totalVariation } from './divergencesMixed.js';
 export { embedding, gatherRows } from './gatherRows.js';

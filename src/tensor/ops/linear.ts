@@ -42,12 +42,14 @@ export function product(
   return residual ? tf.add(y, residual) : y;
 }
 
-/** The gradient of x w for x: dy wᵀ. @param others gradients that reach x on other ways; added, only with our kernels */
+/** The gradient of x w for x: dy wᵀ. @param others gradients that reach x on other ways: added */
 export function inputGradient(dy: tf.Tensor2D, w: tf.Tensor2D, others?: tf.Tensor2D): tf.Tensor2D {
   if (fusedKernels()) return fusedMatMul(dy, w, { transposeB: true, residual: others });
-  if (native()) return raw.batchMatMul(dy, w, false, true);
-  // The portable engines multiply fast only what is not transposed.
-  return tf.matMul(dy, tf.transpose(w));
+  const dx: tf.Tensor2D = native()
+    ? raw.batchMatMul(dy, w, false, true)
+    : // The portable engines multiply fast only what is not transposed.
+      tf.matMul(dy, tf.transpose(w));
+  return others ? tf.add(dx, others) : dx;
 }
 
 /** The gradients of x w + b for w, xᵀ dy, and with `bias` for b, the sums of the columns of dy. */

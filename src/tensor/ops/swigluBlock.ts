@@ -1,29 +1,17 @@
 import * as tf from '@tensorflow/tfjs-core';
 import { assertShape } from '../shape.js';
 import { type AttentionDims, attentionGradient, attentionKernel } from './attention.js';
+import { type AffineWeights, assertBlock, type BlockWeights, tensorsOf } from './blockWeights.js';
 import { differentiable } from './custom.js';
 import { inputGradient, product, weightGradients } from './linear.js';
 import { normGradient, normKernel } from './norms.js';
 import * as raw from './raw.js';
 import { rotaryKernel } from './rotary.js';
 
-/** [I, O], and [O] where the map has a bias. */
-export interface AffineMap {
-  weight: tf.Tensor2D;
-  bias?: tf.Tensor1D;
-}
-
-/** The parameters of a block of LLaMA. Gains [D]; D = H·Dh need not hold. */
-export interface SwigluBlockWeights {
-  gain1: tf.Tensor1D;
-  q: AffineMap;
-  k: AffineMap;
-  v: AffineMap;
-  out: AffineMap;
-  gain2: tf.Tensor1D;
-  gate: AffineMap;
-  up: AffineMap;
-  down: AffineMap;
+/** The parameters of a block of LLaMA: a map each for queries, keys and values, a gate, RMSNorms. D = H·Dh need not hold. */
+export interface SwigluBlockWeights extends BlockWeights {
+  attention: [q: AffineWeights, k: AffineWeights, v: AffineWeights];
+  gate: AffineWeights;
 }
 
 /**
@@ -47,15 +35,18 @@ export function swigluBlock(
   dims: AttentionDims,
   eps: number,
 ): tf.Tensor2D {
-  const { gain1, q, k, v, out, gain2, gate, up, down } = weights;
-  checkShapes(x, weights, [cos, sin], dims);
+  for (const angle of [cos, sin])
+    assertShape(angle, [dims.batch * dims.length, dims.headDim / 2], 'swigluBlock: angles');
+  assertBlock(x, weights, dims, 'swigluBlock');
+  const { attention, out, gate, up, down } = weights;
+  const [q, k, v] = attention;
+  const [gain1, gain2] = [weights.attentionNorm.gain, weights.mlpNorm.gain];
   const maps = [q, k, v, out, gate, up, down];
-  const parameters = ({ weight, bias }: AffineMap): tf.Tensor[] => (bias ? [weight, bias] : [weight]);
   return differentiable<tf.Tensor2D>(
-    [x, gain1, gain2, ...maps.flatMap(parameters)],
+    [x, gain1, gain2, ...maps.flatMap(tensorsOf)],
     (save) => {
       const [n, stats1] = normKernel('MinillmRmsNorm', x, [gain1], eps);
-      const turned = (map: AffineMap, heads: number) =>
+      const turned = (map: AffineWeights, heads: number) =>
         rotaryKernel(product(n, map.weight, map.bias), [cos, sin], heads, 1);
       const parts: [tf.Tensor2D, tf.Tensor2D, tf.Tensor2D] = [
         turned(q, dims.heads),
@@ -74,10 +65,10 @@ export function swigluBlock(
       return product(h, down.weight, down.bias, y);
     },
     (dResult, saved) => {
-      const [x, stats1, n, q, k, v, a, lse, y, stats2, m, g, u, h, cos, sin] = saved as Rows;
-      const [gain1, gain2] = saved.slice(16) as [tf.Tensor1D, tf.Tensor1D];
-      const [wq, wk, wv, wo, wg, wu, wd] = saved.slice(18) as Matrices;
-      const ofWeights = (map: AffineMap, input: tf.Tensor2D, dy: tf.Tensor2D): tf.Tensor[] =>
+      const [x, stats1, n, q, k, v, a, lse, y, stats2, m, g, u, h, cos, sin, gain1, gain2, ...matrices] =
+        saved as Saved;
+      const [wq, wk, wv, wo, wg, wu, wd] = matrices;
+      const ofWeights = (map: AffineWeights, input: tf.Tensor2D, dy: tf.Tensor2D): tf.Tensor[] =>
         weightGradients(input, dy, map.bias !== undefined);
 
       const dDown = ofWeights(down, h, dResult);
@@ -98,9 +89,9 @@ export function swigluBlock(
       const dk = rotaryKernel(dkTurned, [cos, sin], dims.kvHeads, -1);
       tf.dispose([dm, da, dqTurned, dkTurned]);
       const [dQ, dK, dV] = [
-        ofWeights(weights.q, n, dq),
-        ofWeights(weights.k, n, dk),
-        ofWeights(weights.v, n, dv),
+        ofWeights(attention[0], n, dq),
+        ofWeights(attention[1], n, dk),
+        ofWeights(attention[2], n, dv),
       ];
       const dn = inputGradient(dv, wv, inputGradient(dq, wq, inputGradient(dk, wk)));
       const [dx, dGain1] = normGradient('MinillmRmsNorm', dn, [x, gain1, stats1], dy);
@@ -109,39 +100,11 @@ export function swigluBlock(
   );
 }
 
-type Rows = [
+type Saved = [
   ...[x: tf.Tensor2D, stats1: tf.Tensor2D, n: tf.Tensor2D, q: tf.Tensor2D, k: tf.Tensor2D, v: tf.Tensor2D],
   ...[a: tf.Tensor2D, lse: tf.Tensor2D, y: tf.Tensor2D, stats2: tf.Tensor2D, m: tf.Tensor2D],
   ...[g: tf.Tensor2D, u: tf.Tensor2D, h: tf.Tensor2D, cos: tf.Tensor2D, sin: tf.Tensor2D],
-];
-type Matrices = [
+  ...[gain1: tf.Tensor1D, gain2: tf.Tensor1D],
   ...[wq: tf.Tensor2D, wk: tf.Tensor2D, wv: tf.Tensor2D, wo: tf.Tensor2D],
   ...[wg: tf.Tensor2D, wu: tf.Tensor2D, wd: tf.Tensor2D],
 ];
-
-function checkShapes(
-  x: tf.Tensor2D,
-  { gain1, q, k, v, out, gain2, gate, up, down }: SwigluBlockWeights,
-  angles: tf.Tensor2D[],
-  { batch, length, heads, kvHeads, headDim }: AttentionDims,
-): void {
-  const rows = batch * length;
-  assertShape(x, [rows, null], 'swigluBlock: x');
-  const width = x.shape[1];
-  const inner = up.weight.shape[1];
-  for (const gain of [gain1, gain2]) assertShape(gain, [width], 'swigluBlock: gain');
-  for (const angle of angles) assertShape(angle, [rows, headDim / 2], 'swigluBlock: angles');
-  const shapes: [map: AffineMap, from: number, to: number][] = [
-    [q, width, heads * headDim],
-    [k, width, kvHeads * headDim],
-    [v, width, kvHeads * headDim],
-    [out, heads * headDim, width],
-    [gate, width, inner],
-    [up, width, inner],
-    [down, inner, width],
-  ];
-  for (const [{ weight, bias }, from, to] of shapes) {
-    assertShape(weight, [from, to], 'swigluBlock: weight');
-    if (bias) assertShape(bias, [to], 'swigluBlock: bias');
-  }
-}
