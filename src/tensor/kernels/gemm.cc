@@ -18,23 +18,29 @@ constexpr int MR = LANES == 16 ? 12 : 6, NV = 2, NR = NV * LANES;
 constexpr int64_t KC = 256;   // a panel of B, KC * NR floats, fits the first cache
 constexpr int64_t MC = 96;    // a block of A, MC * KC floats, fits the second
 constexpr int64_t NC = 3072;  // a block of B, KC * NC floats, fits the last
+constexpr int64_t FEW = 1 << 18;  // a whole A of few rows, M * K floats, fits the second
 
 constexpr int CACHE_LINE = 16;  // floats
-constexpr int ROWS_AHEAD = 16;  // of B, asked for before they are needed
+constexpr int ROWS_AHEAD = 24;  // of B, asked for before they are needed
 
 int64_t up(int64_t x, int64_t to) { return (x + to - 1) / to * to; }
 
-// tile = panel of A (K x MR) times panel of B (K x NR), whose rows lie `stride` apart. COPY: B is put there, rows side by side,
-// on the way: it comes into the cache while the sums go on.
-template <int ROWS, bool COPY>
+// Where a panel of B comes from: packed already; from the matrix, whose rows lie `stride` apart; or from there, and put into
+// `packed` on the way. It comes into the cache while the sums go on.
+enum class Panel { PACKED, PASSING, COPIED };
+
+// tile = panel of A (K x MR) times panel of B (K x NR).
+template <int ROWS, Panel PANEL>
 inline void tile(int64_t K, const float* a, const float* b, int64_t stride, float* packed, vf (&acc)[MR][NV]) {
   for (int i = 0; i < ROWS; i++)
     for (int j = 0; j < NV; j++) acc[i][j] = all(0);
-  for (int64_t k = 0; k < K; k++, a += MR, b += COPY ? stride : NR) {
+  for (int64_t k = 0; k < K; k++, a += MR, b += PANEL == Panel::PACKED ? NR : stride) {
     const vf b0 = load(b), b1 = load(b + LANES);
-    if constexpr (COPY) {
+    if constexpr (PANEL != Panel::PACKED) {
       // Into the second cache: the first has too few lines on their way for memory that is far.
       for (int i = 0; i < NR; i += CACHE_LINE) __builtin_prefetch(b + ROWS_AHEAD * stride + i, 0, 2);
+    }
+    if constexpr (PANEL == Panel::COPIED) {
       store(packed + k * NR, b0);
       store(packed + k * NR + LANES, b1);
     }
@@ -48,12 +54,12 @@ inline void tile(int64_t K, const float* a, const float* b, int64_t stride, floa
 }
 
 // The tile of that many rows.
-template <bool COPY, int ROWS = MR>
+template <Panel PANEL, int ROWS = MR>
 inline void tileOf(int rows, int64_t K, const float* a, const float* b, int64_t stride, float* packed, vf (&acc)[MR][NV]) {
   if constexpr (ROWS > 1) {
-    if (rows < ROWS) return tileOf<COPY, ROWS - 1>(rows, K, a, b, stride, packed, acc);
+    if (rows < ROWS) return tileOf<PANEL, ROWS - 1>(rows, K, a, b, stride, packed, acc);
   }
-  tile<ROWS, COPY>(K, a, b, stride, packed, acc);
+  tile<ROWS, PANEL>(K, a, b, stride, packed, acc);
 }
 
 struct Store {
@@ -170,13 +176,13 @@ void block(int64_t rows, int64_t cols, int64_t K, const float* a, const float* b
       // C is in no cache, and is not needed before the sums are done.
       for (int64_t r = 0; r < std::min<int64_t>(MR, rows - i); r++)
         for (int c = 0; c < NR; c += CACHE_LINE) __builtin_prefetch(s.c + r * s.ldc + c, 1);
-      tileOf<false>(std::min<int64_t>(MR, rows - i), K, a + i * K, b + j * K, 0, nullptr, acc);
+      tileOf<Panel::PACKED>(std::min<int64_t>(MR, rows - i), K, a + i * K, b + j * K, 0, nullptr, acc);
       finish(acc, std::min<int64_t>(MR, rows - i), std::min<int64_t>(NR, cols - j), s);
     }
   }
 }
 
-// The same for one panel of B that is not packed yet; its first use packs it.
+// The same for one panel of B that is not packed yet. Its first use packs it if there is a second.
 void blockOfPanel(int64_t rows, int cols, int64_t K, const float* a, Matrix b, float* packed, float* sums, const Store& s) {
   if (cols < NR || b.colStride != 1 || sums) {
     packPanel(b, K, cols, packed, sums);
@@ -184,9 +190,13 @@ void blockOfPanel(int64_t rows, int cols, int64_t K, const float* a, Matrix b, f
   }
   const int first = static_cast<int>(std::min<int64_t>(MR, rows));
   vf acc[MR][NV];
-  tileOf<true>(first, K, a, b.data, b.rowStride, packed, acc);
+  if (rows <= MR) {
+    tileOf<Panel::PASSING>(first, K, a, b.data, b.rowStride, nullptr, acc);
+    return finish(acc, first, cols, s);
+  }
+  tileOf<Panel::COPIED>(first, K, a, b.data, b.rowStride, packed, acc);
   finish(acc, first, cols, s);
-  if (rows > MR) block(rows - MR, cols, K, a + MR * K, packed, {s.c + MR * s.ldc, s.ldc, s.row + MR, s.col, s.add, s.end});
+  block(rows - MR, cols, K, a + MR * K, packed, {s.c + MR * s.ldc, s.ldc, s.row + MR, s.col, s.add, s.end});
 }
 
 Matrix from(Matrix m, int64_t row, int64_t col) {
@@ -206,6 +216,23 @@ void overK(int64_t K, const Epilogue& end, Part part) {
 
 thread_local Scratch scratchA, scratchB;
 
+// Few rows: A is packed whole, and the threads share out the panels of B. Each passes by once, from its first row to its last,
+// in one place of the first cache.
+void multiplyFewRows(int64_t M, int64_t N, int64_t K, Matrix a, Matrix b, float* c, int64_t ldc, const Epilogue& end) {
+  float* left = scratchA.floats(up(M, MR) * K);
+  overK(K, end, [&](int64_t k0, int64_t k, bool, const Epilogue*) { packA(from(a, 0, k0), M, k, left + up(M, MR) * k0); });
+  parallelRanges((N + NR - 1) / NR, 4, [&](int64_t p0, int64_t p1) {
+    float* packed = scratchB.floats(NR * KC);
+    for (int64_t j = p0 * NR; j < std::min(N, p1 * NR); j += NR) {
+      const int cols = static_cast<int>(std::min<int64_t>(NR, N - j));
+      overK(K, end, [&](int64_t k0, int64_t k, bool add, const Epilogue* finishing) {
+        blockOfPanel(M, cols, k, left + up(M, MR) * k0, from(b, k0, j), packed, end.columnSums ? end.columnSums + j : nullptr,
+                     {c + j, ldc, 0, j, add, finishing});
+      });
+    }
+  });
+}
+
 }  // namespace
 
 Scratch::~Scratch() { std::free(data); }
@@ -221,29 +248,13 @@ float* Scratch::floats(int64_t count) {
 }
 
 void multiply(int64_t M, int64_t N, int64_t K, Matrix a, Matrix b, float* c, int64_t ldc, const Epilogue& end) {
-  // Few rows: every block of A is the whole of A, and the threads share out the columns. Many: they share out the rows.
   if (end.columnSums) std::fill_n(end.columnSums, N, 0.f);
+  if (M <= MC && M * K <= FEW) return multiplyFewRows(M, N, K, a, b, c, ldc, end);
   const auto sumsAt = [&](int64_t column) { return end.columnSums ? end.columnSums + column : nullptr; };
   const int64_t mc = std::min(MC, up((M + 2 * threads() - 1) / (2 * threads()), MR));
   for (int64_t j0 = 0; j0 < N; j0 += NC) {
     const int64_t n = std::min(NC, N - j0);
     overK(K, end, [&](int64_t k0, int64_t k, bool add, const Epilogue* finishing) {
-      if (M <= MC) {
-        float* left = scratchA.floats(up(M, MR) * k);
-        packA(from(a, 0, k0), M, k, left);
-        const int64_t panels = (n + NR - 1) / NR;
-        parallelRanges(panels, 4, [&](int64_t p0, int64_t p1) {
-          // One panel after the other in the same place, which stays in the first cache: B passes by once.
-          float* packed = scratchB.floats(NR * k);
-          for (int64_t p = p0; p < p1; p++) {
-            const int64_t j = p * NR;
-            const int cols = static_cast<int>(std::min<int64_t>(NR, n - j));
-            blockOfPanel(M, cols, k, left, from(b, k0, j0 + j), packed, sumsAt(j0 + j),
-                         {c + j0 + j, ldc, 0, j0 + j, add, finishing});
-          }
-        });
-        return;
-      }
       float* packed = scratchB.floats(up(n, NR) * k);
       parallelRanges((n + NR - 1) / NR, 8, [&](int64_t p0, int64_t p1) {
         for (int64_t j = p0 * NR; j < std::min(n, p1 * NR); j += NR)
