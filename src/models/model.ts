@@ -2,7 +2,7 @@ import * as tf from '@tensorflow/tfjs-core';
 import { UsageError } from '../errors.js';
 import { type Rng, stream } from '../random/streams.js';
 import { fusedKernels } from '../tensor/backend.js';
-import { causalAttention, linear, unembed } from '../tensor/ops/index.js';
+import { causalAttention, type Head, headLogprob, linear, unembed } from '../tensor/ops/index.js';
 import type { Params } from '../tensor/params.js';
 import { parameter } from './blocks.js';
 import { type Attend, type ModelConfig, windowOf } from './config.js';
@@ -60,8 +60,31 @@ export function withRecompute(model: Model, recompute: boolean): Model {
 
 /** Next-token logits. @param hidden [N, D] @returns [N, V], differentiable in `params` and `hidden` */
 export function headLogits(params: Params, config: ModelConfig, hidden: tf.Tensor2D): tf.Tensor2D {
-  if (config.tiedHead) return unembed(hidden, parameter(params, familyOf(config).embedding));
-  return linear(hidden, parameter(params, 'lm_head.weight'));
+  const { weight, tied } = headOf(params, config);
+  return tied ? unembed(hidden, weight) : linear(hidden, weight);
+}
+
+/**
+ * The log-probabilities of one token a row, ln softmax(headLogits(hidden)[n])[ids[n]], without a gradient and without the
+ * matrix of logits (tensor/ops/headLogprob.ts).
+ *
+ * @param hidden [N, D] @param ids int32 [N] @param logitsBudget logits held at once, where the engine must hold them
+ * @returns [N]
+ */
+export function headLogprobs(
+  params: Params,
+  config: ModelConfig,
+  hidden: tf.Tensor2D,
+  ids: tf.Tensor1D,
+  logitsBudget?: number,
+): tf.Tensor1D {
+  return headLogprob(hidden, headOf(params, config), ids, logitsBudget);
+}
+
+function headOf(params: Params, config: ModelConfig): Head {
+  return config.tiedHead
+    ? { weight: parameter(params, familyOf(config).embedding), tied: true }
+    : { weight: parameter(params, 'lm_head.weight'), tied: false };
 }
 
 /** Number of trainable values. A tied head counts once. */

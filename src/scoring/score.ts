@@ -1,14 +1,14 @@
 import * as tf from '@tensorflow/tfjs-core';
 import { UsageError } from '../errors.js';
-import { forwardHidden, headLogits, type Model } from '../models/model.js';
-import { gatherRows, tokenLogprob } from '../tensor/ops/index.js';
+import { forwardHidden, headLogprobs, type Model } from '../models/model.js';
+import { gatherRows } from '../tensor/ops/index.js';
 
 export interface ScoreOptions {
   /** Sequences read together at most; default 32. Speed and memory only. */
   batchSize?: number;
   /** Tokens read together at most, padding included; a longer sequence is read alone. Default 4096. */
   tokenBudget?: number;
-  /** Logits held at once, in values: the vocabulary is met by that many rows at a time. Default 2^24, 64 MiB. */
+  /** Logits held at once, in values, by the engines that cannot do without; default 2^24, 64 MiB. */
   logitsBudget?: number;
 }
 
@@ -32,7 +32,7 @@ export function scoreTokens(
     const logprobs = scoreBatch(
       model,
       rows.map((row) => sequences[row]!),
-      options.logitsBudget ?? 1 << 24,
+      options.logitsBudget,
     );
     let at = 0;
     for (const row of rows) {
@@ -83,7 +83,7 @@ function batchesByLength(sequences: readonly Int32Array[], options: ScoreOptions
 }
 
 /** The log-probabilities of a batch, sequence after sequence, without padding. */
-function scoreBatch(model: Model, batch: readonly Int32Array[], logitsBudget: number): Float32Array {
+function scoreBatch(model: Model, batch: readonly Int32Array[], logitsBudget?: number): Float32Array {
   const length = Math.max(...batch.map((ids) => ids.length)) - 1;
   const count = batch.reduce((sum, ids) => sum + ids.length - 1, 0);
   const inputs = new Int32Array(batch.length * length); // padded with id 0, which nothing before it can see
@@ -96,21 +96,12 @@ function scoreBatch(model: Model, batch: readonly Int32Array[], logitsBudget: nu
     for (let t = 0; t < ids.length - 1; t++) rows[n++] = b * length + t;
   });
   const { params, config } = model;
-  const hidden = tf.tidy(() => forwardHidden(params, config, inputs, batch.length, length));
-  const result = new Float32Array(count);
-  const step = Math.max(1, Math.floor(logitsBudget / config.vocabSize));
-  for (let start = 0; start < count; start += step) {
-    const end = Math.min(count, start + step);
-    const logprobs = tf.tidy(() => {
-      const states = gatherRows(hidden, tf.tensor1d(rows.slice(start, end), 'int32'));
-      return tokenLogprob(
-        headLogits(params, config, states),
-        tf.tensor1d(targets.slice(start, end), 'int32'),
-      );
-    });
-    result.set(logprobs.dataSync<'float32'>(), start);
-    logprobs.dispose();
-  }
-  hidden.dispose();
+  const logprobs = tf.tidy(() => {
+    const hidden = forwardHidden(params, config, inputs, batch.length, length);
+    const states = gatherRows(hidden, tf.tensor1d(rows, 'int32'));
+    return headLogprobs(params, config, states, tf.tensor1d(targets, 'int32'), logitsBudget);
+  });
+  const result = logprobs.dataSync<'float32'>();
+  logprobs.dispose();
   return result;
 }

@@ -425,6 +425,59 @@ export function opsSuite(): void {
     }
   });
 
+  describe('headLogprob', () => {
+    // Many blocks of rows and of columns, and sums over more than one part; the budget is less than one row.
+    const [rows, width, vocab] = [203, 261, 1051];
+    it.each([
+      ['tied', true],
+      ['untied', false],
+    ])('%s: the log-softmax of the logits', (_, tied) => {
+      const states = gaussian([rows, width], 'states', 0.2);
+      const head = gaussian(tied ? [vocab, width] : [width, vocab], 'head');
+      const targets = Array.from({ length: rows }, (_, n) => (n * 1009) % vocab);
+      const before = tf.memory().numTensors;
+      const y = tf.tidy(() => {
+        const weight = tf.tensor2d(head.values, head.shape as [number, number]);
+        return ops.headLogprob(tf.tensor2d(states.values, [rows, width]), { weight, tied }, ids(targets), 1);
+      });
+      const columns = tied ? reference.transpose(head.values, width) : head.values;
+      const logits = reference.matMul(states.values, columns, width);
+      expectClose(y.dataSync(), reference.tokenLogprob(logits, vocab, targets), 1e-5, 'value');
+      y.dispose();
+      expect(tf.memory().numTensors).toBe(before);
+    });
+
+    /** As logits: one state of width 1, whose value is 1. */
+    const ofRow = (logits: number[], id: number): number =>
+      tf.tidy(() => {
+        const weight = tf.tensor2d(logits, [1, logits.length]);
+        return ops.headLogprob(tf.ones([1, 1]), { weight, tied: false }, ids([id])).dataSync()[0]!;
+      });
+    it.each(extremeRows)('extreme logits: %s', (_, logits, expected) => {
+      expect(ofRow(logits, 0)).toBeCloseTo(expected, 6);
+    });
+    it('carries the largest logit on from block to block', () => {
+      const far = new Array<number>(1500).fill(-Infinity);
+      expect(ofRow([...far, 0, Math.log(3)], 1500)).toBeCloseTo(Math.log(0.25), 6);
+      expect(ofRow([0, ...far, Math.log(3)], 0)).toBeCloseTo(Math.log(0.25), 6);
+      expect(ofRow([1e4, ...far, -1e4], 1501)).toBe(-2e4);
+      expect(ofRow([0, ...far, 1], 5)).toBe(-Infinity);
+    });
+    it('NaN anywhere is NaN', () => {
+      const row = new Array<number>(1500).fill(0);
+      expect(ofRow([...row, Number.NaN], 0)).toBeNaN();
+      expect(ofRow([Number.NaN, ...row], 1400)).toBeNaN();
+    });
+    it('nothing asked, nothing given; shapes that do not fit are refused', () => {
+      tf.tidy(() => {
+        const head = { weight: tf.zeros<tf.Rank.R2>([4, 3]), tied: true };
+        expect(ops.headLogprob(tf.zeros([0, 3]), head, ids([])).shape).toEqual([0]);
+        expect(() => ops.headLogprob(tf.zeros([2, 4]), head, ids([0, 1]))).toThrow('headLogprob: weight');
+        expect(() => ops.headLogprob(tf.zeros([2, 3]), head, ids([0]))).toThrow('headLogprob: ids');
+      });
+    });
+  });
+
   const divergences = {
     reverseKl: [ops.reverseKl, (s: number[], t: number[]) => reference.kl(s, t, 5)],
     forwardKl: [ops.forwardKl, (s: number[], t: number[]) => reference.kl(t, s, 5)],

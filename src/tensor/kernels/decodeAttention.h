@@ -114,10 +114,4 @@ struct Attending {
   }
 };
 
-inline bool inside(const Tensor& numbers, int64_t count, int64_t limit) {
-  bool fit = numbers.size() == count;
-  for (int64_t i = 0; fit && i < count; i++) fit = numbers.ints()[i] >= 0 && numbers.ints()[i] < limit;
-  return fit;
-}
-
 }  // namespace minillm

@@ -18,6 +18,7 @@ constexpr int MR = LANES == 16 ? 12 : 6, NV = 2, NR = NV * LANES;
 constexpr int64_t KC = 256;   // a panel of B, KC * NR floats, fits the first cache
 constexpr int64_t MC = 96;    // a block of A, MC * KC floats, fits the second
 constexpr int64_t NC = 3072;  // a block of B, KC * NC floats, fits the last
+constexpr int64_t NARROW = 1024;  // MC * NARROW floats of C fit the second
 constexpr int64_t FEW = 1 << 18;  // a whole A of few rows, M * K floats, fits the second
 
 constexpr int CACHE_LINE = 16;  // floats
@@ -214,7 +215,7 @@ void overK(int64_t K, const Epilogue& end, Part part) {
   }
 }
 
-thread_local Scratch scratchA, scratchB;
+thread_local Scratch scratchA, scratchB, scratchC;
 
 // Few rows: A is packed whole, and the threads share out the panels of B. Each passes by once, from its first row to its last,
 // in one place of the first cache.
@@ -267,6 +268,36 @@ void multiply(int64_t M, int64_t N, int64_t K, Matrix a, Matrix b, float* c, int
         packA(from(a, i, k0), rows, k, left);
         block(rows, n, k, left, packed, {c + i * ldc + j0, ldc, i, j0, add, finishing});
       });
+    });
+  }
+}
+
+void multiplyInBlocks(int64_t M, int64_t N, int64_t K, Matrix a, Matrix b, const Visit& visit) {
+  if (M == 0) return;
+  const int64_t mc = std::min(MC, up((M + 2 * threads() - 1) / (2 * threads()), MR)), blocks = (M + mc - 1) / mc;
+  const auto rowsOf = [&](int64_t t) { return std::min(mc, M - t * mc); };
+  float* left = scratchA.floats(up(M, MR) * K);
+  parallel(blocks, [&](int64_t t) {
+    overK(K, {}, [&](int64_t k0, int64_t k, bool, const Epilogue*) {
+      packA(from(a, t * mc, k0), rowsOf(t), k, left + t * mc * K + up(rowsOf(t), MR) * k0);
+    });
+  });
+  float* right = scratchB.floats(up(std::min(N, NARROW), NR) * K);
+  for (int64_t j0 = 0; j0 < N; j0 += NARROW) {
+    const int64_t n = std::min(NARROW, N - j0);
+    parallelRanges((n + NR - 1) / NR, 4, [&](int64_t p0, int64_t p1) {
+      overK(K, {}, [&](int64_t k0, int64_t k, bool, const Epilogue*) {
+        for (int64_t j = p0 * NR; j < std::min(n, p1 * NR); j += NR)
+          packPanel(from(b, k0, j0 + j), k, static_cast<int>(std::min<int64_t>(NR, n - j)), right + up(n, NR) * k0 + j * k);
+      });
+    });
+    parallel(blocks, [&](int64_t t) {
+      const int64_t rows = rowsOf(t);
+      float* c = scratchC.floats(mc * n);
+      overK(K, {}, [&](int64_t k0, int64_t k, bool add, const Epilogue* finishing) {
+        block(rows, n, k, left + t * mc * K + up(rows, MR) * k0, right + up(n, NR) * k0, {c, n, 0, 0, add, finishing});
+      });
+      visit(t * mc, rows, j0, n, c, n);
     });
   }
 }

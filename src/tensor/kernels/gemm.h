@@ -1,6 +1,7 @@
 // Matrix products in float32, row-major.
 #pragma once
 #include <cstdint>
+#include <functional>
 
 namespace minillm {
 
@@ -30,6 +31,11 @@ void multiply(int64_t M, int64_t N, int64_t K, Matrix a, Matrix b, float* c, int
 class Scratch;
 void multiplySerial(int64_t M, int64_t N, int64_t K, Matrix a, Matrix b, float* c, int64_t ldc, Scratch& work,
                     const Epilogue& end = {});
+
+// A B for who needs every number once: it is in no one's memory. visit(row, rows, column, columns, block, stride) sees it in
+// blocks that are in a cache; those of the same rows one after another, from the first column to the last.
+using Visit = std::function<void(int64_t row, int64_t rows, int64_t column, int64_t columns, const float* block, int64_t stride)>;
+void multiplyInBlocks(int64_t M, int64_t N, int64_t K, Matrix a, Matrix b, const Visit& visit);
 
 // Memory aligned to cache lines that only grows.
 class Scratch {

@@ -34,20 +34,23 @@ struct MatMul {
   }
 };
 
-// y = gelu(x w + bias), and the slope of the GELU there: the backward pass needs it, and here its exponential is at hand.
+// y = gelu(x w + bias), and the slope of the GELU there: the backward pass needs it, and here its exponential is at hand. Without
+// `with_slope` it is empty.
 struct LinearGelu {
   static constexpr const char* name = "MinillmLinearGelu";
   static constexpr const char* inputs[] = {"x: float", "w: float", "bias: float"};
   static constexpr const char* outputs[] = {"y: float", "slope: float"};
-  static constexpr const char* attrs[] = {""};
+  static constexpr const char* attrs[] = {"with_slope: int"};
   static void run(Call& call) {
     const Tensor x = call.in(0), w = call.in(1), bias = call.in(2);
     const int64_t M = x.rows(), K = x.cols(), N = w.cols();
     if (!call.expect(w.rows() == K && bias.size() == N && K > 0, "LinearGelu: the shapes do not fit")) return;
-    const Tensor y = call.out(0, {M, N}), slope = call.out(1, {M, N});
+    const bool wanted = call.attrs.ints[0];
+    const Tensor y = call.out(0, {M, N}), slope = call.out(1, {wanted ? M : 0, N});
     Epilogue end;
     end.bias = bias.floats();
-    end.slope = slope.floats();
+    end.gelu = true;
+    if (wanted) end.slope = slope.floats();
     multiply(M, N, K, plain(x), plain(w), y.floats(), N, end);
   }
 };

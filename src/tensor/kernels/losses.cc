@@ -19,9 +19,7 @@ struct TokenLogprob {
   static void run(Call& call) {
     const Tensor logits = call.in(0), ids = call.in(1);
     const int64_t rows = logits.rows(), width = logits.cols();
-    bool fit = ids.size() == rows;
-    for (int64_t r = 0; fit && r < rows; r++) fit = ids.ints()[r] >= 0 && ids.ints()[r] < width;
-    if (!call.expect(fit, "TokenLogprob: an id is outside the vocabulary")) return;
+    if (!call.expect(inside(ids, rows, width), "TokenLogprob: an id is outside the vocabulary")) return;
     const Tensor y = call.out(0, {rows}), norms = call.out(1, {rows, 2});
     parallelRanges(rows, 1, [&](int64_t from, int64_t to) {
       for (int64_t r = from; r < to; r++) {
@@ -42,8 +40,7 @@ struct TokenLogprobGrad {
   static void run(Call& call) {
     const Tensor dy = call.in(0), logits = call.in(1), ids = call.in(2), norms = call.in(3);
     const int64_t rows = logits.rows(), width = logits.cols();
-    bool fit = ids.size() == rows && dy.size() == rows && norms.size() == 2 * rows;
-    for (int64_t r = 0; fit && r < rows; r++) fit = ids.ints()[r] >= 0 && ids.ints()[r] < width;
+    const bool fit = inside(ids, rows, width) && dy.size() == rows && norms.size() == 2 * rows;
     if (!call.expect(fit, "TokenLogprobGrad: the shapes do not fit")) return;
     const Tensor dlogits = call.out(0, {rows, width});
     parallelRanges(rows, 1, [&](int64_t from, int64_t to) {

@@ -63,6 +63,13 @@ class Tensor {
   TF_Tensor* tensor;
 };
 
+// Whether these are `count` numbers from 0 up to `limit`.
+inline bool inside(const Tensor& numbers, int64_t count, int64_t limit) {
+  bool fit = numbers.size() == count;
+  for (int64_t i = 0; fit && i < count; i++) fit = numbers.ints()[i] >= 0 && numbers.ints()[i] < limit;
+  return fit;
+}
+
 struct Attrs {
   int64_t ints[8];
   float floats[8];

@@ -27,12 +27,20 @@ struct Normaliser {
   v8 log(v8 x) const { return (x - top) - logMass; }
 };
 
-inline Normaliser normaliser(const float* x, int64_t size) {
+inline float largestOf(const float* x, int64_t size) {
   v8 most = all(-INFINITY);
   lanes(size, [&](int64_t i, int n) { most = vmax(most, loadAt(x + i, n, -INFINITY)); });
-  const float top = largest(most);
-  const double mass = sumRow(size, [&](int64_t i, int n) { return vexp(loadAt(x + i, n, -INFINITY) - top); });
-  return {top, static_cast<float>(std::log(mass))};
+  return largest(most);
+}
+
+// The sum of exp(x - top).
+inline double massOf(const float* x, int64_t size, float top) {
+  return sumRow(size, [&](int64_t i, int n) { return vexp(loadAt(x + i, n, -INFINITY) - top); });
+}
+
+inline Normaliser normaliser(const float* x, int64_t size) {
+  const float top = largestOf(x, size);
+  return {top, static_cast<float>(std::log(massOf(x, size, top)))};
 }
 
 }  // namespace minillm

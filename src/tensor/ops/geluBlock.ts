@@ -1,4 +1,5 @@
 import type * as tf from '@tensorflow/tfjs-core';
+import { recording } from '../tape.js';
 import { type AttentionDims, attentionGradient, attentionKernel } from './attention.js';
 import {
   type AffineWeights,
@@ -47,6 +48,7 @@ export function geluBlock(
   assertBlock(x, weights, dims, 'geluBlock');
   const { attentionNorm, attention, out, mlpNorm, up, down } = weights;
   const [qkv] = attention;
+  const taped = recording();
   return differentiable<tf.Tensor2D>(
     [x, ...[attentionNorm, qkv, out, mlpNorm, up, down].flatMap(tensorsOf)],
     (save) => {
@@ -55,7 +57,7 @@ export function geluBlock(
       const [a, lse] = attentionKernel([fused], dims);
       const y = product(a, out.weight, out.bias, x);
       const [m, stats2] = normKernel('MinillmLayerNorm', y, [mlpNorm.gain, mlpNorm.bias], eps);
-      const [h, slope] = linearGelu(m, up.weight, up.bias);
+      const [h, slope] = linearGelu(m, up.weight, up.bias, taped);
       save([
         ...[x, stats1, n, fused, a, lse, y, stats2, m, h, slope],
         ...[attentionNorm.gain, mlpNorm.gain, qkv.weight, out.weight, up.weight, down.weight],

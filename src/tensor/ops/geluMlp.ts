@@ -1,6 +1,7 @@
 import type * as tf from '@tensorflow/tfjs-core';
 import { fusedKernels } from '../backend.js';
 import { assertShape } from '../shape.js';
+import { recording } from '../tape.js';
 import { gelu } from './activations.js';
 import { differentiable } from './custom.js';
 import { inputGradient, linear, weightGradients } from './linear.js';
@@ -31,10 +32,11 @@ export function geluMlp(x: tf.Tensor2D, weights: MlpWeights, residual: tf.Tensor
   assertShape(x, [null, width], 'geluMlp: x');
   assertShape(inBias, [inner], 'geluMlp: inBias');
   assertShape(outWeight, [inner, null], 'geluMlp: outWeight');
+  const taped = recording();
   return differentiable<tf.Tensor2D>(
     [x, inWeight, inBias, outWeight, outBias, residual],
     (save) => {
-      const [h, slope] = linearGelu(x, inWeight, inBias);
+      const [h, slope] = linearGelu(x, inWeight, inBias, taped);
       save([x, inWeight, outWeight, h, slope]);
       return linear(h, outWeight, outBias, residual);
     },
@@ -57,13 +59,17 @@ export function geluMlp(x: tf.Tensor2D, weights: MlpWeights, residual: tf.Tensor
   );
 }
 
-/** gelu(x w + b) by its kernel alone, and the slope of the GELU there. */
+/** gelu(x w + b) by its kernel alone, and the slope of the GELU there: empty if no backward pass will ask for it. */
 export function linearGelu(
   x: tf.Tensor2D,
   w: tf.Tensor2D,
   b: tf.Tensor1D,
+  withSlope: boolean,
 ): [h: tf.Tensor2D, slope: tf.Tensor2D] {
-  return raw.runAll('MinillmLinearGelu', [], [x, w, b], 2) as [tf.Tensor2D, tf.Tensor2D];
+  return raw.runAll('MinillmLinearGelu', [raw.attr.flag('with_slope', withSlope)], [x, w, b], 2) as [
+    tf.Tensor2D,
+    tf.Tensor2D,
+  ];
 }
 
 /** The gradient of gelu(u) w for u, given the slope of the GELU at u: (dy wᵀ) · slope. */
