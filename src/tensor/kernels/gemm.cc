@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cstdlib>
 #include <new>
+#include <vector>
 
 #include "activations.h"
 #include "pool.h"
@@ -19,7 +20,7 @@ constexpr int64_t KC = 256;   // a panel of B, KC * NR floats, fits the first ca
 constexpr int64_t MC = 96;    // a block of A, MC * KC floats, fits the second
 constexpr int64_t NC = 3072;  // a block of B, KC * NC floats, fits the last
 constexpr int64_t NARROW = 1024;  // MC * NARROW floats of C fit the second
-constexpr int64_t FEW = 1 << 18;  // a whole A of few rows, M * K floats, fits the second
+constexpr int64_t FEW = 256;  // rows: FEW * KC floats and a panel of B fit the second
 
 constexpr int CACHE_LINE = 16;  // floats
 constexpr int ROWS_AHEAD = 24;  // of B, asked for before they are needed
@@ -30,37 +31,56 @@ int64_t up(int64_t x, int64_t to) { return (x + to - 1) / to * to; }
 // `packed` on the way. It comes into the cache while the sums go on.
 enum class Panel { PACKED, PASSING, COPIED };
 
+// What the end of a tile will touch: C, and the same place in matrices like it. They are in no cache near by.
+struct Touched {
+  const float* matrices[3];
+  int count = 0;
+  int64_t stride;
+  void prefetch(int64_t row) const {
+    for (int m = 0; m < count; m++)
+      for (int i = 0; i < NR; i += CACHE_LINE) __builtin_prefetch(matrices[m] + row * stride + i, 1);
+  }
+};
+
 // tile = panel of A (K x MR) times panel of B (K x NR).
 template <int ROWS, Panel PANEL>
-inline void tile(int64_t K, const float* a, const float* b, int64_t stride, float* packed, vf (&acc)[MR][NV]) {
+inline void tile(int64_t K, const float* a, const float* b, int64_t stride, float* packed, vf (&acc)[MR][NV],
+                 const Touched& touched) {
   for (int i = 0; i < ROWS; i++)
     for (int j = 0; j < NV; j++) acc[i][j] = all(0);
-  for (int64_t k = 0; k < K; k++, a += MR, b += PANEL == Panel::PACKED ? NR : stride) {
-    const vf b0 = load(b), b1 = load(b + LANES);
-    if constexpr (PANEL != Panel::PACKED) {
-      // Into the second cache: the first has too few lines on their way for memory that is far.
-      for (int i = 0; i < NR; i += CACHE_LINE) __builtin_prefetch(b + ROWS_AHEAD * stride + i, 0, 2);
-    }
-    if constexpr (PANEL == Panel::COPIED) {
-      store(packed + k * NR, b0);
-      store(packed + k * NR + LANES, b1);
-    }
+  int64_t k = 0;
+  for (int row = 0; row < ROWS; row++) {
+    // A row at a time over three quarters of the sums: all at once would hold up what the sums read.
+    touched.prefetch(row);
+    const int64_t until = row + 1 < ROWS ? K * (row + 1) * 3 / (4 * ROWS) : K;
+    for (; k < until; k++, a += MR, b += PANEL == Panel::PACKED ? NR : stride) {
+      const vf b0 = load(b), b1 = load(b + LANES);
+      if constexpr (PANEL != Panel::PACKED) {
+        // Into the second cache: the first has too few lines on their way for memory that is far.
+        for (int i = 0; i < NR; i += CACHE_LINE) __builtin_prefetch(b + ROWS_AHEAD * stride + i, 0, 2);
+      }
+      if constexpr (PANEL == Panel::COPIED) {
+        store(packed + k * NR, b0);
+        store(packed + k * NR + LANES, b1);
+      }
 #pragma GCC unroll 12
-    for (int i = 0; i < ROWS; i++) {
-      const vf x = all(a[i]);
-      acc[i][0] += x * b0;
-      acc[i][1] += x * b1;
+      for (int i = 0; i < ROWS; i++) {
+        const vf x = all(a[i]);
+        acc[i][0] += x * b0;
+        acc[i][1] += x * b1;
+      }
     }
   }
 }
 
 // The tile of that many rows.
 template <Panel PANEL, int ROWS = MR>
-inline void tileOf(int rows, int64_t K, const float* a, const float* b, int64_t stride, float* packed, vf (&acc)[MR][NV]) {
+inline void tileOf(int rows, int64_t K, const float* a, const float* b, int64_t stride, float* packed, vf (&acc)[MR][NV],
+                   const Touched& touched) {
   if constexpr (ROWS > 1) {
-    if (rows < ROWS) return tileOf<PANEL, ROWS - 1>(rows, K, a, b, stride, packed, acc);
+    if (rows < ROWS) return tileOf<PANEL, ROWS - 1>(rows, K, a, b, stride, packed, acc, touched);
   }
-  tile<ROWS, PANEL>(K, a, b, stride, packed, acc);
+  tile<ROWS, PANEL>(K, a, b, stride, packed, acc, touched);
 }
 
 struct Store {
@@ -68,6 +88,14 @@ struct Store {
   int64_t ldc, row, col;
   bool add;  // a later part of the sum over K
   const Epilogue* end;  // null until the sum is complete
+
+  Touched touched() const {
+    Touched all{{c}, 1, ldc};
+    if (!end) return all;
+    for (const float* matrix : {end->residual, end->factor, end->gate, static_cast<const float*>(end->slope)})
+      if (matrix && all.count < 3) all.matrices[all.count++] = matrix + row * ldc + col;
+    return all;
+  }
 };
 
 // `at`: where the first of these numbers lies in a matrix like C.
@@ -87,6 +115,13 @@ inline vf complete(vf x, const Epilogue& end, int64_t col, int64_t at, int count
 }
 
 void finish(const vf (&acc)[MR][NV], int rows, int cols, const Store& s) {
+  if (cols == NR && !(s.end && s.end->any())) {
+    for (int i = 0; i < rows; i++) {
+      float* c = s.c + i * s.ldc;
+      for (int j = 0; j < NV; j++) store(c + j * LANES, s.add ? load(c + j * LANES) + acc[i][j] : acc[i][j]);
+    }
+    return;
+  }
   for (int i = 0; i < rows; i++) {
     float* c = s.c + i * s.ldc;
     for (int j = 0; j * LANES < cols; j++) {
@@ -103,17 +138,16 @@ void finish(const vf (&acc)[MR][NV], int rows, int cols, const Store& s) {
 // written at once, so that the writes are sequential; the reads jump, so what comes next is asked for ahead.
 template <int WIDTH>
 void interleave(const float* from, int64_t lineStride, int64_t stride, int count, int64_t K, float* to) {
-  if (count < WIDTH) {
-    std::fill(to, to + WIDTH * K, 0.f);
-    for (int i = 0; i < count; i++)
-      for (int64_t k = 0; k < K; k++) to[k * WIDTH + i] = from[i * lineStride + k * stride];
-    return;
-  }
   if (lineStride == 1) {
     for (int64_t k = 0; k < K; k++) {
       const float* row = from + k * stride;
       for (int i = 0; i < WIDTH; i += CACHE_LINE) __builtin_prefetch(row + ROWS_AHEAD * stride + i);
-      std::memcpy(to + k * WIDTH, row, WIDTH * sizeof(float));
+      if (count == WIDTH) {
+        std::memcpy(to + k * WIDTH, row, WIDTH * sizeof(float));
+        continue;
+      }
+      for (int i = 0; i < WIDTH; i += LANES)
+        storeAt(to + k * WIDTH + i, loadAt(row + i, std::clamp(count - i, 0, LANES)), std::min(LANES, WIDTH - i));
     }
     return;
   }
@@ -127,7 +161,7 @@ void interleave(const float* from, int64_t lineStride, int64_t stride, int count
       vf square[LANES];
 #pragma GCC unroll 16
       for (int i = 0; i < LANES; i++) {
-        if (i >= LINES) {
+        if (i >= LINES || part + i >= count) {
           square[i] = all(0);
           continue;
         }
@@ -143,7 +177,7 @@ void interleave(const float* from, int64_t lineStride, int64_t stride, int count
   }
   for (; k < K; k++) {
 #pragma GCC unroll 16
-    for (int i = 0; i < WIDTH; i++) to[k * WIDTH + i] = from[i * lineStride + k];
+    for (int i = 0; i < WIDTH; i++) to[k * WIDTH + i] = i < count ? from[i * lineStride + k] : 0;
   }
 }
 
@@ -174,10 +208,8 @@ void block(int64_t rows, int64_t cols, int64_t K, const float* a, const float* b
       s.col = origin.col + j;
       s.c = origin.c + i * s.ldc + j;
       vf acc[MR][NV];
-      // C is in no cache, and is not needed before the sums are done.
-      for (int64_t r = 0; r < std::min<int64_t>(MR, rows - i); r++)
-        for (int c = 0; c < NR; c += CACHE_LINE) __builtin_prefetch(s.c + r * s.ldc + c, 1);
-      tileOf<Panel::PACKED>(std::min<int64_t>(MR, rows - i), K, a + i * K, b + j * K, 0, nullptr, acc);
+      tileOf<Panel::PACKED>(std::min<int64_t>(MR, rows - i), K, a + i * K, b + j * K, 0, nullptr, acc,
+                            s.touched());
       finish(acc, std::min<int64_t>(MR, rows - i), std::min<int64_t>(NR, cols - j), s);
     }
   }
@@ -192,10 +224,10 @@ void blockOfPanel(int64_t rows, int cols, int64_t K, const float* a, Matrix b, f
   const int first = static_cast<int>(std::min<int64_t>(MR, rows));
   vf acc[MR][NV];
   if (rows <= MR) {
-    tileOf<Panel::PASSING>(first, K, a, b.data, b.rowStride, nullptr, acc);
+    tileOf<Panel::PASSING>(first, K, a, b.data, b.rowStride, nullptr, acc, s.touched());
     return finish(acc, first, cols, s);
   }
-  tileOf<Panel::COPIED>(first, K, a, b.data, b.rowStride, packed, acc);
+  tileOf<Panel::COPIED>(first, K, a, b.data, b.rowStride, packed, acc, s.touched());
   finish(acc, first, cols, s);
   block(rows - MR, cols, K, a + MR * K, packed, {s.c + MR * s.ldc, s.ldc, s.row + MR, s.col, s.add, s.end});
 }
@@ -217,21 +249,41 @@ void overK(int64_t K, const Epilogue& end, Part part) {
 
 thread_local Scratch scratchA, scratchB, scratchC;
 
-// Few rows: A is packed whole, and the threads share out the panels of B. Each passes by once, from its first row to its last,
-// in one place of the first cache.
+// Few rows: all of A is packed, as many parts of K at a time as fit the second cache, and the threads share out the panels of
+// B. Each passes by once, in one place of the first cache.
 void multiplyFewRows(int64_t M, int64_t N, int64_t K, Matrix a, Matrix b, float* c, int64_t ldc, const Epilogue& end) {
-  float* left = scratchA.floats(up(M, MR) * K);
-  overK(K, end, [&](int64_t k0, int64_t k, bool, const Epilogue*) { packA(from(a, 0, k0), M, k, left + up(M, MR) * k0); });
-  parallelRanges((N + NR - 1) / NR, 4, [&](int64_t p0, int64_t p1) {
-    float* packed = scratchB.floats(NR * KC);
-    for (int64_t j = p0 * NR; j < std::min(N, p1 * NR); j += NR) {
-      const int cols = static_cast<int>(std::min<int64_t>(NR, N - j));
-      overK(K, end, [&](int64_t k0, int64_t k, bool add, const Epilogue* finishing) {
-        blockOfPanel(M, cols, k, left + up(M, MR) * k0, from(b, k0, j), packed, end.columnSums ? end.columnSums + j : nullptr,
-                     {c + j, ldc, 0, j, add, finishing});
-      });
-    }
+  struct Part {
+    int64_t k0, k;
+    bool add;
+    const Epilogue* finishing;
+    int64_t packed;  // where its A is
+  };
+  const int64_t high = up(M, MR), panels = (N + NR - 1) / NR;
+  std::vector<Part> parts;
+  const auto multiplyParts = [&] {
+    float* left = scratchA.floats(parts.back().packed + high * parts.back().k);
+    parallelRanges(high / MR, 2, [&](int64_t i0, int64_t i1) {
+      const int64_t i = i0 * MR, rows = std::min(M, i1 * MR) - i;
+      for (const Part& part : parts) packA(from(a, i, part.k0), rows, part.k, left + part.packed + i * part.k);
+    });
+    parallelRanges(panels, std::clamp<int64_t>(panels / (2 * threads()), 1, 4), [&](int64_t p0, int64_t p1) {
+      float* packed = scratchB.floats(NR * KC);
+      for (int64_t j = p0 * NR; j < std::min(N, p1 * NR); j += NR) {
+        const int cols = static_cast<int>(std::min<int64_t>(NR, N - j));
+        float* sums = end.columnSums ? end.columnSums + j : nullptr;
+        for (const Part& part : parts)
+          blockOfPanel(M, cols, part.k, left + part.packed, from(b, part.k0, j), packed, sums,
+                       {c + j, ldc, 0, j, part.add, part.finishing});
+      }
+    });
+    parts.clear();
+  };
+  overK(K, end, [&](int64_t k0, int64_t k, bool add, const Epilogue* finishing) {
+    const int64_t taken = parts.empty() ? 0 : parts.back().packed + high * parts.back().k;
+    if (taken > 0 && taken + high * k > FEW * KC) multiplyParts();
+    parts.push_back({k0, k, add, finishing, parts.empty() ? 0 : taken});
   });
+  multiplyParts();
 }
 
 }  // namespace
@@ -250,7 +302,7 @@ float* Scratch::floats(int64_t count) {
 
 void multiply(int64_t M, int64_t N, int64_t K, Matrix a, Matrix b, float* c, int64_t ldc, const Epilogue& end) {
   if (end.columnSums) std::fill_n(end.columnSums, N, 0.f);
-  if (M <= MC && M * K <= FEW) return multiplyFewRows(M, N, K, a, b, c, ldc, end);
+  if (M <= MC || (M <= FEW && N >= 4 * NR * threads())) return multiplyFewRows(M, N, K, a, b, c, ldc, end);
   const auto sumsAt = [&](int64_t column) { return end.columnSums ? end.columnSums + column : nullptr; };
   const int64_t mc = std::min(MC, up((M + 2 * threads() - 1) / (2 * threads()), MR));
   for (int64_t j0 = 0; j0 < N; j0 += NC) {

@@ -22,6 +22,8 @@ struct Epilogue {
   const float* gate = nullptr;      // [M, N]: C receives the sum so far times silu(gate)
   const float* factor = nullptr;    // [M, N]: C receives the sum so far times this
   float* columnSums = nullptr;      // [N]: receives the sums of the columns of B, which pass by anyway
+  // Whether anything happens to the numbers of C.
+  bool any() const { return bias || residual || gelu || slope || gate || factor; }
 };
 
 // C[M, N] = A[M, K] B[K, N], C with rows of stride ldc; on all threads, the same bits for any number of them.
