@@ -1,5 +1,5 @@
 import * as tf from '@tensorflow/tfjs-core';
-import { native } from '../backend.js';
+import { fusedKernels, native } from '../backend.js';
 import { assertIndices, assertShape } from '../shape.js';
 import { differentiable } from './custom.js';
 import { memoryOf } from './memory.js';
@@ -20,10 +20,12 @@ export function gatherRows(x: tf.Tensor2D, rows: tf.Tensor1D): tf.Tensor2D {
     [x],
     (save) => {
       save([rows]);
+      if (fusedKernels()) return raw.run<tf.Tensor2D>('MinillmGatherRows', [], [x, rows]);
       return native() ? raw.gather(x, rows) : copyRows(x, rows);
     },
     (dy, saved) => {
       const rows = saved[0] as tf.Tensor1D;
+      if (fusedKernels()) return [raw.run('MinillmGatherRowsGrad', [raw.attr.int('count', count)], [dy, rows])];
       if (native()) return [raw.segmentSum(dy, rows, count)];
       // TensorFlow.js' own gradient of gather is missing on wasm and very slow on cpu; scatterND adds duplicates up.
       return [tf.scatterND(tf.reshape(rows, [rows.size, 1]), dy, [count, width])];
