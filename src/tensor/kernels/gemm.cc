@@ -5,7 +5,6 @@
 #include <algorithm>
 #include <cstdlib>
 #include <new>
-#include <vector>
 
 #include "activations.h"
 #include "pool.h"
@@ -18,8 +17,8 @@ namespace {
 constexpr int MR = LANES == 16 ? 12 : 6, NV = 2, NR = NV * LANES;
 constexpr int64_t KC = 256;   // a panel of B, KC * NR floats, fits the first cache
 constexpr int64_t MC = 96;    // a block of A, MC * KC floats, fits the second
-constexpr int64_t NC = 3072;  // a block of B, KC * NC floats, fits the last
-constexpr int64_t NARROW = 1024;  // MC * NARROW floats of C fit the second
+constexpr int64_t NC = 1024;  // a block of C, MC * NC floats, fits the second beside it
+constexpr int64_t DEEP = 4;   // parts of K: a block of B, DEEP * KC * NC floats, fits the last
 constexpr int64_t FEW = 256;  // rows: FEW * KC floats and a panel of B fit the second
 
 constexpr int CACHE_LINE = 16;  // floats
@@ -236,54 +235,84 @@ Matrix from(Matrix m, int64_t row, int64_t col) {
   return {m.data + row * m.rowStride + col * m.colStride, m.rowStride, m.colStride};
 }
 
-// The blocking over K, and what remains to be done in each part.
-template <class Part>
-void overK(int64_t K, const Epilogue& end, Part part) {
-  const int64_t parts = std::max<int64_t>(1, (K + KC - 1) / KC);
-  const int64_t depth = up((K + parts - 1) / parts, LANES);
-  for (int64_t k = 0; k == 0 || k < K; k += depth) {
-    const bool last = k + depth >= K;
-    part(k, std::min(depth, K - k), k > 0 || end.accumulate, last ? &end : nullptr);
+// The blocking over K: of each part where it begins, how deep it is, and what remains to be done with its sums.
+struct Part {
+  int64_t k0, k;
+  bool add;
+  const Epilogue* finishing;
+};
+
+struct Parts {
+  int64_t K, depth, count;
+  const Epilogue& end;
+  Parts(int64_t K, const Epilogue& end) : K(K), end(end) {
+    const int64_t atLeast = std::max<int64_t>(1, (K + KC - 1) / KC);
+    depth = std::max<int64_t>(LANES, up((K + atLeast - 1) / atLeast, LANES));
+    count = std::max<int64_t>(1, (K + depth - 1) / depth);
   }
-}
+  Part operator[](int64_t i) const {
+    return {i * depth, std::min(depth, K - i * depth), i > 0 || end.accumulate, i + 1 == count ? &end : nullptr};
+  }
+};
 
 thread_local Scratch scratchA, scratchB, scratchC;
 
 // Few rows: all of A is packed, as many parts of K at a time as fit the second cache, and the threads share out the panels of
 // B. Each passes by once, in one place of the first cache.
-void multiplyFewRows(int64_t M, int64_t N, int64_t K, Matrix a, Matrix b, float* c, int64_t ldc, const Epilogue& end) {
-  struct Part {
-    int64_t k0, k;
-    bool add;
-    const Epilogue* finishing;
-    int64_t packed;  // where its A is
-  };
+void multiplyFewRows(int64_t M, int64_t N, const Parts& parts, Matrix a, Matrix b, float* c, int64_t ldc) {
   const int64_t high = up(M, MR), panels = (N + NR - 1) / NR;
-  std::vector<Part> parts;
-  const auto multiplyParts = [&] {
-    float* left = scratchA.floats(parts.back().packed + high * parts.back().k);
-    parallelRanges(high / MR, 2, [&](int64_t i0, int64_t i1) {
-      const int64_t i = i0 * MR, rows = std::min(M, i1 * MR) - i;
-      for (const Part& part : parts) packA(from(a, i, part.k0), rows, part.k, left + part.packed + i * part.k);
+  const int64_t together = std::max<int64_t>(1, FEW * KC / (high * parts.depth));
+  float* sums = parts.end.columnSums;
+  for (int64_t first = 0; first < parts.count; first += together) {
+    const int64_t last = std::min(parts.count, first + together);
+    float* left = scratchA.floats(high * parts.depth * (last - first));
+    const auto leftOf = [&](int64_t i) { return left + high * parts.depth * (i - first); };
+    parallelRanges(high / MR, 2, [&](int64_t r0, int64_t r1) {
+      const int64_t row = r0 * MR, rows = std::min(M, r1 * MR) - row;
+      for (int64_t i = first; i < last; i++) packA(from(a, row, parts[i].k0), rows, parts[i].k, leftOf(i) + row * parts[i].k);
     });
     parallelRanges(panels, std::clamp<int64_t>(panels / (2 * threads()), 1, 4), [&](int64_t p0, int64_t p1) {
       float* packed = scratchB.floats(NR * KC);
       for (int64_t j = p0 * NR; j < std::min(N, p1 * NR); j += NR) {
         const int cols = static_cast<int>(std::min<int64_t>(NR, N - j));
-        float* sums = end.columnSums ? end.columnSums + j : nullptr;
-        for (const Part& part : parts)
-          blockOfPanel(M, cols, part.k, left + part.packed, from(b, part.k0, j), packed, sums,
+        for (int64_t i = first; i < last; i++) {
+          const Part part = parts[i];
+          blockOfPanel(M, cols, part.k, leftOf(i), from(b, part.k0, j), packed, sums ? sums + j : nullptr,
                        {c + j, ldc, 0, j, part.add, part.finishing});
+        }
       }
     });
-    parts.clear();
-  };
-  overK(K, end, [&](int64_t k0, int64_t k, bool add, const Epilogue* finishing) {
-    const int64_t taken = parts.empty() ? 0 : parts.back().packed + high * parts.back().k;
-    if (taken > 0 && taken + high * k > FEW * KC) multiplyParts();
-    parts.push_back({k0, k, add, finishing, parts.empty() ? 0 : taken});
-  });
-  multiplyParts();
+  }
+}
+
+// Many rows: the threads share them out. Of C a block at a time, over DEEP parts of K while it is in the second cache; their B
+// is packed by all.
+void multiplyManyRows(int64_t M, int64_t N, const Parts& parts, Matrix a, Matrix b, float* c, int64_t ldc) {
+  const int64_t mc = std::min(MC, up((M + 2 * threads() - 1) / (2 * threads()), MR));
+  float* sums = parts.end.columnSums;
+  for (int64_t first = 0; first < parts.count; first += DEEP) {
+    const int64_t last = std::min(parts.count, first + DEEP);
+    for (int64_t j0 = 0; j0 < N; j0 += NC) {
+      const int64_t n = std::min(NC, N - j0), wide = up(n, NR);
+      float* right = scratchB.floats(wide * parts.depth * (last - first));
+      const auto rightOf = [&](int64_t i) { return right + wide * parts.depth * (i - first); };
+      parallelRanges(wide / NR, 4, [&](int64_t p0, int64_t p1) {
+        for (int64_t j = p0 * NR; j < std::min(n, p1 * NR); j += NR)
+          for (int64_t i = first; i < last; i++)
+            packPanel(from(b, parts[i].k0, j0 + j), parts[i].k, static_cast<int>(std::min<int64_t>(NR, n - j)),
+                      rightOf(i) + j * parts[i].k, sums ? sums + j0 + j : nullptr);
+      });
+      parallel((M + mc - 1) / mc, [&](int64_t t) {
+        const int64_t row = t * mc, rows = std::min(mc, M - row);
+        float* left = scratchA.floats(up(rows, MR) * parts.depth);
+        for (int64_t i = first; i < last; i++) {
+          const Part part = parts[i];
+          packA(from(a, row, part.k0), rows, part.k, left);
+          block(rows, n, part.k, left, rightOf(i), {c + row * ldc + j0, ldc, row, j0, part.add, part.finishing});
+        }
+      });
+    }
+  }
 }
 
 }  // namespace
@@ -302,68 +331,53 @@ float* Scratch::floats(int64_t count) {
 
 void multiply(int64_t M, int64_t N, int64_t K, Matrix a, Matrix b, float* c, int64_t ldc, const Epilogue& end) {
   if (end.columnSums) std::fill_n(end.columnSums, N, 0.f);
-  if (M <= MC || (M <= FEW && N >= 4 * NR * threads())) return multiplyFewRows(M, N, K, a, b, c, ldc, end);
-  const auto sumsAt = [&](int64_t column) { return end.columnSums ? end.columnSums + column : nullptr; };
-  const int64_t mc = std::min(MC, up((M + 2 * threads() - 1) / (2 * threads()), MR));
-  for (int64_t j0 = 0; j0 < N; j0 += NC) {
-    const int64_t n = std::min(NC, N - j0);
-    overK(K, end, [&](int64_t k0, int64_t k, bool add, const Epilogue* finishing) {
-      float* packed = scratchB.floats(up(n, NR) * k);
-      parallelRanges((n + NR - 1) / NR, 8, [&](int64_t p0, int64_t p1) {
-        for (int64_t j = p0 * NR; j < std::min(n, p1 * NR); j += NR)
-          packPanel(from(b, k0, j0 + j), k, static_cast<int>(std::min<int64_t>(NR, n - j)), packed + j * k,
-                    sumsAt(j0 + j));
-      });
-      parallel((M + mc - 1) / mc, [&](int64_t t) {
-        const int64_t i = t * mc, rows = std::min(mc, M - i);
-        float* left = scratchA.floats(up(rows, MR) * k);
-        packA(from(a, i, k0), rows, k, left);
-        block(rows, n, k, left, packed, {c + i * ldc + j0, ldc, i, j0, add, finishing});
-      });
-    });
-  }
+  if (M == 0 || N == 0) return;
+  const bool few = M <= MC || (M <= FEW && N >= 4 * NR * threads());
+  (few ? multiplyFewRows : multiplyManyRows)(M, N, Parts(K, end), a, b, c, ldc);
 }
 
 void multiplyInBlocks(int64_t M, int64_t N, int64_t K, Matrix a, Matrix b, const Visit& visit) {
   if (M == 0) return;
+  const Epilogue nothing;
+  const Parts parts(K, nothing);
   const int64_t mc = std::min(MC, up((M + 2 * threads() - 1) / (2 * threads()), MR)), blocks = (M + mc - 1) / mc;
   const auto rowsOf = [&](int64_t t) { return std::min(mc, M - t * mc); };
-  float* left = scratchA.floats(up(M, MR) * K);
+  const int64_t deep = parts.depth * parts.count;
+  float* left = scratchA.floats(up(M, MR) * deep);
+  const auto leftOf = [&](int64_t t, int64_t i) { return left + t * mc * deep + up(rowsOf(t), MR) * parts[i].k0; };
   parallel(blocks, [&](int64_t t) {
-    overK(K, {}, [&](int64_t k0, int64_t k, bool, const Epilogue*) {
-      packA(from(a, t * mc, k0), rowsOf(t), k, left + t * mc * K + up(rowsOf(t), MR) * k0);
-    });
+    for (int64_t i = 0; i < parts.count; i++) packA(from(a, t * mc, parts[i].k0), rowsOf(t), parts[i].k, leftOf(t, i));
   });
-  float* right = scratchB.floats(up(std::min(N, NARROW), NR) * K);
-  for (int64_t j0 = 0; j0 < N; j0 += NARROW) {
-    const int64_t n = std::min(NARROW, N - j0);
-    parallelRanges((n + NR - 1) / NR, 4, [&](int64_t p0, int64_t p1) {
-      overK(K, {}, [&](int64_t k0, int64_t k, bool, const Epilogue*) {
-        for (int64_t j = p0 * NR; j < std::min(n, p1 * NR); j += NR)
-          packPanel(from(b, k0, j0 + j), k, static_cast<int>(std::min<int64_t>(NR, n - j)), right + up(n, NR) * k0 + j * k);
-      });
+  for (int64_t j0 = 0; j0 < N; j0 += NC) {
+    const int64_t n = std::min(NC, N - j0), wide = up(n, NR);
+    float* right = scratchB.floats(wide * deep);
+    parallelRanges(wide / NR, 4, [&](int64_t p0, int64_t p1) {
+      for (int64_t j = p0 * NR; j < std::min(n, p1 * NR); j += NR)
+        for (int64_t i = 0; i < parts.count; i++)
+          packPanel(from(b, parts[i].k0, j0 + j), parts[i].k, static_cast<int>(std::min<int64_t>(NR, n - j)),
+                    right + wide * parts[i].k0 + j * parts[i].k);
     });
     parallel(blocks, [&](int64_t t) {
-      const int64_t rows = rowsOf(t);
       float* c = scratchC.floats(mc * n);
-      overK(K, {}, [&](int64_t k0, int64_t k, bool add, const Epilogue* finishing) {
-        block(rows, n, k, left + t * mc * K + up(rows, MR) * k0, right + up(n, NR) * k0, {c, n, 0, 0, add, finishing});
-      });
-      visit(t * mc, rows, j0, n, c, n);
+      for (int64_t i = 0; i < parts.count; i++)
+        block(rowsOf(t), n, parts[i].k, leftOf(t, i), right + wide * parts[i].k0, {c, n, 0, 0, parts[i].add, nullptr});
+      visit(t * mc, rowsOf(t), j0, n, c, n);
     });
   }
 }
 
 void multiplySerial(int64_t M, int64_t N, int64_t K, Matrix a, Matrix b, float* c, int64_t ldc, Scratch& work,
                     const Epilogue& end) {
-  overK(K, end, [&](int64_t k0, int64_t k, bool add, const Epilogue* finishing) {
-    float* right = work.floats((up(N, NR) + up(M, MR)) * k);
-    float* left = right + up(N, NR) * k;
+  const Parts parts(K, end);
+  float* right = work.floats((up(N, NR) + up(M, MR)) * parts.depth);
+  float* left = right + up(N, NR) * parts.depth;
+  for (int64_t i = 0; i < parts.count; i++) {
+    const Part part = parts[i];
     for (int64_t j = 0; j < N; j += NR)
-      packPanel(from(b, k0, j), k, static_cast<int>(std::min<int64_t>(NR, N - j)), right + j * k);
-    packA(from(a, 0, k0), M, k, left);
-    block(M, N, k, left, right, {c, ldc, 0, 0, add, finishing});
-  });
+      packPanel(from(b, part.k0, j), part.k, static_cast<int>(std::min<int64_t>(NR, N - j)), right + j * part.k);
+    packA(from(a, 0, part.k0), M, part.k, left);
+    block(M, N, part.k, left, right, {c, ldc, 0, 0, part.add, part.finishing});
+  }
 }
 
 }  // namespace minillm
