@@ -6,197 +6,20 @@
 #include <cstdlib>
 #include <new>
 
-#include "activations.h"
+#include "packing.h"
 #include "pool.h"
-#include "vec.h"
+#include "tile.h"
 
 namespace minillm {
 namespace {
 
-// A tile is two registers wide and has as many rows as there are registers for: 24 sums of AVX-512's 32, 12 of AVX2's 16.
-constexpr int MR = LANES == 16 ? 12 : 6, NV = 2, NR = NV * LANES;
 constexpr int64_t KC = 256;   // a panel of B, KC * NR floats, fits the first cache
 constexpr int64_t MC = 96;    // a block of A, MC * KC floats, fits the second
 constexpr int64_t NC = 1024;  // a block of C, MC * NC floats, fits the second beside it
 constexpr int64_t DEEP = 4;   // parts of K: a block of B, DEEP * KC * NC floats, fits the last
 constexpr int64_t FEW = 256;  // rows: FEW * KC floats and a panel of B fit the second
 
-constexpr int CACHE_LINE = 16;  // floats
-constexpr int ROWS_AHEAD = 24;  // of B, asked for before they are needed
-
 int64_t up(int64_t x, int64_t to) { return (x + to - 1) / to * to; }
-
-// Where a panel of B comes from: packed already; from the matrix, whose rows lie `stride` apart; or from there, and put into
-// `packed` on the way. It comes into the cache while the sums go on.
-enum class Panel { PACKED, PASSING, COPIED };
-
-// What the end of a tile will touch: C, and the same place in matrices like it. They are in no cache near by.
-struct Touched {
-  const float* matrices[3];
-  int count = 0;
-  int64_t stride;
-  void prefetch(int64_t row) const {
-    for (int m = 0; m < count; m++)
-      for (int i = 0; i < NR; i += CACHE_LINE) __builtin_prefetch(matrices[m] + row * stride + i, 1);
-  }
-};
-
-// tile = panel of A (K x MR) times panel of B (K x NR).
-template <int ROWS, Panel PANEL>
-inline void tile(int64_t K, const float* a, const float* b, int64_t stride, float* packed, vf (&acc)[MR][NV],
-                 const Touched& touched) {
-  for (int i = 0; i < ROWS; i++)
-    for (int j = 0; j < NV; j++) acc[i][j] = all(0);
-  int64_t k = 0;
-  for (int row = 0; row < ROWS; row++) {
-    // A row at a time over three quarters of the sums: all at once would hold up what the sums read.
-    touched.prefetch(row);
-    const int64_t until = row + 1 < ROWS ? K * (row + 1) * 3 / (4 * ROWS) : K;
-    for (; k < until; k++, a += MR, b += PANEL == Panel::PACKED ? NR : stride) {
-      const vf b0 = load(b), b1 = load(b + LANES);
-      if constexpr (PANEL != Panel::PACKED) {
-        // Into the second cache: the first has too few lines on their way for memory that is far.
-        for (int i = 0; i < NR; i += CACHE_LINE) __builtin_prefetch(b + ROWS_AHEAD * stride + i, 0, 2);
-      }
-      if constexpr (PANEL == Panel::COPIED) {
-        store(packed + k * NR, b0);
-        store(packed + k * NR + LANES, b1);
-      }
-#pragma GCC unroll 12
-      for (int i = 0; i < ROWS; i++) {
-        const vf x = all(a[i]);
-        acc[i][0] += x * b0;
-        acc[i][1] += x * b1;
-      }
-    }
-  }
-}
-
-// The tile of that many rows.
-template <Panel PANEL, int ROWS = MR>
-inline void tileOf(int rows, int64_t K, const float* a, const float* b, int64_t stride, float* packed, vf (&acc)[MR][NV],
-                   const Touched& touched) {
-  if constexpr (ROWS > 1) {
-    if (rows < ROWS) return tileOf<PANEL, ROWS - 1>(rows, K, a, b, stride, packed, acc, touched);
-  }
-  tile<ROWS, PANEL>(K, a, b, stride, packed, acc, touched);
-}
-
-struct Store {
-  float* c;  // first element of the tile
-  int64_t ldc, row, col;
-  bool add;  // a later part of the sum over K
-  const Epilogue* end;  // null until the sum is complete
-
-  Touched touched() const {
-    Touched all{{c}, 1, ldc};
-    if (!end) return all;
-    for (const float* matrix : {end->residual, end->factor, end->gate, static_cast<const float*>(end->slope)})
-      if (matrix && all.count < 3) all.matrices[all.count++] = matrix + row * ldc + col;
-    return all;
-  }
-};
-
-// `at`: where the first of these numbers lies in a matrix like C.
-inline vf complete(vf x, const Epilogue& end, int64_t col, int64_t at, int count) {
-  if (end.bias) x += loadAt(end.bias + col, count);
-  if (end.residual) x += loadAt(end.residual + at, count);
-  if (end.slope) {
-    vf slope;
-    x = gelu(x, slope);
-    storeAt(end.slope + at, slope, count);
-  } else if (end.gelu) {
-    x = gelu(x);
-  }
-  if (end.gate) x *= silu(loadAt(end.gate + at, count));
-  if (end.factor) x *= loadAt(end.factor + at, count);
-  return x;
-}
-
-void finish(const vf (&acc)[MR][NV], int rows, int cols, const Store& s) {
-  if (cols == NR && !(s.end && s.end->any())) {
-    for (int i = 0; i < rows; i++) {
-      float* c = s.c + i * s.ldc;
-      for (int j = 0; j < NV; j++) store(c + j * LANES, s.add ? load(c + j * LANES) + acc[i][j] : acc[i][j]);
-    }
-    return;
-  }
-  for (int i = 0; i < rows; i++) {
-    float* c = s.c + i * s.ldc;
-    for (int j = 0; j * LANES < cols; j++) {
-      const int count = std::min<int>(LANES, cols - j * LANES);
-      vf x = acc[i][j];
-      if (s.add) x += loadAt(c + j * LANES, count);
-      if (s.end) x = complete(x, *s.end, s.col + j * LANES, (s.row + i) * s.ldc + s.col + j * LANES, count);
-      storeAt(c + j * LANES, x, count);
-    }
-  }
-}
-
-// to[k * WIDTH + i] = element k of line i: lines of memory side by side, the missing ones 0. Element k of all lines is
-// written at once, so that the writes are sequential; the reads jump, so what comes next is asked for ahead.
-template <int WIDTH>
-void interleave(const float* from, int64_t lineStride, int64_t stride, int count, int64_t K, float* to) {
-  if (lineStride == 1) {
-    for (int64_t k = 0; k < K; k++) {
-      const float* row = from + k * stride;
-      for (int i = 0; i < WIDTH; i += CACHE_LINE) __builtin_prefetch(row + ROWS_AHEAD * stride + i);
-      if (count == WIDTH) {
-        std::memcpy(to + k * WIDTH, row, WIDTH * sizeof(float));
-        continue;
-      }
-      for (int i = 0; i < WIDTH; i += LANES)
-        storeAt(to + k * WIDTH + i, loadAt(row + i, std::clamp(count - i, 0, LANES)), std::min(LANES, WIDTH - i));
-    }
-    return;
-  }
-  // Squares of LANES lines and elements. Where WIDTH is less, a store writes on into the place of the next element, which is
-  // written after it; the last one of a square writes no more than is its own.
-  int64_t k = 0;
-  constexpr int LINES = std::min(WIDTH, LANES);
-  static_assert(WIDTH < LANES || WIDTH % LANES == 0);
-  for (; k + LANES <= K; k += LANES) {
-    for (int part = 0; part < WIDTH; part += LANES) {
-      vf square[LANES];
-#pragma GCC unroll 16
-      for (int i = 0; i < LANES; i++) {
-        if (i >= LINES || part + i >= count) {
-          square[i] = all(0);
-          continue;
-        }
-        const float* line = from + (part + i) * lineStride + k;
-        square[i] = load(line);
-        __builtin_prefetch(line + CACHE_LINE);
-      }
-      transpose(square);
-#pragma GCC unroll 16
-      for (int i = 0; i < LANES - 1; i++) store(to + (k + i) * WIDTH + part, square[i]);
-      storeAt(to + (k + LANES - 1) * WIDTH + part, square[LANES - 1], LINES);
-    }
-  }
-  for (; k < K; k++) {
-#pragma GCC unroll 16
-    for (int i = 0; i < WIDTH; i++) to[k * WIDTH + i] = i < count ? from[i * lineStride + k] : 0;
-  }
-}
-
-// Rows of `a` in panels of MR, each panel K x MR; missing rows are 0.
-void packA(Matrix a, int64_t rows, int64_t K, float* to) {
-  for (int64_t i = 0; i < rows; i += MR, to += MR * K)
-    interleave<MR>(a.data + i * a.rowStride, a.rowStride, a.colStride, std::min<int64_t>(MR, rows - i), K, to);
-}
-
-// One panel of B, K x NR; missing columns are 0. `sums`, if any: [cols], the columns are added to it.
-void packPanel(Matrix b, int64_t K, int cols, float* to, float* sums = nullptr) {
-  interleave<NR>(b.data, b.colStride, b.rowStride, cols, K, to);
-  if (!sums) return;
-  vf low = all(0), high = all(0);
-  for (int64_t k = 0; k < K; k++, to += NR) {
-    low += load(to);
-    high += load(to + LANES);
-  }
-  for (int i = 0; i < cols; i++) sums[i] += i < LANES ? low[i] : high[i - LANES];
-}
 
 // A block of C from packed blocks of A and B.
 void block(int64_t rows, int64_t cols, int64_t K, const float* a, const float* b, Store s) {

@@ -1,0 +1,75 @@
+// Panels of a matrix in the order in which a tile reads them.
+#pragma once
+#include <algorithm>
+#include <cstring>
+
+#include "tile.h"
+
+namespace minillm {
+
+// to[k * WIDTH + i] = element k of line i: lines of memory side by side, the missing ones 0. Element k of all lines is
+// written at once, so that the writes are sequential; the reads jump, so what comes next is asked for ahead.
+template <int WIDTH>
+inline void interleave(const float* from, int64_t lineStride, int64_t stride, int count, int64_t K, float* to) {
+  if (lineStride == 1) {
+    for (int64_t k = 0; k < K; k++) {
+      const float* row = from + k * stride;
+      for (int i = 0; i < WIDTH; i += CACHE_LINE) __builtin_prefetch(row + ROWS_AHEAD * stride + i);
+      if (count == WIDTH) {
+        std::memcpy(to + k * WIDTH, row, WIDTH * sizeof(float));
+        continue;
+      }
+      for (int i = 0; i < WIDTH; i += LANES)
+        storeAt(to + k * WIDTH + i, loadAt(row + i, std::clamp(count - i, 0, LANES)), std::min(LANES, WIDTH - i));
+    }
+    return;
+  }
+  // Squares of LANES lines and elements. Where WIDTH is less, a store writes on into the place of the next element, which is
+  // written after it; the last one of a square writes no more than is its own.
+  int64_t k = 0;
+  constexpr int LINES = std::min(WIDTH, LANES);
+  static_assert(WIDTH < LANES || WIDTH % LANES == 0);
+  for (; k + LANES <= K; k += LANES) {
+    for (int part = 0; part < WIDTH; part += LANES) {
+      vf square[LANES];
+#pragma GCC unroll 16
+      for (int i = 0; i < LANES; i++) {
+        if (i >= LINES || part + i >= count) {
+          square[i] = all(0);
+          continue;
+        }
+        const float* line = from + (part + i) * lineStride + k;
+        square[i] = load(line);
+        __builtin_prefetch(line + CACHE_LINE);
+      }
+      transpose(square);
+#pragma GCC unroll 16
+      for (int i = 0; i < LANES - 1; i++) store(to + (k + i) * WIDTH + part, square[i]);
+      storeAt(to + (k + LANES - 1) * WIDTH + part, square[LANES - 1], LINES);
+    }
+  }
+  for (; k < K; k++) {
+#pragma GCC unroll 16
+    for (int i = 0; i < WIDTH; i++) to[k * WIDTH + i] = i < count ? from[i * lineStride + k] : 0;
+  }
+}
+
+// Rows of `a` in panels of MR, each panel K x MR; missing rows are 0.
+inline void packA(Matrix a, int64_t rows, int64_t K, float* to) {
+  for (int64_t i = 0; i < rows; i += MR, to += MR * K)
+    interleave<MR>(a.data + i * a.rowStride, a.rowStride, a.colStride, std::min<int64_t>(MR, rows - i), K, to);
+}
+
+// One panel of B, K x NR; missing columns are 0. `sums`, if any: [cols], the columns are added to it.
+inline void packPanel(Matrix b, int64_t K, int cols, float* to, float* sums = nullptr) {
+  interleave<NR>(b.data, b.colStride, b.rowStride, cols, K, to);
+  if (!sums) return;
+  vf low = all(0), high = all(0);
+  for (int64_t k = 0; k < K; k++, to += NR) {
+    low += load(to);
+    high += load(to + LANES);
+  }
+  for (int i = 0; i < cols; i++) sums[i] += i < LANES ? low[i] : high[i - LANES];
+}
+
+}  // namespace minillm

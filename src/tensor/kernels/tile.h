@@ -1,0 +1,124 @@
+// The inside of a matrix product: a tile of C in registers, and what happens to it on its way to memory.
+#pragma once
+#include <algorithm>
+
+#include "activations.h"
+#include "gemm.h"
+#include "vec.h"
+
+namespace minillm {
+
+// A tile is two registers wide and has as many rows as there are registers for: 24 sums of AVX-512's 32, 12 of AVX2's 16.
+constexpr int MR = LANES == 16 ? 12 : 6, NV = 2, NR = NV * LANES;
+
+constexpr int CACHE_LINE = 16;  // floats
+constexpr int ROWS_AHEAD = 24;  // of B, asked for before they are needed
+
+// Where a panel of B comes from: packed already; from the matrix, whose rows lie `stride` apart; or from there, and put into
+// `packed` on the way. It comes into the cache while the sums go on.
+enum class Panel { PACKED, PASSING, COPIED };
+
+// What the end of a tile will touch: C, and the same place in matrices like it. They are in no cache near by.
+struct Touched {
+  const float* matrices[3];
+  int count = 0;
+  int64_t stride;
+  void prefetch(int64_t row) const {
+    for (int m = 0; m < count; m++)
+      for (int i = 0; i < NR; i += CACHE_LINE) __builtin_prefetch(matrices[m] + row * stride + i, 1);
+  }
+};
+
+// tile = panel of A (K x MR) times panel of B (K x NR).
+template <int ROWS, Panel PANEL>
+inline void tile(int64_t K, const float* a, const float* b, int64_t stride, float* packed, vf (&acc)[MR][NV],
+                 const Touched& touched) {
+  for (int i = 0; i < ROWS; i++)
+    for (int j = 0; j < NV; j++) acc[i][j] = all(0);
+  int64_t k = 0;
+  for (int row = 0; row < ROWS; row++) {
+    // A row at a time over three quarters of the sums: all at once would hold up what the sums read.
+    touched.prefetch(row);
+    const int64_t until = row + 1 < ROWS ? K * (row + 1) * 3 / (4 * ROWS) : K;
+    for (; k < until; k++, a += MR, b += PANEL == Panel::PACKED ? NR : stride) {
+      const vf b0 = load(b), b1 = load(b + LANES);
+      if constexpr (PANEL != Panel::PACKED) {
+        // Into the second cache: the first has too few lines on their way for memory that is far.
+        for (int i = 0; i < NR; i += CACHE_LINE) __builtin_prefetch(b + ROWS_AHEAD * stride + i, 0, 2);
+      }
+      if constexpr (PANEL == Panel::COPIED) {
+        store(packed + k * NR, b0);
+        store(packed + k * NR + LANES, b1);
+      }
+#pragma GCC unroll 12
+      for (int i = 0; i < ROWS; i++) {
+        const vf x = all(a[i]);
+        acc[i][0] += x * b0;
+        acc[i][1] += x * b1;
+      }
+    }
+  }
+}
+
+// The tile of that many rows.
+template <Panel PANEL, int ROWS = MR>
+inline void tileOf(int rows, int64_t K, const float* a, const float* b, int64_t stride, float* packed, vf (&acc)[MR][NV],
+                   const Touched& touched) {
+  if constexpr (ROWS > 1) {
+    if (rows < ROWS) return tileOf<PANEL, ROWS - 1>(rows, K, a, b, stride, packed, acc, touched);
+  }
+  tile<ROWS, PANEL>(K, a, b, stride, packed, acc, touched);
+}
+
+struct Store {
+  float* c;  // first element of the tile
+  int64_t ldc, row, col;
+  bool add;  // a later part of the sum over K
+  const Epilogue* end;  // null until the sum is complete
+
+  Touched touched() const {
+    Touched all{{c}, 1, ldc};
+    if (!end) return all;
+    for (const float* matrix : {end->residual, end->factor, end->gate, static_cast<const float*>(end->slope)})
+      if (matrix && all.count < 3) all.matrices[all.count++] = matrix + row * ldc + col;
+    return all;
+  }
+};
+
+// `at`: where the first of these numbers lies in a matrix like C.
+inline vf complete(vf x, const Epilogue& end, int64_t col, int64_t at, int count) {
+  if (end.bias) x += loadAt(end.bias + col, count);
+  if (end.residual) x += loadAt(end.residual + at, count);
+  if (end.slope) {
+    vf slope;
+    x = gelu(x, slope);
+    storeAt(end.slope + at, slope, count);
+  } else if (end.gelu) {
+    x = gelu(x);
+  }
+  if (end.gate) x *= silu(loadAt(end.gate + at, count));
+  if (end.factor) x *= loadAt(end.factor + at, count);
+  return x;
+}
+
+inline void finish(const vf (&acc)[MR][NV], int rows, int cols, const Store& s) {
+  if (cols == NR && !(s.end && s.end->any())) {
+    for (int i = 0; i < rows; i++) {
+      float* c = s.c + i * s.ldc;
+      for (int j = 0; j < NV; j++) store(c + j * LANES, s.add ? load(c + j * LANES) + acc[i][j] : acc[i][j]);
+    }
+    return;
+  }
+  for (int i = 0; i < rows; i++) {
+    float* c = s.c + i * s.ldc;
+    for (int j = 0; j * LANES < cols; j++) {
+      const int count = std::min<int>(LANES, cols - j * LANES);
+      vf x = acc[i][j];
+      if (s.add) x += loadAt(c + j * LANES, count);
+      if (s.end) x = complete(x, *s.end, s.col + j * LANES, (s.row + i) * s.ldc + s.col + j * LANES, count);
+      storeAt(c + j * LANES, x, count);
+    }
+  }
+}
+
+}  // namespace minillm
