@@ -2,7 +2,7 @@ import * as tf from '@tensorflow/tfjs-core';
 import { UsageError } from '../errors.js';
 import { type Rng, stream } from '../random/streams.js';
 import { fusedKernels } from '../tensor/backend.js';
-import { causalAttention, type Head, headLogprob, linear, unembed } from '../tensor/ops/index.js';
+import { causalAttention, type Head, headLogprob, headLogits as logitsOf } from '../tensor/ops/index.js';
 import type { Params } from '../tensor/params.js';
 import { parameter } from './blocks.js';
 import { type Attend, type ModelConfig, windowOf } from './config.js';
@@ -60,8 +60,7 @@ export function withRecompute(model: Model, recompute: boolean): Model {
 
 /** Next-token logits. @param hidden [N, D] @returns [N, V], differentiable in `params` and `hidden` */
 export function headLogits(params: Params, config: ModelConfig, hidden: tf.Tensor2D): tf.Tensor2D {
-  const { weight, tied } = headOf(params, config);
-  return tied ? unembed(hidden, weight) : linear(hidden, weight);
+  return logitsOf(hidden, headOf(params, config));
 }
 
 /**

@@ -7,6 +7,7 @@
 #include "gemm.h"
 #include "op.h"
 #include "pool.h"
+#include "rows.h"
 #include "vec.h"
 
 namespace minillm {
@@ -81,9 +82,7 @@ struct Attention {
       float* lseAt = lse.floats() + pair * h.length + q0;
       for (int64_t i = 0; i < rows; i++) {
         const int64_t lo = h.first(q0 + i) - k0, hi = q0 + i + 1 - k0;
-        vf most = all(-INFINITY);
-        lanes(hi - lo, [&](int64_t j, int n) { most = vmax(most, loadAt(scores + i * keys + lo + j, n, -INFINITY)); });
-        lseAt[i] = largest(most) * h.scale;
+        lseAt[i] = largestOf(scores + i * keys + lo, hi - lo) * h.scale;
       }
       maskedExp(scores, keys, rows, q0, k0, h, [&](int64_t i) { return lseAt[i]; });
       float* oAt = o.floats() + (b * h.length + q0) * ldo + head * h.width;

@@ -8,6 +8,7 @@
 #include "op.h"
 #include "pool.h"
 #include "rotary.h"
+#include "rows.h"
 #include "vec.h"
 
 namespace minillm {
@@ -49,9 +50,8 @@ inline void blend(const float* p, const float* values, int64_t count, int64_t wi
 // softmax(q keys^T) values of one query, already scaled. p: [count], for the weights.
 inline void attend(const float* q, const float* keys, const float* values, int64_t count, int64_t width, float* p, float* out) {
   scoresOf(q, keys, count, width, p);
-  vf most = all(-INFINITY), total = all(0);
-  lanes(count, [&](int64_t u, int n) { most = vmax(most, loadAt(p + u, n, -INFINITY)); });
-  const float top = largest(most);
+  const float top = largestOf(p, count);
+  vf total = all(0);
   lanes(count, [&](int64_t u, int n) {
     const vf e = vexp(loadAt(p + u, n, -INFINITY) - top);
     storeAt(p + u, e, n);

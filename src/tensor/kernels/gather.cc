@@ -4,7 +4,7 @@
 
 #include "op.h"
 #include "pool.h"
-#include "vec.h"
+#include "rows.h"
 
 namespace minillm {
 namespace {
@@ -45,9 +45,7 @@ struct GatherRowsGrad {
       for (int64_t n = 0; n < rows.size(); n++) {
         const int64_t row = rows.ints()[n];
         if (row < from || row >= to) continue;
-        float* sum = dx.floats() + row * width;
-        const float* part = dy.floats() + n * width;
-        lanes(width, [&](int64_t i, int c) { storeAt(sum + i, loadAt(sum + i, c) + loadAt(part + i, c), c); });
+        addRow(dy.floats() + n * width, width, dx.floats() + row * width);
       }
     });
   }

@@ -80,6 +80,20 @@ struct Parts {
 
 thread_local Scratch scratchA, scratchB, scratchC;
 
+// The rows of one task, where the threads share them out.
+int64_t heightOf(int64_t M) { return std::min(MC, up((M + 2 * threads() - 1) / (2 * threads()), MR)); }
+
+// A block of B, parts first..last of its columns j0..j0 + n, packed by all threads into `to`: part i at `stride` times i - first.
+void packBlock(Matrix b, const Parts& parts, int64_t first, int64_t last, int64_t j0, int64_t n, float* to, int64_t stride,
+               float* sums) {
+  parallelRanges(up(n, NR) / NR, 4, [&](int64_t p0, int64_t p1) {
+    for (int64_t j = p0 * NR; j < std::min(n, p1 * NR); j += NR)
+      for (int64_t i = first; i < last; i++)
+        packPanel(from(b, parts[i].k0, j0 + j), parts[i].k, static_cast<int>(std::min<int64_t>(NR, n - j)),
+                  to + stride * (i - first) + j * parts[i].k, sums ? sums + j0 + j : nullptr);
+  });
+}
+
 // Few rows: all of A is packed, as many parts of K at a time as fit the second cache, and the threads share out the panels of
 // B. Each passes by once, in one place of the first cache.
 void multiplyFewRows(int64_t M, int64_t N, const Parts& parts, Matrix a, Matrix b, float* c, int64_t ldc) {
@@ -111,27 +125,20 @@ void multiplyFewRows(int64_t M, int64_t N, const Parts& parts, Matrix a, Matrix 
 // Many rows: the threads share them out. Of C a block at a time, over DEEP parts of K while it is in the second cache; their B
 // is packed by all.
 void multiplyManyRows(int64_t M, int64_t N, const Parts& parts, Matrix a, Matrix b, float* c, int64_t ldc) {
-  const int64_t mc = std::min(MC, up((M + 2 * threads() - 1) / (2 * threads()), MR));
-  float* sums = parts.end.columnSums;
+  const int64_t mc = heightOf(M);
   for (int64_t first = 0; first < parts.count; first += DEEP) {
     const int64_t last = std::min(parts.count, first + DEEP);
     for (int64_t j0 = 0; j0 < N; j0 += NC) {
-      const int64_t n = std::min(NC, N - j0), wide = up(n, NR);
-      float* right = scratchB.floats(wide * parts.depth * (last - first));
-      const auto rightOf = [&](int64_t i) { return right + wide * parts.depth * (i - first); };
-      parallelRanges(wide / NR, 4, [&](int64_t p0, int64_t p1) {
-        for (int64_t j = p0 * NR; j < std::min(n, p1 * NR); j += NR)
-          for (int64_t i = first; i < last; i++)
-            packPanel(from(b, parts[i].k0, j0 + j), parts[i].k, static_cast<int>(std::min<int64_t>(NR, n - j)),
-                      rightOf(i) + j * parts[i].k, sums ? sums + j0 + j : nullptr);
-      });
+      const int64_t n = std::min(NC, N - j0), stride = up(n, NR) * parts.depth;
+      float* right = scratchB.floats(stride * (last - first));
+      packBlock(b, parts, first, last, j0, n, right, stride, parts.end.columnSums);
       parallel((M + mc - 1) / mc, [&](int64_t t) {
         const int64_t row = t * mc, rows = std::min(mc, M - row);
         float* left = scratchA.floats(up(rows, MR) * parts.depth);
         for (int64_t i = first; i < last; i++) {
           const Part part = parts[i];
           packA(from(a, row, part.k0), rows, part.k, left);
-          block(rows, n, part.k, left, rightOf(i), {c + row * ldc + j0, ldc, row, j0, part.add, part.finishing});
+          block(rows, n, part.k, left, right + stride * (i - first), {c + row * ldc + j0, ldc, row, j0, part.add, part.finishing});
         }
       });
     }
@@ -163,7 +170,7 @@ void multiplyInBlocks(int64_t M, int64_t N, int64_t K, Matrix a, Matrix b, const
   if (M == 0) return;
   const Epilogue nothing;
   const Parts parts(K, nothing);
-  const int64_t mc = std::min(MC, up((M + 2 * threads() - 1) / (2 * threads()), MR)), blocks = (M + mc - 1) / mc;
+  const int64_t mc = heightOf(M), blocks = (M + mc - 1) / mc;
   const auto rowsOf = [&](int64_t t) { return std::min(mc, M - t * mc); };
   const int64_t deep = parts.depth * parts.count;
   float* left = scratchA.floats(up(M, MR) * deep);
@@ -172,18 +179,13 @@ void multiplyInBlocks(int64_t M, int64_t N, int64_t K, Matrix a, Matrix b, const
     for (int64_t i = 0; i < parts.count; i++) packA(from(a, t * mc, parts[i].k0), rowsOf(t), parts[i].k, leftOf(t, i));
   });
   for (int64_t j0 = 0; j0 < N; j0 += NC) {
-    const int64_t n = std::min(NC, N - j0), wide = up(n, NR);
-    float* right = scratchB.floats(wide * deep);
-    parallelRanges(wide / NR, 4, [&](int64_t p0, int64_t p1) {
-      for (int64_t j = p0 * NR; j < std::min(n, p1 * NR); j += NR)
-        for (int64_t i = 0; i < parts.count; i++)
-          packPanel(from(b, parts[i].k0, j0 + j), parts[i].k, static_cast<int>(std::min<int64_t>(NR, n - j)),
-                    right + wide * parts[i].k0 + j * parts[i].k);
-    });
+    const int64_t n = std::min(NC, N - j0), stride = up(n, NR) * parts.depth;
+    float* right = scratchB.floats(stride * parts.count);
+    packBlock(b, parts, 0, parts.count, j0, n, right, stride, nullptr);
     parallel(blocks, [&](int64_t t) {
       float* c = scratchC.floats(mc * n);
       for (int64_t i = 0; i < parts.count; i++)
-        block(rowsOf(t), n, parts[i].k, leftOf(t, i), right + wide * parts[i].k0, {c, n, 0, 0, parts[i].add, nullptr});
+        block(rowsOf(t), n, parts[i].k, leftOf(t, i), right + stride * i, {c, n, 0, 0, parts[i].add, nullptr});
       visit(t * mc, rowsOf(t), j0, n, c, n);
     });
   }

@@ -2,6 +2,7 @@
 #include "gemm.h"
 #include "op.h"
 #include "pool.h"
+#include "rows.h"
 #include "vec.h"
 
 namespace minillm {
@@ -104,8 +105,7 @@ struct ColumnSums {
       float* to = y.floats() + from;
       std::fill_n(to, count, 0.f);
       for (int64_t r = 0; r < rows; r++) {
-        const float* in = x.floats() + r * width + from;
-        lanes(count, [&](int64_t i, int n) { storeAt(to + i, loadAt(to + i, n) + loadAt(in + i, n), n); });
+        addRow(x.floats() + r * width + from, count, to);
       }
     });
   }

@@ -4,6 +4,7 @@
 
 #include "op.h"
 #include "pool.h"
+#include "rows.h"
 #include "vec.h"
 
 namespace minillm {
@@ -30,11 +31,6 @@ void columnSums(int64_t rows, int64_t width, float* gain, float* bias, Row row) 
     if (bias)
       for (int64_t i = 0; i < width; i++) bias[i] += from[width + i];
   }
-}
-
-// Not in the loop before it, where the compiler would round once for product and sum: these are the bits of a sum by itself.
-void addRow(const float* more, int64_t width, float* to) {
-  lanes(width, [&](int64_t i, int n) { storeAt(to + i, loadAt(to + i, n) + loadAt(more + i, n), n); });
 }
 
 struct LayerNorm {

@@ -1,4 +1,4 @@
-// Sums and log-softmax of a row of logits, for the losses.
+// Sums and maxima of a row, and the log-softmax of a row of logits.
 #pragma once
 #include <algorithm>
 #include <cmath>
@@ -20,6 +20,12 @@ double sumRow(int64_t size, Term term) {
     total += sum(part);
   }
   return total;
+}
+
+// A loop of its own, as well after one that makes the row: there the compiler would round once for product and sum, and these
+// are the bits of a sum by itself.
+inline void addRow(const float* more, int64_t width, float* to) {
+  lanes(width, [&](int64_t i, int n) { storeAt(to + i, loadAt(to + i, n) + loadAt(more + i, n), n); });
 }
 
 struct Normaliser {

@@ -9,6 +9,7 @@
 #include "gemm.h"
 #include "op.h"
 #include "pool.h"
+#include "rows.h"
 #include "vec.h"
 
 namespace minillm {
@@ -25,18 +26,8 @@ struct Soft {
 };
 
 Soft soften(const float* x, int64_t size, float coolness) {
-  vf most = all(-INFINITY);
-  lanes(size, [&](int64_t i, int n) { most = vmax(most, loadAt(x + i, n, -INFINITY)); });
-  const float top = largest(most) * coolness;
-  double mass = 0;
-  for (int64_t c = 0; c < size; c += 1024) {
-    vf part = all(0);
-    lanes(std::min<int64_t>(1024, size - c), [&](int64_t i, int n) {
-      part += vexp(loadAt(x + c + i, n, -INFINITY) * coolness - top);
-    });
-    mass += sum(part);
-  }
-  return {top, mass};
+  const float top = largestOf(x, size) * coolness;
+  return {top, sumRow(size, [&](int64_t i, int n) { return vexp(loadAt(x + i, n, -INFINITY) * coolness - top); })};
 }
 
 // Probabilities that share sign, exponent and three bits of the fraction share a bucket; buckets order as their numbers do.

@@ -25,7 +25,8 @@ export function gatherRows(x: tf.Tensor2D, rows: tf.Tensor1D): tf.Tensor2D {
     },
     (dy, saved) => {
       const rows = saved[0] as tf.Tensor1D;
-      if (fusedKernels()) return [raw.run('MinillmGatherRowsGrad', [raw.attr.int('count', count)], [dy, rows])];
+      if (fusedKernels())
+        return [raw.run('MinillmGatherRowsGrad', [raw.attr.int('count', count)], [dy, rows])];
       if (native()) return [raw.segmentSum(dy, rows, count)];
       // TensorFlow.js' own gradient of gather is missing on wasm and very slow on cpu; scatterND adds duplicates up.
       return [tf.scatterND(tf.reshape(rows, [rows.size, 1]), dy, [count, width])];

@@ -1,5 +1,4 @@
 import type * as tf from '@tensorflow/tfjs-core';
-import { recording } from '../tape.js';
 import { type AttentionDims, attentionGradient, attentionKernel } from './attention.js';
 import {
   type AffineWeights,
@@ -48,10 +47,9 @@ export function geluBlock(
   assertBlock(x, weights, dims, 'geluBlock');
   const { attentionNorm, attention, out, mlpNorm, up, down } = weights;
   const [qkv] = attention;
-  const taped = recording();
   return differentiable<tf.Tensor2D>(
     [x, ...[attentionNorm, qkv, out, mlpNorm, up, down].flatMap(tensorsOf)],
-    (save) => {
+    (save, taped) => {
       const [n, stats1] = normKernel('MinillmLayerNorm', x, [attentionNorm.gain, attentionNorm.bias], eps);
       const fused = product(n, qkv.weight, qkv.bias);
       const [a, lse] = attentionKernel([fused], dims);

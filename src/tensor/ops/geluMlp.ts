@@ -1,7 +1,6 @@
 import type * as tf from '@tensorflow/tfjs-core';
 import { fusedKernels } from '../backend.js';
 import { assertShape } from '../shape.js';
-import { recording } from '../tape.js';
 import { gelu } from './activations.js';
 import { differentiable } from './custom.js';
 import { inputGradient, linear, weightGradients } from './linear.js';
@@ -32,10 +31,9 @@ export function geluMlp(x: tf.Tensor2D, weights: MlpWeights, residual: tf.Tensor
   assertShape(x, [null, width], 'geluMlp: x');
   assertShape(inBias, [inner], 'geluMlp: inBias');
   assertShape(outWeight, [inner, null], 'geluMlp: outWeight');
-  const taped = recording();
   return differentiable<tf.Tensor2D>(
     [x, inWeight, inBias, outWeight, outBias, residual],
-    (save) => {
+    (save, taped) => {
       const [h, slope] = linearGelu(x, inWeight, inBias, taped);
       save([x, inWeight, outWeight, h, slope]);
       return linear(h, outWeight, outBias, residual);

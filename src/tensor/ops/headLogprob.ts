@@ -11,9 +11,14 @@ export interface Head {
   tied: boolean;
 }
 
+/** Logits. @param states [N, D] @returns [N, V], differentiable in the states and the weight */
+export function headLogits(states: tf.Tensor2D, { weight, tied }: Head): tf.Tensor2D {
+  return tied ? unembed(states, weight) : linear(states, weight);
+}
+
 /**
- * The log-probability of one token a row, given the states before the head: y[n] = ln softmax(head(states[n]))[ids[n]]. No
- * gradient; `tokenLogprob` of `linear` or `unembed` has one, and is its reference.
+ * The log-probability of one token a row, given the states before the head: y[n] = ln softmax(headLogits(states)[n])[ids[n]]. No
+ * gradient; `tokenLogprob` of `headLogits` has one, and is its reference.
  *
  * With our kernels a block of logits is in a cache and nowhere else: a row's largest logit and its sum of exponentials are
  * carried on from block to block (Milakov and Gimelshein, arXiv 1805.02867). On the other engines `logitsBudget` logits are
@@ -26,10 +31,11 @@ export interface Head {
  */
 export function headLogprob(
   states: tf.Tensor2D,
-  { weight, tied }: Head,
+  head: Head,
   ids: tf.Tensor1D,
   logitsBudget = 1 << 24,
 ): tf.Tensor1D {
+  const { weight, tied } = head;
   assertShape(states, [null, null], 'headLogprob: states');
   const [rows, width] = states.shape;
   assertShape(weight, tied ? [null, width] : [width, null], 'headLogprob: weight');
@@ -38,21 +44,17 @@ export function headLogprob(
     return raw.run('MinillmHeadLogprob', [raw.attr.flag('transposed', tied)], [states, weight, ids]);
   }
   const step = Math.max(1, Math.floor(logitsBudget / weight.shape[tied ? 0 : 1]));
-  const parts: tf.Tensor1D[] = [];
-  for (let start = 0; start < rows; start += step) {
-    const count = Math.min(step, rows - start);
-    parts.push(
-      tf.tidy(() => {
-        const some = tf.slice(states, [start, 0], [count, width]);
-        return tokenLogprob(
-          tied ? unembed(some, weight) : linear(some, weight),
-          tf.slice(ids, [start], [count]),
-        );
-      }),
-    );
-  }
-  if (parts.length === 1) return parts[0]!;
-  const all = parts.length === 0 ? tf.tensor1d([]) : tf.concat(parts);
-  tf.dispose(parts);
-  return all;
+  return tf.tidy(() => {
+    const parts: tf.Tensor1D[] = [];
+    for (let start = 0; start < rows; start += step) {
+      const count = Math.min(step, rows - start);
+      parts.push(
+        tf.tidy(() => {
+          const some = tf.slice(states, [start, 0], [count, width]);
+          return tokenLogprob(headLogits(some, head), tf.slice(ids, [start], [count]));
+        }),
+      );
+    }
+    return parts.length === 0 ? tf.tensor1d([]) : tf.concat(parts);
+  });
 }

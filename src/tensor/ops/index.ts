@@ -8,7 +8,7 @@ export { jensenShannon, skewForwardKl, skewReverseKl, totalVariation } from './d
 export { embedding, gatherRows } from './gatherRows.js';
 export { type GeluBlockWeights, geluBlock } from './geluBlock.js';
 export { geluMlp, type MlpWeights } from './geluMlp.js';
-export { type Head, headLogprob } from './headLogprob.js';
+export { type Head, headLogits, headLogprob } from './headLogprob.js';
 export { linear, unembed } from './linear.js';
 export { layerNorm, rmsNorm } from './norms.js';
 export { rotary } from './rotary.js';
