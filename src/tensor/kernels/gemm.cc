@@ -19,43 +19,57 @@ constexpr int64_t NC = 1024;  // a block of C, MC * NC floats, fits the second b
 constexpr int64_t DEEP = 4;   // parts of K: a block of B, DEEP * KC * NC floats, fits the last
 constexpr int64_t FEW = 256;  // rows: FEW * KC floats and a panel of B fit the second
 
+constexpr int WIDE = ABREAST * NR;  // panels of B side by side
+
 int64_t up(int64_t x, int64_t to) { return (x + to - 1) / to * to; }
 
-// A block of C from packed blocks of A and B.
-void block(int64_t rows, int64_t cols, int64_t K, const float* a, const float* b, Store s) {
-  const Store origin = s;
-  for (int64_t j = 0; j < cols; j += NR) {
-    for (int64_t i = 0; i < rows; i += MR) {
-      s.row = origin.row + i;
-      s.col = origin.col + j;
-      s.c = origin.c + i * s.ldc + j;
-      vf acc[MR][NV];
-      tileOf<Panel::PACKED>(std::min<int64_t>(MR, rows - i), K, a + i * K, b + j * K, 0, nullptr, acc,
-                            s.touched());
-      finish(acc, std::min<int64_t>(MR, rows - i), std::min<int64_t>(NR, cols - j), s);
-    }
+// The rows of C below panels of B, from packed blocks.
+template <int PANELS>
+void below(int64_t rows, int cols, int64_t K, const float* a, const float* b, Store s) {
+  constexpr int HIGH = MR / PANELS;
+  for (int64_t i = 0; i < rows; i += HIGH, s.row += HIGH, s.c += HIGH * s.ldc) {
+    const int high = static_cast<int>(std::min<int64_t>(HIGH, rows - i));
+    vf acc[HIGH][PANELS * NV];
+    tileOf<Panel::PACKED>(high, K, a + (i - i % MR) * K + i % MR, b, NR * K, nullptr, acc, s.touched());
+    finish(acc, high, cols, s);
   }
 }
 
-// The same for one panel of B that is not packed yet. Its first use packs it if there is a second.
-void blockOfPanel(int64_t rows, int cols, int64_t K, const float* a, Matrix b, float* packed, float* sums, const Store& s) {
-  if (cols < NR || b.colStride != 1 || sums) {
-    packPanel(b, K, cols, packed, sums);
-    return block(rows, cols, K, a, packed, s);
+// A block of C from packed blocks of A and B.
+void block(int64_t rows, int64_t cols, int64_t K, const float* a, const float* b, Store s) {
+  while (cols > 0) {
+    const int wide = static_cast<int>(std::min<int64_t>(WIDE, cols));
+    (wide > NR ? below<ABREAST> : below<1>)(rows, wide, K, a, b, s);
+    cols -= wide;
+    b += wide * K;
+    s.col += wide;
+    s.c += wide;
   }
-  const int first = static_cast<int>(std::min<int64_t>(MR, rows));
-  vf acc[MR][NV];
-  if (rows <= MR) {
-    tileOf<Panel::PASSING>(first, K, a, b.data, b.rowStride, nullptr, acc, s.touched());
-    return finish(acc, first, cols, s);
-  }
-  tileOf<Panel::COPIED>(first, K, a, b.data, b.rowStride, packed, acc, s.touched());
-  finish(acc, first, cols, s);
-  block(rows - MR, cols, K, a + MR * K, packed, {s.c + MR * s.ldc, s.ldc, s.row + MR, s.col, s.add, s.end});
 }
 
 Matrix from(Matrix m, int64_t row, int64_t col) {
   return {m.data + row * m.rowStride + col * m.colStride, m.rowStride, m.colStride};
+}
+
+// The same for panels of B that are not packed yet. The first rows pack them if there are more.
+void blockOfPanels(int64_t rows, int cols, int64_t K, const float* a, Matrix b, float* packed, float* sums, const Store& s) {
+  const int high = static_cast<int>(std::min<int64_t>(MR, rows));
+  for (int j = 0; j < cols; j += NR) {
+    const int wide = std::min(NR, cols - j);
+    const Matrix panel = from(b, 0, j);
+    const Store at{s.c + j, s.ldc, s.row, s.col + j, s.add, s.end};
+    vf acc[MR][NV];
+    if (wide < NR || b.colStride != 1 || sums) {
+      packPanel(panel, K, wide, packed + j * K, sums ? sums + j : nullptr);
+      tileOf<Panel::PACKED>(high, K, a, packed + j * K, 0, nullptr, acc, at.touched());
+    } else if (rows <= MR) {
+      tileOf<Panel::PASSING>(high, K, a, panel.data, b.rowStride, nullptr, acc, at.touched());
+    } else {
+      tileOf<Panel::COPIED>(high, K, a, panel.data, b.rowStride, packed + j * K, acc, at.touched());
+    }
+    finish(acc, high, wide, at);
+  }
+  if (rows > MR) block(rows - MR, cols, K, a + MR * K, packed, {s.c + MR * s.ldc, s.ldc, s.row + MR, s.col, s.add, s.end});
 }
 
 // The blocking over K: of each part where it begins, how deep it is, and what remains to be done with its sums.
@@ -97,7 +111,7 @@ void packBlock(Matrix b, const Parts& parts, int64_t first, int64_t last, int64_
 // Few rows: all of A is packed, as many parts of K at a time as fit the second cache, and the threads share out the panels of
 // B. Each passes by once, in one place of the first cache.
 void multiplyFewRows(int64_t M, int64_t N, const Parts& parts, Matrix a, Matrix b, float* c, int64_t ldc) {
-  const int64_t high = up(M, MR), panels = (N + NR - 1) / NR;
+  const int64_t high = up(M, MR), panels = (N + WIDE - 1) / WIDE;
   const int64_t together = std::max<int64_t>(1, FEW * KC / (high * parts.depth));
   float* sums = parts.end.columnSums;
   for (int64_t first = 0; first < parts.count; first += together) {
@@ -109,13 +123,13 @@ void multiplyFewRows(int64_t M, int64_t N, const Parts& parts, Matrix a, Matrix 
       for (int64_t i = first; i < last; i++) packA(from(a, row, parts[i].k0), rows, parts[i].k, leftOf(i) + row * parts[i].k);
     });
     parallelRanges(panels, std::clamp<int64_t>(panels / (2 * threads()), 1, 4), [&](int64_t p0, int64_t p1) {
-      float* packed = scratchB.floats(NR * KC);
-      for (int64_t j = p0 * NR; j < std::min(N, p1 * NR); j += NR) {
-        const int cols = static_cast<int>(std::min<int64_t>(NR, N - j));
+      float* packed = scratchB.floats(WIDE * KC);
+      for (int64_t j = p0 * WIDE; j < std::min(N, p1 * WIDE); j += WIDE) {
+        const int cols = static_cast<int>(std::min<int64_t>(WIDE, N - j));
         for (int64_t i = first; i < last; i++) {
           const Part part = parts[i];
-          blockOfPanel(M, cols, part.k, leftOf(i), from(b, part.k0, j), packed, sums ? sums + j : nullptr,
-                       {c + j, ldc, 0, j, part.add, part.finishing});
+          blockOfPanels(M, cols, part.k, leftOf(i), from(b, part.k0, j), packed, sums ? sums + j : nullptr,
+                        {c + j, ldc, 0, j, part.add, part.finishing});
         }
       }
     });

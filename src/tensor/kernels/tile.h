@@ -8,8 +8,10 @@
 
 namespace minillm {
 
-// A tile is two registers wide and has as many rows as there are registers for: 24 sums of AVX-512's 32, 12 of AVX2's 16.
-constexpr int MR = LANES == 16 ? 12 : 6, NV = 2, NR = NV * LANES;
+// Panels of A are MR rows high, panels of B are NV registers wide. A tile has as many sums as there are registers for: 24 of
+// AVX-512's 32, 12 of AVX2's 16. Those are MR rows of one panel, or half a panel's rows of two: that reads a third less for as
+// many sums, which tells where another thread shares the core. AVX2 has too few registers for the second.
+constexpr int MR = LANES == 16 ? 12 : 6, NV = 2, NR = NV * LANES, ABREAST = LANES == 16 ? 2 : 1;
 
 constexpr int CACHE_LINE = 16;  // floats
 constexpr int ROWS_AHEAD = 24;  // of B, asked for before they are needed
@@ -23,49 +25,55 @@ struct Touched {
   const float* matrices[3];
   int count = 0;
   int64_t stride;
-  void prefetch(int64_t row) const {
+  void prefetch(int64_t row, int width) const {
     for (int m = 0; m < count; m++)
-      for (int i = 0; i < NR; i += CACHE_LINE) __builtin_prefetch(matrices[m] + row * stride + i, 1);
+      for (int i = 0; i < width; i += CACHE_LINE) __builtin_prefetch(matrices[m] + row * stride + i, 1);
   }
 };
 
-// tile = panel of A (K x MR) times panel of B (K x NR).
-template <int ROWS, Panel PANEL>
-inline void tile(int64_t K, const float* a, const float* b, int64_t stride, float* packed, vf (&acc)[MR][NV],
+// tile = ROWS rows of a panel of A (K x MR) times panels of B (K x NR). `stride`: from one of B's rows to the next; of packed
+// panels, whose rows follow each other, from one panel to the next.
+template <int ROWS, Panel PANEL, int HIGH, int WIDE>
+inline void tile(int64_t K, const float* a, const float* b, int64_t stride, float* packed, vf (&acc)[HIGH][WIDE],
                  const Touched& touched) {
+  static_assert(PANEL == Panel::PACKED || WIDE == NV);
   for (int i = 0; i < ROWS; i++)
-    for (int j = 0; j < NV; j++) acc[i][j] = all(0);
+    for (int j = 0; j < WIDE; j++) acc[i][j] = all(0);
+  const auto add = [&](int64_t k) {
+    const float* row = b + k * (PANEL == Panel::PACKED ? NR : stride);
+    vf right[WIDE];
+    for (int j = 0; j < WIDE; j++) right[j] = load(row + j / NV * stride + j % NV * LANES);
+    if constexpr (PANEL != Panel::PACKED) {
+      // Into the second cache: the first has too few lines on their way for memory that is far.
+      for (int i = 0; i < NR; i += CACHE_LINE) __builtin_prefetch(row + ROWS_AHEAD * stride + i, 0, 2);
+    }
+    if constexpr (PANEL == Panel::COPIED) {
+      for (int j = 0; j < NV; j++) store(packed + k * NR + j * LANES, right[j]);
+    }
+#pragma GCC unroll 12
+    for (int i = 0; i < ROWS; i++) {
+      const vf left = all(a[k * MR + i]);
+      for (int j = 0; j < WIDE; j++) acc[i][j] += left * right[j];
+    }
+  };
   int64_t k = 0;
   for (int row = 0; row < ROWS; row++) {
     // A row at a time over three quarters of the sums: all at once would hold up what the sums read.
-    touched.prefetch(row);
+    touched.prefetch(row, WIDE * LANES);
     const int64_t until = row + 1 < ROWS ? K * (row + 1) * 3 / (4 * ROWS) : K;
-    for (; k < until; k++, a += MR, b += PANEL == Panel::PACKED ? NR : stride) {
-      const vf b0 = load(b), b1 = load(b + LANES);
-      if constexpr (PANEL != Panel::PACKED) {
-        // Into the second cache: the first has too few lines on their way for memory that is far.
-        for (int i = 0; i < NR; i += CACHE_LINE) __builtin_prefetch(b + ROWS_AHEAD * stride + i, 0, 2);
-      }
-      if constexpr (PANEL == Panel::COPIED) {
-        store(packed + k * NR, b0);
-        store(packed + k * NR + LANES, b1);
-      }
-#pragma GCC unroll 12
-      for (int i = 0; i < ROWS; i++) {
-        const vf x = all(a[i]);
-        acc[i][0] += x * b0;
-        acc[i][1] += x * b1;
-      }
-    }
+    for (; k + 4 <= until; k += 4)
+#pragma GCC unroll 4
+      for (int i = 0; i < 4; i++) add(k + i);
   }
+  for (; k < K; k++) add(k);
 }
 
 // The tile of that many rows.
-template <Panel PANEL, int ROWS = MR>
-inline void tileOf(int rows, int64_t K, const float* a, const float* b, int64_t stride, float* packed, vf (&acc)[MR][NV],
-                   const Touched& touched) {
+template <Panel PANEL, int HIGH, int WIDE, int ROWS = HIGH>
+inline void tileOf(int rows, int64_t K, const float* a, const float* b, int64_t stride, float* packed,
+                   vf (&acc)[HIGH][WIDE], const Touched& touched) {
   if constexpr (ROWS > 1) {
-    if (rows < ROWS) return tileOf<PANEL, ROWS - 1>(rows, K, a, b, stride, packed, acc, touched);
+    if (rows < ROWS) return tileOf<PANEL, HIGH, WIDE, ROWS - 1>(rows, K, a, b, stride, packed, acc, touched);
   }
   tile<ROWS, PANEL>(K, a, b, stride, packed, acc, touched);
 }
@@ -101,11 +109,12 @@ inline vf complete(vf x, const Epilogue& end, int64_t col, int64_t at, int count
   return x;
 }
 
-inline void finish(const vf (&acc)[MR][NV], int rows, int cols, const Store& s) {
-  if (cols == NR && !(s.end && s.end->any())) {
+template <int HIGH, int WIDE>
+inline void finish(const vf (&acc)[HIGH][WIDE], int rows, int cols, const Store& s) {
+  if (cols == WIDE * LANES && !(s.end && s.end->any())) {
     for (int i = 0; i < rows; i++) {
       float* c = s.c + i * s.ldc;
-      for (int j = 0; j < NV; j++) store(c + j * LANES, s.add ? load(c + j * LANES) + acc[i][j] : acc[i][j]);
+      for (int j = 0; j < WIDE; j++) store(c + j * LANES, s.add ? load(c + j * LANES) + acc[i][j] : acc[i][j]);
     }
     return;
   }
