@@ -13,7 +13,7 @@
 namespace minillm {
 namespace {
 
-constexpr int64_t KC = 256;   // a panel of B, KC * NR floats, fits the first cache
+constexpr int64_t KC = 256;   // a panel of B, KC * NR floats, fits the first cache; several abreast come from the second
 constexpr int64_t MC = 96;    // a block of A, MC * KC floats, fits the second
 constexpr int64_t NC = 1024;  // a block of C, MC * NC floats, fits the second beside it
 constexpr int64_t DEEP = 4;   // parts of K: a block of B, DEEP * KC * NC floats, fits the last
