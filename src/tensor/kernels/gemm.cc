@@ -21,6 +21,14 @@ constexpr int64_t FEW = 256;  // rows: FEW * KC floats and a panel of B fit the 
 
 constexpr int WIDE = ABREAST * NR;  // panels of B side by side
 
+// The same where many rows pass below them. Zen 4 (Zen 3 to compilers that do not know it) halves its registers: its sums take
+// twice as long as elsewhere, so that reads do not hold them up, but a neighbour in the second cache does.
+#if defined(__znver3__) || defined(__znver4__)
+constexpr int MANY_ABREAST = 1;
+#else
+constexpr int MANY_ABREAST = ABREAST;
+#endif
+
 int64_t up(int64_t x, int64_t to) { return (x + to - 1) / to * to; }
 
 // The rows of C below panels of B, from packed blocks.
@@ -36,10 +44,11 @@ void below(int64_t rows, int cols, int64_t K, const float* a, const float* b, St
 }
 
 // A block of C from packed blocks of A and B.
+template <int PANELS>
 void block(int64_t rows, int64_t cols, int64_t K, const float* a, const float* b, Store s) {
   while (cols > 0) {
-    const int wide = static_cast<int>(std::min<int64_t>(WIDE, cols));
-    (wide > NR ? below<ABREAST> : below<1>)(rows, wide, K, a, b, s);
+    const int wide = static_cast<int>(std::min<int64_t>(PANELS * NR, cols));
+    (wide > NR ? below<PANELS> : below<1>)(rows, wide, K, a, b, s);
     cols -= wide;
     b += wide * K;
     s.col += wide;
@@ -69,7 +78,7 @@ void blockOfPanels(int64_t rows, int cols, int64_t K, const float* a, Matrix b, 
     }
     finish(acc, high, wide, at);
   }
-  if (rows > MR) block(rows - MR, cols, K, a + MR * K, packed, {s.c + MR * s.ldc, s.ldc, s.row + MR, s.col, s.add, s.end});
+  if (rows > MR) block<ABREAST>(rows - MR, cols, K, a + MR * K, packed, {s.c + MR * s.ldc, s.ldc, s.row + MR, s.col, s.add, s.end});
 }
 
 // The blocking over K: of each part where it begins, how deep it is, and what remains to be done with its sums.
@@ -94,8 +103,15 @@ struct Parts {
 
 thread_local Scratch scratchA, scratchB, scratchC;
 
-// The rows of one task, where the threads share them out.
-int64_t heightOf(int64_t M) { return std::min(MC, up((M + 2 * threads() - 1) / (2 * threads()), MR)); }
+// How the threads share out M rows: in panels, each thread as many tasks, all of nearly the same height.
+struct RowTasks {
+  int64_t M, panels, count;
+  explicit RowTasks(int64_t M) : M(M), panels(up(M, MR) / MR) {
+    count = std::max<int64_t>(2 * threads(), up((panels * MR + MC - 1) / MC, threads()));
+  }
+  int64_t row(int64_t t) const { return std::min(M, t * panels / count * MR); }
+  int64_t rows(int64_t t) const { return row(t + 1) - row(t); }
+};
 
 // A block of B, parts first..last of its columns j0..j0 + n, packed by all threads into `to`: part i at `stride` times i - first.
 void packBlock(Matrix b, const Parts& parts, int64_t first, int64_t last, int64_t j0, int64_t n, float* to, int64_t stride,
@@ -139,20 +155,21 @@ void multiplyFewRows(int64_t M, int64_t N, const Parts& parts, Matrix a, Matrix 
 // Many rows: the threads share them out. Of C a block at a time, over DEEP parts of K while it is in the second cache; their B
 // is packed by all.
 void multiplyManyRows(int64_t M, int64_t N, const Parts& parts, Matrix a, Matrix b, float* c, int64_t ldc) {
-  const int64_t mc = heightOf(M);
+  const RowTasks tasks(M);
   for (int64_t first = 0; first < parts.count; first += DEEP) {
     const int64_t last = std::min(parts.count, first + DEEP);
     for (int64_t j0 = 0; j0 < N; j0 += NC) {
       const int64_t n = std::min(NC, N - j0), stride = up(n, NR) * parts.depth;
       float* right = scratchB.floats(stride * (last - first));
       packBlock(b, parts, first, last, j0, n, right, stride, parts.end.columnSums);
-      parallel((M + mc - 1) / mc, [&](int64_t t) {
-        const int64_t row = t * mc, rows = std::min(mc, M - row);
+      parallel(tasks.count, [&](int64_t t) {
+        const int64_t row = tasks.row(t), rows = tasks.rows(t);
         float* left = scratchA.floats(up(rows, MR) * parts.depth);
         for (int64_t i = first; i < last; i++) {
           const Part part = parts[i];
           packA(from(a, row, part.k0), rows, part.k, left);
-          block(rows, n, part.k, left, right + stride * (i - first), {c + row * ldc + j0, ldc, row, j0, part.add, part.finishing});
+          const Store at{c + row * ldc + j0, ldc, row, j0, part.add, part.finishing};
+          block<MANY_ABREAST>(rows, n, part.k, left, right + stride * (i - first), at);
         }
       });
     }
@@ -184,23 +201,22 @@ void multiplyInBlocks(int64_t M, int64_t N, int64_t K, Matrix a, Matrix b, const
   if (M == 0) return;
   const Epilogue nothing;
   const Parts parts(K, nothing);
-  const int64_t mc = heightOf(M), blocks = (M + mc - 1) / mc;
-  const auto rowsOf = [&](int64_t t) { return std::min(mc, M - t * mc); };
+  const RowTasks tasks(M);
   const int64_t deep = parts.depth * parts.count;
   float* left = scratchA.floats(up(M, MR) * deep);
-  const auto leftOf = [&](int64_t t, int64_t i) { return left + t * mc * deep + up(rowsOf(t), MR) * parts[i].k0; };
-  parallel(blocks, [&](int64_t t) {
-    for (int64_t i = 0; i < parts.count; i++) packA(from(a, t * mc, parts[i].k0), rowsOf(t), parts[i].k, leftOf(t, i));
+  const auto leftOf = [&](int64_t t, int64_t i) { return left + tasks.row(t) * deep + up(tasks.rows(t), MR) * parts[i].k0; };
+  parallel(tasks.count, [&](int64_t t) {
+    for (int64_t i = 0; i < parts.count; i++) packA(from(a, tasks.row(t), parts[i].k0), tasks.rows(t), parts[i].k, leftOf(t, i));
   });
   for (int64_t j0 = 0; j0 < N; j0 += NC) {
     const int64_t n = std::min(NC, N - j0), stride = up(n, NR) * parts.depth;
     float* right = scratchB.floats(stride * parts.count);
     packBlock(b, parts, 0, parts.count, j0, n, right, stride, nullptr);
-    parallel(blocks, [&](int64_t t) {
-      float* c = scratchC.floats(mc * n);
+    parallel(tasks.count, [&](int64_t t) {
+      float* c = scratchC.floats(MC * n);
       for (int64_t i = 0; i < parts.count; i++)
-        block(rowsOf(t), n, parts[i].k, leftOf(t, i), right + stride * i, {c, n, 0, 0, parts[i].add, nullptr});
-      visit(t * mc, rowsOf(t), j0, n, c, n);
+        block<MANY_ABREAST>(tasks.rows(t), n, parts[i].k, leftOf(t, i), right + stride * i, {c, n, 0, 0, parts[i].add, nullptr});
+      visit(tasks.row(t), tasks.rows(t), j0, n, c, n);
     });
   }
 }
@@ -215,7 +231,7 @@ void multiplySerial(int64_t M, int64_t N, int64_t K, Matrix a, Matrix b, float* 
     for (int64_t j = 0; j < N; j += NR)
       packPanel(from(b, part.k0, j), part.k, static_cast<int>(std::min<int64_t>(NR, N - j)), right + j * part.k);
     packA(from(a, 0, part.k0), M, part.k, left);
-    block(M, N, part.k, left, right, {c, ldc, 0, 0, part.add, part.finishing});
+    block<MANY_ABREAST>(M, N, part.k, left, right, {c, ldc, 0, 0, part.add, part.finishing});
   }
 }
 

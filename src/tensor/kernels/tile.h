@@ -9,8 +9,8 @@
 namespace minillm {
 
 // Panels of A are MR rows high, panels of B are NV registers wide. A tile has as many sums as there are registers for: 24 of
-// AVX-512's 32, 12 of AVX2's 16. Those are MR rows of one panel, or half a panel's rows of two: that reads a third less for as
-// many sums, which tells where another thread shares the core. AVX2 has too few registers for the second.
+// AVX-512's 32, 12 of AVX2's 16. Those are MR rows of one panel, or half a panel's rows of two abreast: that reads a third less
+// for as many sums, which tells where another thread shares the core. AVX2 has too few registers for the second.
 constexpr int MR = LANES == 16 ? 12 : 6, NV = 2, NR = NV * LANES, ABREAST = LANES == 16 ? 2 : 1;
 
 constexpr int CACHE_LINE = 16;  // floats
