@@ -13,12 +13,13 @@ int threads();
 // another kernel holds the pool, runs serially.
 void parallel(int64_t count, const std::function<void(int64_t)>& task);
 
-// body(from, to) over [0, size) in pieces of at least `grain`.
+// body(from, to) over [0, size) in pieces of at least `grain`, as many for each thread where there are enough.
 template <class Body>
 inline void parallelRanges(int64_t size, int64_t grain, Body body) {
   int64_t pieces = size / (grain < 1 ? 1 : grain);
   const int64_t most = 8 * threads();
   pieces = pieces < 1 ? 1 : pieces > most ? most : pieces;
+  if (pieces > threads()) pieces -= pieces % threads();
   parallel(pieces, [&](int64_t i) { body(size * i / pieces, size * (i + 1) / pieces); });
 }
 

@@ -14,42 +14,56 @@ namespace minillm {
 constexpr int MR = LANES == 16 ? 12 : 6, NV = 2, NR = NV * LANES, ABREAST = LANES == 16 ? 2 : 1;
 
 constexpr int CACHE_LINE = 16;  // floats
-constexpr int ROWS_AHEAD = 24;  // of B, asked for before they are needed
-
-// Where a panel of B comes from: packed already; from the matrix, whose rows lie `stride` apart; or from there, and put into
-// `packed` on the way. It comes into the cache while the sums go on.
-enum class Panel { PACKED, PASSING, COPIED };
+constexpr int ROWS_AHEAD = 24;  // of a matrix, asked for before they are packed
 
 // What the end of a tile will touch: C, and the same place in matrices like it. They are in no cache near by.
 struct Touched {
   const float* matrices[3];
   int count = 0;
-  int64_t stride;
+  int64_t stride = 0;
   void prefetch(int64_t row, int width) const {
     for (int m = 0; m < count; m++)
       for (int i = 0; i < width; i += CACHE_LINE) __builtin_prefetch(matrices[m] + row * stride + i, 1);
   }
 };
 
-// tile = ROWS rows of a panel of A (K x MR) times panels of B (K x NR). `stride`: from one of B's rows to the next; of packed
-// panels, whose rows follow each other, from one panel to the next.
-template <int ROWS, Panel PANEL, int HIGH, int WIDE>
-inline void tile(int64_t K, const float* a, const float* b, int64_t stride, float* packed, vf (&acc)[HIGH][WIDE],
-                 const Touched& touched) {
-  static_assert(PANEL == Panel::PACKED || WIDE == NV);
-  for (int i = 0; i < ROWS; i++)
-    for (int j = 0; j < WIDE; j++) acc[i][j] = all(0);
+// Panels of B (K x NR) where they are: packed ones, whose rows follow each other, `stride` apart.
+struct Packed {
+  const float* data;
+  int64_t stride;
+  vf load(int64_t k, int j) const { return minillm::load(data + k * NR + j / NV * stride + j % NV * LANES); }
+};
+
+// The same, and meanwhile memory that is needed next is asked for, as much of it.
+template <int WIDE>
+struct PackedAhead : Packed {
+  const float* next;
+  vf load(int64_t k, int j) const {
+    __builtin_prefetch(next + (k * WIDE + j) * LANES, 0, 2);
+    return Packed::load(k, j);
+  }
+};
+
+// One that is read as it lies in memory, its rows `stride` apart. AHEAD: the row is asked for that lies so much further down.
+template <int AHEAD>
+struct InPlace {
+  const float* data;
+  int64_t stride;
+  vf load(int64_t k, int j) const {
+    const float* row = data + k * stride + j * LANES;
+    // Into the second cache: the first has too few lines on their way for memory that is far.
+    if constexpr (AHEAD > 0) __builtin_prefetch(row + AHEAD * stride, 0, 2);
+    return minillm::load(row);
+  }
+};
+
+// acc += ROWS rows of a panel of A (K x MR) times panels of B. What is touched at the end is asked for a row at a time over three
+// quarters of the sums, in STEPS: all at once would hold up what the sums read.
+template <int ROWS, int STEPS, class B, int HIGH, int WIDE>
+inline void tile(int64_t K, const float* a, const B& b, vf (&acc)[HIGH][WIDE], const Touched& touched) {
   const auto add = [&](int64_t k) {
-    const float* row = b + k * (PANEL == Panel::PACKED ? NR : stride);
     vf right[WIDE];
-    for (int j = 0; j < WIDE; j++) right[j] = load(row + j / NV * stride + j % NV * LANES);
-    if constexpr (PANEL != Panel::PACKED) {
-      // Into the second cache: the first has too few lines on their way for memory that is far.
-      for (int i = 0; i < NR; i += CACHE_LINE) __builtin_prefetch(row + ROWS_AHEAD * stride + i, 0, 2);
-    }
-    if constexpr (PANEL == Panel::COPIED) {
-      for (int j = 0; j < NV; j++) store(packed + k * NR + j * LANES, right[j]);
-    }
+    for (int j = 0; j < WIDE; j++) right[j] = b.load(k, j);
 #pragma GCC unroll 12
     for (int i = 0; i < ROWS; i++) {
       const vf left = all(a[k * MR + i]);
@@ -57,10 +71,9 @@ inline void tile(int64_t K, const float* a, const float* b, int64_t stride, floa
     }
   };
   int64_t k = 0;
-  for (int row = 0; row < ROWS; row++) {
-    // A row at a time over three quarters of the sums: all at once would hold up what the sums read.
-    touched.prefetch(row, WIDE * LANES);
-    const int64_t until = row + 1 < ROWS ? K * (row + 1) * 3 / (4 * ROWS) : K;
+  for (int step = 0; step < STEPS; step++) {
+    touched.prefetch(step, WIDE * LANES);
+    const int64_t until = step + 1 < STEPS ? K * (step + 1) * 3 / (4 * STEPS) : K;
     for (; k + 4 <= until; k += 4)
 #pragma GCC unroll 4
       for (int i = 0; i < 4; i++) add(k + i);
@@ -68,14 +81,37 @@ inline void tile(int64_t K, const float* a, const float* b, int64_t stride, floa
   for (; k < K; k++) add(k);
 }
 
-// The tile of that many rows.
-template <Panel PANEL, int HIGH, int WIDE, int ROWS = HIGH>
-inline void tileOf(int rows, int64_t K, const float* a, const float* b, int64_t stride, float* packed,
-                   vf (&acc)[HIGH][WIDE], const Touched& touched) {
+// acc = that many rows of a panel of A times panels of B.
+template <int HIGH, int WIDE, class B, int ROWS = HIGH>
+inline void tileOf(int rows, int64_t K, const float* a, const B& b, vf (&acc)[HIGH][WIDE], const Touched& touched) {
   if constexpr (ROWS > 1) {
-    if (rows < ROWS) return tileOf<PANEL, HIGH, WIDE, ROWS - 1>(rows, K, a, b, stride, packed, acc, touched);
+    if (rows < ROWS) return tileOf<HIGH, WIDE, B, ROWS - 1>(rows, K, a, b, acc, touched);
   }
-  tile<ROWS, PANEL>(K, a, b, stride, packed, acc, touched);
+  // By their own name: through `acc`, which might be anything, every sum would go to memory.
+  vf sums[ROWS][WIDE];
+#pragma GCC unroll 12
+  for (int i = 0; i < ROWS; i++)
+    for (int j = 0; j < WIDE; j++) sums[i][j] = all(0);
+  tile<ROWS, ROWS>(K, a, b, sums, touched);
+#pragma GCC unroll 12
+  for (int i = 0; i < ROWS; i++)
+    for (int j = 0; j < WIDE; j++) acc[i][j] = sums[i][j];
+}
+
+// The same, added to sums in memory, or in their place where it begins them.
+template <class B, int ROWS = MR>
+inline void sumsOf(int rows, int64_t K, const float* a, const B& b, float* sums, bool begins) {
+  if constexpr (ROWS > 1) {
+    if (rows < ROWS) return sumsOf<B, ROWS - 1>(rows, K, a, b, sums, begins);
+  }
+  vf acc[ROWS][NV];
+#pragma GCC unroll 12
+  for (int i = 0; i < ROWS; i++)
+    for (int j = 0; j < NV; j++) acc[i][j] = begins ? all(0) : load(sums + (i * NV + j) * LANES);
+  tile<ROWS, 1>(K, a, b, acc, {});
+#pragma GCC unroll 12
+  for (int i = 0; i < ROWS; i++)
+    for (int j = 0; j < NV; j++) store(sums + (i * NV + j) * LANES, acc[i][j]);
 }
 
 struct Store {
