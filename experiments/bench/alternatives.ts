@@ -4,11 +4,12 @@
  *     npm run bench:alternatives                  # everything, a few minutes on a quiet machine
  *     npm run bench:alternatives -- graph tiny    # cases whose names begin so: printed, not written
  *     npm run bench:alternatives -- --list
+ *     npm run bench:alternatives -- workers --backend wasm
  *
  * graph: a scoring pass and a whole training step compiled into one TensorFlow graph and run by one call; of TensorFlow's
  * operations, and of our own kernels. workers: the rollouts of a MiniLLM round by two processes of one thread each. The two
- * sides take turns. Needs the native engine with our kernels. Writes results/alternatives.json and alternatives.md. Options:
- * --threads N (2), --turns N (each case has its own number), --results DIR.
+ * sides take turns. Needs the native engine with our kernels, or for workers any. Writes results/alternatives.json and
+ * alternatives.md. Options: --threads N (2), --turns N (each case has its own number), --backend NAME, --results DIR.
  */
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -17,7 +18,7 @@ import { parseArgs } from 'node:util';
 import { randomRows } from '../../src/bench/training.js';
 import { loadExamples } from '../../src/data/examples.js';
 import { wordnetDirectory } from '../../src/runs/wordnetCache.js';
-import { fusedKernels, initBackend } from '../../src/tensor/backend.js';
+import { backendNames, fusedKernels, initBackend } from '../../src/tensor/backend.js';
 import { loadTokenizer } from '../../src/text/tokenizer.js';
 import { requireNative } from './compare.js';
 import { graphRows } from './graphTurns.js';
@@ -110,6 +111,7 @@ async function main(): Promise<void> {
       list: { type: 'boolean' },
       threads: { type: 'string', default: '2' },
       turns: { type: 'string' },
+      backend: { type: 'string', default: 'tensorflow' },
       results: { type: 'string', default: fileURLToPath(new URL('results', import.meta.url)) },
     },
   });
@@ -123,8 +125,11 @@ async function main(): Promise<void> {
   const [threads, turnsGiven] = [values.threads, values.turns ?? '1'].map(Number);
   if (![threads, turnsGiven].every((n) => Number.isInteger(n) && n! >= 1))
     throw new Error('--threads, --turns: expected a whole number of at least 1');
-  const backend = await initBackend({ backend: 'tensorflow', threads: threads! });
-  requireNative(backend, fusedKernels());
+  const wanted = backendNames.find((name) => name === values.backend);
+  if (!wanted) throw new Error(`--backend ${values.backend}: expected one of ${backendNames.join(', ')}`);
+  const portable = wanted !== 'tensorflow' && beginning.startsWith('workers');
+  const backend = await initBackend(portable ? { backend: wanted } : { backend: wanted, threads: threads! });
+  if (!portable) requireNative(backend, fusedKernels());
   const rows: Row[] = [];
   for (const { name, turns, rows: measure } of chosen) {
     process.stderr.write(`${name}\n`);

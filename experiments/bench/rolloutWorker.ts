@@ -4,11 +4,11 @@ import * as tf from '@tensorflow/tfjs-core';
 import { type BenchSource, benchModels } from '../../src/bench/models.js';
 import type { Model } from '../../src/models/model.js';
 import { rollout } from '../../src/rollout/engine.js';
-import { initBackend } from '../../src/tensor/backend.js';
+import { type BackendName, initBackend } from '../../src/tensor/backend.js';
 import type { Finished, Task } from './rolloutWorkers.js';
 
-async function main(source: BenchSource): Promise<void> {
-  await initBackend({ backend: 'tensorflow', threads: 1 });
+async function main(source: BenchSource, backend: BackendName): Promise<void> {
+  await initBackend({ backend, threads: 1 });
   const { student, teacher } = await benchModels(source);
   process.on('message', (task: Task) => process.send!(work(student, teacher!, task)));
   process.on('disconnect', () => process.exit()); // the trainer is gone
@@ -48,4 +48,4 @@ function readWeights(student: Model, file: string): void {
   }
 }
 
-await main(JSON.parse(process.argv[2]!) as BenchSource);
+await main(JSON.parse(process.argv[2]!) as BenchSource, process.argv[3] as BackendName);

@@ -4,6 +4,7 @@ import { closeSync, existsSync, mkdtempSync, openSync, readSync, rmSync, writeSy
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import * as tf from '@tensorflow/tfjs-core';
 import type { BenchSource } from '../../src/bench/models.js';
 import type { Prompt, RolloutOptions } from '../../src/rollout/engine.js';
 import type { Trajectory } from '../../src/rollout/trajectory.js';
@@ -44,7 +45,10 @@ export class RolloutWorkers {
   static async start(count: number, source: BenchSource): Promise<RolloutWorkers> {
     const program = fileURLToPath(new URL('rolloutWorker.ts', import.meta.url));
     const workers = Array.from({ length: count }, () =>
-      fork(program, [JSON.stringify(source)], { execArgv: ['--import', 'tsx'], serialization: 'advanced' }),
+      fork(program, [JSON.stringify(source), tf.getBackend()], {
+        execArgv: ['--import', 'tsx'],
+        serialization: 'advanced',
+      }),
     );
     // In memory where the system has such a place.
     const place = existsSync('/dev/shm') ? '/dev/shm' : tmpdir();

@@ -1,10 +1,9 @@
-import { mkdtempSync } from 'node:fs';
-import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, describe, expect, it, vi } from 'vitest';
 import { doctorCommand, describe as render } from '../../src/cli/commands/doctor.js';
 import { UsageError } from '../../src/errors.js';
 import { type Diagnosis, diagnose } from '../../src/tensor/provision/diagnose.js';
+import { temporaryFolder } from '../helpers/temporaryFolder.js';
 
 const installed = vi.hoisted(() => ({ packages: [] as { name: string; dir: string }[] }));
 vi.mock('../../src/tensor/provision/paths.js', async (original) => ({
@@ -12,7 +11,7 @@ vi.mock('../../src/tensor/provision/paths.js', async (original) => ({
   installedEnginePackages: () => installed.packages,
 }));
 
-const cacheDir = join(mkdtempSync(join(tmpdir(), 'minillm-doctor-')), 'cache');
+const cacheDir = join(temporaryFolder('doctor'), 'cache');
 
 const healthy: Diagnosis = {
   backend: {

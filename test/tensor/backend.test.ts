@@ -1,6 +1,5 @@
 import { spawnSync } from 'node:child_process';
-import { mkdirSync, mkdtempSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import * as tf from '@tensorflow/tfjs-core';
@@ -8,6 +7,7 @@ import { afterEach, describe, expect, it, vi } from 'vitest';
 import { UsageError } from '../../src/errors.js';
 import { initBackend, native } from '../../src/tensor/backend.js';
 import type { EnginePackage } from '../../src/tensor/provision/paths.js';
+import { temporaryFolder } from '../helpers/temporaryFolder.js';
 
 // What is installed beside this project is what each test says, not what this machine happens to have.
 const installed = vi.hoisted(() => ({ packages: [] as EnginePackage[] }));
@@ -22,7 +22,7 @@ afterEach(() => {
 });
 
 function packageWith(addon?: string): EnginePackage {
-  const dir = mkdtempSync(join(tmpdir(), 'minillm-backend-'));
+  const dir = temporaryFolder('backend');
   if (addon !== undefined) {
     mkdirSync(join(dir, 'lib', 'napi-v8'), { recursive: true });
     writeFileSync(join(dir, 'lib', 'napi-v8', 'tfjs_binding.node'), addon);

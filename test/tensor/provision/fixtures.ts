@@ -1,16 +1,14 @@
 import { execFileSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
-import { chmodSync, mkdirSync, mkdtempSync, readFileSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { chmodSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { deflateRawSync } from 'node:zlib';
 import { findCompiler } from '../../../src/tensor/provision/addon.js';
+import { temporaryFolder as newFolder } from '../../helpers/temporaryFolder.js';
 
 /** Wheels, packages and a pip made on the spot: no test here needs the network or a real TensorFlow. */
 
-export function temporaryFolder(): string {
-  return mkdtempSync(join(tmpdir(), 'minillm-provision-'));
-}
+export const temporaryFolder = (): string => newFolder('provision');
 
 export interface Member {
   name: string;
