@@ -9,6 +9,7 @@ namespace {
 // B is read where it lies, RUN of its rows at a time, of each STRIP columns, so that memory sees long runs. A strip of sums,
 // FEWER * STRIP floats, fits the second cache, and what the rows below the first read again is in one near by.
 constexpr int64_t FEWER = 128, STRIP = 512, RUN = 32;
+constexpr int64_t LONG = 1 << 20;  // floats of A packed at a time
 
 constexpr int WIDE = ABREAST * NR;  // panels of B side by side
 
@@ -26,12 +27,12 @@ void packAll(Matrix a, int64_t M, const Parts& parts, int64_t first, int64_t las
   });
 }
 
-// The rows of C below a strip of B, `a` packed.
-void strip(int64_t M, int64_t cols, const Parts& parts, const float* a, Matrix b, Store s) {
+// The rows of C below a strip of B, for parts first..last, whose `a` is packed.
+void strip(int64_t M, int64_t cols, const Parts& parts, int64_t first, int64_t last, const float* a, Matrix b, Store s) {
   const int64_t high = up(M, MR);
   float* sums = scratchC.floats(high * up(cols, NR));
   alignas(64) float edge[RUN * NR];
-  for (int64_t p = 0; p < parts.count; p++) {
+  for (int64_t p = first; p < last; a += high * parts[p++].k) {
     const Part part = parts[p];
     for (int64_t k = 0; k < part.k; k += RUN) {
       const int64_t run = std::min(RUN, part.k - k);
@@ -43,7 +44,7 @@ void strip(int64_t M, int64_t cols, const Parts& parts, const float* a, Matrix b
         }
         for (int64_t i = 0; i < M; i += MR) {
           const int rows = static_cast<int>(std::min<int64_t>(MR, M - i));
-          const float* left = a + high * part.k0 + i * part.k + k * MR;
+          const float* left = a + i * part.k + k * MR;
           float* sum = sums + j * high + i * NR;
           if (i == 0) sumsOf(rows, run, left, InPlace<RUN>{panel.data, panel.rowStride}, sum, k == 0);
           else sumsOf(rows, run, left, InPlace<0>{panel.data, panel.rowStride}, sum, k == 0);
@@ -61,13 +62,17 @@ void strip(int64_t M, int64_t cols, const Parts& parts, const float* a, Matrix b
 }
 
 void multiplyStrips(int64_t M, int64_t N, const Parts& parts, Matrix a, Matrix b, float* c, int64_t ldc) {
-  float* left = scratchA.floats(up(M, MR) * parts.K);
-  packAll(a, M, parts, 0, parts.count, left);
   const Shares strips(N, NR, std::max<int64_t>(2 * threads(), (N + STRIP - 1) / STRIP));
-  parallel(strips.count, [&](int64_t t) {
-    const int64_t j = strips.from(t);
-    strip(M, strips.size(t), parts, left, from(b, 0, j), {c + j, ldc, 0, j, false, nullptr});
-  });
+  const int64_t deep = up(M, MR) * parts.depth, together = std::max<int64_t>(1, LONG / deep);
+  for (int64_t first = 0; first < parts.count; first += together) {
+    const int64_t last = std::min(parts.count, first + together);
+    float* left = scratchA.floats(deep * (last - first));
+    packAll(a, M, parts, first, last, left);
+    parallel(strips.count, [&](int64_t t) {
+      const int64_t j = strips.from(t);
+      strip(M, strips.size(t), parts, first, last, left, from(b, 0, j), {c + j, ldc, 0, j, false, nullptr});
+    });
+  }
 }
 
 // All of A is packed, as many parts of K at a time as fit the second cache, and the threads share out the panels of B. Each passes
