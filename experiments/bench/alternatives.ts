@@ -127,8 +127,8 @@ async function main(): Promise<void> {
     throw new Error('--threads, --turns: expected a whole number of at least 1');
   const wanted = backendNames.find((name) => name === values.backend);
   if (!wanted) throw new Error(`--backend ${values.backend}: expected one of ${backendNames.join(', ')}`);
+  const backend = await initBackend({ backend: wanted, threads: threads! });
   const portable = wanted !== 'tensorflow' && beginning.startsWith('workers');
-  const backend = await initBackend(portable ? { backend: wanted } : { backend: wanted, threads: threads! });
   if (!portable) requireNative(backend, fusedKernels());
   const rows: Row[] = [];
   for (const { name, turns, rows: measure } of chosen) {

@@ -6,13 +6,13 @@ import { type Outcome, runInProcess, spawnSources } from '../helpers/cli.js';
 import {
   type FileWorld,
   jsonl,
-  temporaryDirectory,
   worldConfig,
   writeConfig,
   writeFileWorld,
   writeTinyModel,
   writeTinyTokenizer,
 } from '../helpers/files.js';
+import { temporaryDirectory } from '../helpers/temporary.js';
 
 await initBackend({ backend: 'cpu' });
 const place = temporaryDirectory('bad-inputs');

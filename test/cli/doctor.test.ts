@@ -3,7 +3,7 @@ import { afterEach, describe, expect, it, vi } from 'vitest';
 import { doctorCommand, describe as render } from '../../src/cli/commands/doctor.js';
 import { UsageError } from '../../src/errors.js';
 import { type Diagnosis, diagnose } from '../../src/tensor/provision/diagnose.js';
-import { temporaryFolder } from '../helpers/temporaryFolder.js';
+import { temporaryFolder } from '../helpers/temporary.js';
 
 const installed = vi.hoisted(() => ({ packages: [] as { name: string; dir: string }[] }));
 vi.mock('../../src/tensor/provision/paths.js', async (original) => ({

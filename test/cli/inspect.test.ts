@@ -4,7 +4,8 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { initBackend } from '../../src/tensor/backend.js';
 import type { Inspection } from '../../src/training/inspect.js';
 import { runInProcess } from '../helpers/cli.js';
-import { type FileWorld, jsonl, temporaryDirectory, writeFileWorld } from '../helpers/files.js';
+import { type FileWorld, jsonl, writeFileWorld } from '../helpers/files.js';
+import { temporaryDirectory } from '../helpers/temporary.js';
 import { expectSame, fixtures, pairs } from '../training/inspect.suite.js';
 
 await initBackend({ backend: 'cpu' });

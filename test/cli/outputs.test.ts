@@ -4,13 +4,8 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { createProgram, everyCommand } from '../../src/cli/program.js';
 import { initBackend } from '../../src/tensor/backend.js';
 import { runInProcess } from '../helpers/cli.js';
-import {
-  type FileWorld,
-  jsonl,
-  temporaryDirectory,
-  writeFileWorld,
-  writeTinyModel,
-} from '../helpers/files.js';
+import { type FileWorld, jsonl, writeFileWorld, writeTinyModel } from '../helpers/files.js';
+import { temporaryDirectory } from '../helpers/temporary.js';
 import { tinystories, tinystoriesAbsent } from '../models/fixtures.js';
 
 await initBackend({ backend: 'wasm' });

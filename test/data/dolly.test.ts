@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { afterAll, describe, expect, it } from 'vitest';
 import { buildDolly, type DollyOptions } from '../../src/data/dolly.js';
 import { runInProcess } from '../helpers/cli.js';
-import { temporaryDirectory } from '../helpers/files.js';
+import { temporaryDirectory } from '../helpers/temporary.js';
 
 const place = temporaryDirectory('dolly');
 afterAll(place.remove);

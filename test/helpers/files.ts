@@ -1,5 +1,4 @@
-import { mkdirSync, mkdtempSync, realpathSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { stringify } from 'yaml';
 import { saveModel } from '../../src/models/checkpoint.js';
@@ -7,12 +6,6 @@ import { integer, type Rng, stream } from '../../src/random/streams.js';
 import { disposeParams } from '../../src/tensor/params.js';
 import { endOfText, saveTokenizer } from '../../src/text/tokenizer-files.js';
 import { type TinyShape, tinyModel } from './models.js';
-
-/** An empty directory of its own for a test file; `remove` deletes it. */
-export function temporaryDirectory(name: string): { path: string; remove: () => void } {
-  const path = realpathSync(mkdtempSync(join(tmpdir(), `minillm-${name}-`)));
-  return { path, remove: () => rmSync(path, { recursive: true, force: true }) };
-}
 
 const letters = [...'abcdefgh'];
 

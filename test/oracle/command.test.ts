@@ -8,8 +8,8 @@ import { openPair, parsePair } from '../../src/oracle/network/pair.js';
 import { runOracle } from '../../src/oracle/oracle.js';
 import { parseWorld } from '../../src/oracle/worldFile.js';
 import { initBackend } from '../../src/tensor/backend.js';
-import { temporaryDirectory } from '../helpers/files.js';
 import { tinyModel } from '../helpers/models.js';
+import { temporaryDirectory } from '../helpers/temporary.js';
 import { randomWorldJson } from './worlds.js';
 
 const good = randomWorldJson(3, 3, 9);

@@ -4,13 +4,8 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { Plan } from '../../src/plan/plan.js';
 import { initBackend } from '../../src/tensor/backend.js';
 import { runInProcess } from '../helpers/cli.js';
-import {
-  type FileWorld,
-  temporaryDirectory,
-  worldConfig,
-  writeConfig,
-  writeFileWorld,
-} from '../helpers/files.js';
+import { type FileWorld, worldConfig, writeConfig, writeFileWorld } from '../helpers/files.js';
+import { temporaryDirectory } from '../helpers/temporary.js';
 
 await initBackend({ backend: 'wasm' });
 const place = temporaryDirectory('plan');

@@ -3,7 +3,7 @@ import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterAll, describe, expect, it } from 'vitest';
 import { removeLeftovers, writeDirectoryAtomic, writeFileAtomic } from '../../src/runs/atomic.js';
-import { temporaryDirectory } from '../helpers/files.js';
+import { temporaryDirectory } from '../helpers/temporary.js';
 
 const place = temporaryDirectory('atomic');
 afterAll(place.remove);

@@ -17,13 +17,8 @@ import {
 } from '../../src/runs/trainingState.js';
 import { initBackend } from '../../src/tensor/backend.js';
 import { newValueHead, trainValueHead } from '../../src/training/valueHead.js';
-import {
-  temporaryDirectory,
-  worldConfig,
-  writeConfig,
-  writeFileWorld,
-  writeTinyModel,
-} from '../helpers/files.js';
+import { worldConfig, writeConfig, writeFileWorld, writeTinyModel } from '../helpers/files.js';
+import { temporaryDirectory } from '../helpers/temporary.js';
 
 const backend = await initBackend({ backend: 'cpu' });
 const place = temporaryDirectory('checkpoint');

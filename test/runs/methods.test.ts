@@ -8,13 +8,8 @@ import { initBackend } from '../../src/tensor/backend.js';
 import { disposeParams } from '../../src/tensor/params.js';
 import { methodNames } from '../../src/training/config.js';
 import { runInProcess, sha256 } from '../helpers/cli.js';
-import {
-  type FileWorld,
-  temporaryDirectory,
-  worldConfig,
-  writeConfig,
-  writeFileWorld,
-} from '../helpers/files.js';
+import { type FileWorld, worldConfig, writeConfig, writeFileWorld } from '../helpers/files.js';
+import { temporaryDirectory } from '../helpers/temporary.js';
 
 await initBackend({ backend: 'wasm' });
 const place = temporaryDirectory('methods');

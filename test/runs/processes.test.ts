@@ -4,13 +4,8 @@ import { setTimeout as wait } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { initBackend } from '../../src/tensor/backend.js';
 import { fingerprintOfRun, runInProcess, spawnProgram } from '../helpers/cli.js';
-import {
-  type FileWorld,
-  temporaryDirectory,
-  worldConfig,
-  writeConfig,
-  writeFileWorld,
-} from '../helpers/files.js';
+import { type FileWorld, worldConfig, writeConfig, writeFileWorld } from '../helpers/files.js';
+import { temporaryDirectory } from '../helpers/temporary.js';
 
 const nativeAbsent = await initBackend({ backend: 'tensorflow' }).then(
   () => undefined,

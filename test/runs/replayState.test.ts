@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { afterAll, describe, expect, it } from 'vitest';
 import { readReplay, writeReplay } from '../../src/runs/replayState.js';
 import type { Replay } from '../../src/training/replay.js';
-import { temporaryDirectory } from '../helpers/files.js';
+import { temporaryDirectory } from '../helpers/temporary.js';
 
 const place = temporaryDirectory('replay');
 afterAll(place.remove);

@@ -16,13 +16,8 @@ import { readTrainConfig } from '../../src/runs/runConfig.js';
 import { runTraining } from '../../src/runs/train.js';
 import { initBackend } from '../../src/tensor/backend.js';
 import { fingerprintOfRun } from '../helpers/cli.js';
-import {
-  type FileWorld,
-  temporaryDirectory,
-  worldConfig,
-  writeConfig,
-  writeFileWorld,
-} from '../helpers/files.js';
+import { type FileWorld, worldConfig, writeConfig, writeFileWorld } from '../helpers/files.js';
+import { temporaryDirectory } from '../helpers/temporary.js';
 
 /** Called before, in the middle of and after everything that is written to disk. */
 const moment = vi.hoisted(() => ({ now: () => {} }));

@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { afterAll, describe, expect, it } from 'vitest';
 import { parse } from 'yaml';
 import { readTrainConfig, stringifyConfig } from '../../src/runs/runConfig.js';
-import { temporaryDirectory } from '../helpers/files.js';
+import { temporaryDirectory } from '../helpers/temporary.js';
 
 const place = temporaryDirectory('run-config');
 afterAll(place.remove);

@@ -7,13 +7,8 @@ import { initBackend } from '../../src/tensor/backend.js';
 import { disposeParams } from '../../src/tensor/params.js';
 import { loadTokenizer } from '../../src/text/tokenizer.js';
 import { runInProcess, sha256 } from '../helpers/cli.js';
-import {
-  type FileWorld,
-  temporaryDirectory,
-  worldConfig,
-  writeConfig,
-  writeFileWorld,
-} from '../helpers/files.js';
+import { type FileWorld, worldConfig, writeConfig, writeFileWorld } from '../helpers/files.js';
+import { temporaryDirectory } from '../helpers/temporary.js';
 
 await initBackend({ backend: 'wasm' });
 const place = temporaryDirectory('run-directory');

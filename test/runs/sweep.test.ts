@@ -6,13 +6,8 @@ import { readSweep } from '../../src/runs/sweepConfig.js';
 import { type SweepResults, sweepResults } from '../../src/runs/sweepResults.js';
 import { initBackend } from '../../src/tensor/backend.js';
 import { fingerprintOfRun, runInProcess, sha256, spawnProgram } from '../helpers/cli.js';
-import {
-  type FileWorld,
-  temporaryDirectory,
-  worldConfig,
-  writeConfig,
-  writeFileWorld,
-} from '../helpers/files.js';
+import { type FileWorld, worldConfig, writeConfig, writeFileWorld } from '../helpers/files.js';
+import { temporaryDirectory } from '../helpers/temporary.js';
 
 await initBackend({ backend: 'wasm' });
 const place = temporaryDirectory('sweep');

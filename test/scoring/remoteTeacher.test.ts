@@ -16,12 +16,12 @@ import { loadTokenizer, type Tokenizer } from '../../src/text/tokenizer.js';
 import { runInProcess, spawnProgram } from '../helpers/cli.js';
 import {
   type FileWorld,
-  temporaryDirectory,
   worldConfig,
   writeConfig,
   writeFileWorld,
   writeTinyTokenizer,
 } from '../helpers/files.js';
+import { temporaryDirectory } from '../helpers/temporary.js';
 
 await initBackend({ backend: 'wasm' });
 const place = temporaryDirectory('remote');

@@ -7,7 +7,7 @@ import { afterEach, describe, expect, it, vi } from 'vitest';
 import { UsageError } from '../../src/errors.js';
 import { initBackend, native } from '../../src/tensor/backend.js';
 import type { EnginePackage } from '../../src/tensor/provision/paths.js';
-import { temporaryFolder } from '../helpers/temporaryFolder.js';
+import { temporaryFolder } from '../helpers/temporary.js';
 
 // What is installed beside this project is what each test says, not what this machine happens to have.
 const installed = vi.hoisted(() => ({ packages: [] as EnginePackage[] }));

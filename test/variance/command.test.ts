@@ -6,13 +6,13 @@ import type { EstimatorResult } from '../../src/variance/results.js';
 import { runInProcess } from '../helpers/cli.js';
 import {
   type FileWorld,
-  temporaryDirectory,
   worldConfig,
   writeConfig,
   writeFileWorld,
   writeTinyModel,
   writeTinyTokenizer,
 } from '../helpers/files.js';
+import { temporaryDirectory } from '../helpers/temporary.js';
 import { checkXml } from '../report/xml.js';
 
 await initBackend({ backend: 'wasm' });

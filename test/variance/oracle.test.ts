@@ -14,8 +14,8 @@ import { exactSpace } from '../../src/variance/gradientSpace.js';
 import { type Estimator, referenceEstimator } from '../../src/variance/grid.js';
 import { measure } from '../../src/variance/measure.js';
 import { varianceStatistics } from '../../src/variance/statistics.js';
-import { temporaryDirectory } from '../helpers/files.js';
 import { tinyModel } from '../helpers/models.js';
+import { temporaryDirectory } from '../helpers/temporary.js';
 
 await initBackend({ backend: 'wasm' });
 const place = temporaryDirectory('variance-oracle');

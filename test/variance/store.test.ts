@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { afterAll, beforeEach, describe, expect, it } from 'vitest';
 import type { Measurement } from '../../src/variance/measure.js';
 import { appendMeasurement, openStore } from '../../src/variance/store.js';
-import { temporaryDirectory } from '../helpers/files.js';
+import { temporaryDirectory } from '../helpers/temporary.js';
 
 const place = temporaryDirectory('variance-store');
 afterAll(place.remove);

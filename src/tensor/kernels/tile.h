@@ -59,8 +59,8 @@ struct InPlace {
 
 // acc += ROWS rows of a panel of A (K x MR) times panels of B. What is touched at the end is asked for a row at a time over three
 // quarters of the sums, in STEPS: all at once would hold up what the sums read.
-template <int ROWS, int STEPS, class B, int HIGH, int WIDE>
-inline void tile(int64_t K, const float* a, const B& b, vf (&acc)[HIGH][WIDE], const Touched& touched) {
+template <int STEPS, class B, int ROWS, int WIDE>
+inline void tile(int64_t K, const float* a, const B& b, vf (&acc)[ROWS][WIDE], const Touched& touched) {
   const auto add = [&](int64_t k) {
     vf right[WIDE];
     for (int j = 0; j < WIDE; j++) right[j] = b.load(k, j);
@@ -92,7 +92,7 @@ inline void tileOf(int rows, int64_t K, const float* a, const B& b, vf (&acc)[HI
 #pragma GCC unroll 12
   for (int i = 0; i < ROWS; i++)
     for (int j = 0; j < WIDE; j++) sums[i][j] = all(0);
-  tile<ROWS, ROWS>(K, a, b, sums, touched);
+  tile<ROWS>(K, a, b, sums, touched);
 #pragma GCC unroll 12
   for (int i = 0; i < ROWS; i++)
     for (int j = 0; j < WIDE; j++) acc[i][j] = sums[i][j];
@@ -108,7 +108,7 @@ inline void sumsOf(int rows, int64_t K, const float* a, const B& b, float* sums,
 #pragma GCC unroll 12
   for (int i = 0; i < ROWS; i++)
     for (int j = 0; j < NV; j++) acc[i][j] = begins ? all(0) : load(sums + (i * NV + j) * LANES);
-  tile<ROWS, 1>(K, a, b, acc, {});
+  tile<1>(K, a, b, acc, {});
 #pragma GCC unroll 12
   for (int i = 0; i < ROWS; i++)
     for (int j = 0; j < NV; j++) store(sums + (i * NV + j) * LANES, acc[i][j]);

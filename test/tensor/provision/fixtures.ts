@@ -4,7 +4,7 @@ import { chmodSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { deflateRawSync } from 'node:zlib';
 import { findCompiler } from '../../../src/tensor/provision/addon.js';
-import { temporaryFolder as newFolder } from '../../helpers/temporaryFolder.js';
+import { temporaryFolder as newFolder } from '../../helpers/temporary.js';
 
 /** Wheels, packages and a pip made on the spot: no test here needs the network or a real TensorFlow. */
 
