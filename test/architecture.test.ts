@@ -33,7 +33,8 @@ const neighbours: Record<string, readonly string[]> = {
 
 const src = resolve(import.meta.dirname, '../src');
 
-function imports(): { from: string; to: string; file: string }[] {
+/** Every file and what it imports, as paths below src. */
+function sources(): { file: string; to: string }[] {
   const files = readdirSync(src, { recursive: true, encoding: 'utf8' }).filter((name) =>
     name.endsWith('.ts'),
   );
@@ -42,8 +43,12 @@ function imports(): { from: string; to: string; file: string }[] {
     const targets = [...text.matchAll(/(?:from|import)\s*\(?\s*'(\.[^']+)'/g)].map((match) =>
       relative(src, resolve(src, dirname(file), match[1]!)),
     );
-    return targets.map((to) => ({ from: file.split('/')[0]!, to: to.split('/')[0]!, file }));
+    return targets.map((to) => ({ file, to }));
   });
+}
+
+function imports(): { from: string; to: string; file: string }[] {
+  return sources().map(({ file, to }) => ({ from: file.split('/')[0]!, to: to.split('/')[0]!, file }));
 }
 
 it('every import goes down a floor or stays in its folder', () => {
@@ -53,4 +58,22 @@ it('every import goes down a floor or stays in its folder', () => {
     ({ from, to }) => floors[to]! >= floors[from]! && !(neighbours[from] ?? []).includes(to),
   );
   expect(wrong.map(({ file, to }) => `${file} imports ${to}`)).toEqual([]);
+});
+
+/** What tells engines apart: only engines and what chooses one may ask it. */
+const QUESTIONS = /\b(engineName|getBackend|findBackend)\b|\btf\.backend\(/;
+
+it('an operation is written once: nobody outside the engines asks which one is active', () => {
+  const files = readdirSync(src, { recursive: true, encoding: 'utf8' }).filter(
+    (name) => name.endsWith('.ts') && !name.startsWith('tensor/engines/'),
+  );
+  const asking = files.filter((file) => QUESTIONS.test(readFileSync(join(src, file), 'utf8')));
+  expect(asking.sort()).toEqual(['tensor/backend.ts', 'tensor/kernels.ts']);
+});
+
+it('an engine is reached through the table only', () => {
+  const reaching = sources()
+    .filter(({ file, to }) => to.startsWith('tensor/engines/') && !file.startsWith('tensor/engines/'))
+    .map(({ file }) => file);
+  expect([...new Set(reaching)]).toEqual(['tensor/backend.ts']);
 });

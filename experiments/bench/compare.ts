@@ -14,7 +14,8 @@ import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
-import { type BackendInfo, fusedKernels, initBackend } from '../../src/tensor/backend.js';
+import { type BackendInfo, initBackend } from '../../src/tensor/backend.js';
+import { engineName } from '../../src/tensor/kernels.js';
 import { measuredOn } from './measuredOn.js';
 import {
   buildPackage,
@@ -128,7 +129,7 @@ async function main(): Promise<void> {
     return;
   }
   const backend = await initBackend({ threads });
-  requireNative(backend, fusedKernels());
+  requireNative(backend, engineName() === 'tensorflow');
   const versions = pythonVersions(python);
   const tcmalloc = given === 'none' ? undefined : (given ?? findTcmalloc());
   if (!tcmalloc) process.stderr.write('no tcmalloc here: PyTorch is timed with its default allocator only\n');

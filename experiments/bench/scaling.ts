@@ -13,7 +13,8 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import { aligned } from '../../src/runs/alignedText.js';
-import { fusedKernels, initBackend } from '../../src/tensor/backend.js';
+import { initBackend } from '../../src/tensor/backend.js';
+import { engineName } from '../../src/tensor/kernels.js';
 import { requireNative } from './compare.js';
 import { measuredOn } from './measuredOn.js';
 import { root } from './processes.js';
@@ -91,7 +92,7 @@ function options() {
 async function main(): Promise<void> {
   const { repeat, threads, results, ...given } = options();
   const backend = await initBackend({ threads });
-  requireNative(backend, fusedKernels());
+  requireNative(backend, engineName() === 'tensorflow');
   const { grid, round } = given.quick ? quick : full;
   const say = (line: string): void => void process.stderr.write(`${line}\n`);
   const from = performance.now();

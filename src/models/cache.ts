@@ -1,6 +1,5 @@
 import * as tf from '@tensorflow/tfjs-core';
 import { UsageError } from '../errors.js';
-import { fusedKernels } from '../tensor/backend.js';
 import { causalAttention, decodeAttention, decodeModel, gatherRows, writeRows } from '../tensor/ops/index.js';
 import { type ModelConfig, windowOf } from './config.js';
 import { familyOf } from './families.js';
@@ -102,7 +101,7 @@ export function decodeStep(
   for (const position of positions)
     if (position >= slots) throw new UsageError(`position ${position} for a cache of ${slots} slots`);
   const family = familyOf(config);
-  const decoder = fusedKernels() ? family.decoder?.(params, config) : undefined;
+  const decoder = family.decoder?.(params, config);
   if (decoder) return decodeModel(decoder, tokens, positions, cache, config);
   return tf.tidy(() => {
     const attend = decodeAttention(positions, { batch, slots, heads, kvHeads, headDim });

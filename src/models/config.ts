@@ -97,7 +97,7 @@ export interface ParameterSpec {
 /** Attention of one layer; decides what the keys and values of earlier tokens are. k is already rotated. */
 export interface Attend {
   (layer: number, q: tf.Tensor2D, k: tf.Tensor2D, v: tf.Tensor2D): tf.Tensor2D;
-  /** Where it is `causalAttention` of these dimensions and nothing else, and our kernels are there: a block may be one operation. */
+  /** Where it is `causalAttention` of these dimensions and nothing else: a block may be one operation. */
   causal?: (layer: number) => AttentionDims;
 }
 

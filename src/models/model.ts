@@ -1,7 +1,6 @@
 import * as tf from '@tensorflow/tfjs-core';
 import { UsageError } from '../errors.js';
 import { type Rng, stream } from '../random/streams.js';
-import { fusedKernels } from '../tensor/backend.js';
 import { causalAttention, type Head, headLogprob, headLogits as logitsOf } from '../tensor/ops/index.js';
 import type { Params } from '../tensor/params.js';
 import { parameter } from './blocks.js';
@@ -47,8 +46,11 @@ export function forwardHidden(
     const positions = slotPositions(batch, length);
     checkTokens(config, ids, positions);
     const causal = (layer: number) => ({ ...dims, window: windowOf(config, layer) });
-    const attend: Attend = (layer, q, k, v) => causalAttention(q, k, v, causal(layer));
-    if (fusedKernels()) attend.causal = causal;
+    const attend: Attend = Object.assign(
+      (layer: number, q: tf.Tensor2D, k: tf.Tensor2D, v: tf.Tensor2D) =>
+        causalAttention(q, k, v, causal(layer)),
+      { causal },
+    );
     return familyOf(config).hidden(params, config, tf.tensor1d(ids, 'int32'), positions, attend);
   });
 }

@@ -1,6 +1,5 @@
 import * as tf from '@tensorflow/tfjs-core';
-import { fusedKernels } from '../tensor/backend.js';
-import * as raw from '../tensor/ops/raw.js';
+import { kernels } from '../tensor/kernels.js';
 import { disposeParams, type Params } from '../tensor/params.js';
 import { mapParams } from './transform.js';
 
@@ -13,24 +12,16 @@ import { mapParams } from './transform.js';
  */
 export function addGradients(total: Params | undefined, grads: Params, weight = 1): Params {
   if (!total && weight === 1) return grads;
-  const sum = tf.tidy(() => {
-    if (total && fusedKernels()) return fusedSum(total, grads, weight);
-    return mapParams(grads, (g, name) => {
-      const scaled = weight === 1 ? g : tf.mul(g, weight);
-      return total ? tf.add(total[name]!, scaled) : scaled;
-    });
-  });
+  const sum = total ? sums(total, grads, weight) : mapParams(grads, (g) => tf.mul(g, weight));
   disposeParams(grads);
   if (total) disposeParams(total);
   return sum;
 }
 
-/** All names by one call. */
-function fusedSum(total: Params, grads: Params, weight: number): Params {
+function sums(total: Params, grads: Params, weight: number): Params {
   const names = Object.keys(grads);
   if (names.length === 0) return {};
-  const inputs = [total, grads].flatMap((all) => names.map((name) => all[name]!));
-  const attrs = [raw.attr.int('N', names.length)];
-  const sums = raw.runAll('MinillmAddScaled', attrs, [...inputs, tf.scalar(weight)], names.length);
-  return Object.fromEntries(names.map((name, i) => [name, sums[i]!]));
+  const list = (of: Params) => names.map((name) => of[name]!);
+  const added = kernels().addScaled(list(total), list(grads), weight);
+  return Object.fromEntries(names.map((name, i) => [name, added[i]!]));
 }

@@ -1,9 +1,8 @@
-import { fusedKernels, native } from '../tensor/backend.js';
+import type * as tf from '@tensorflow/tfjs-core';
+import { kernels } from '../tensor/kernels.js';
 import type { Params } from '../tensor/params.js';
 import { type AdamState, biasCorrection, scaleByAdam } from './adam.js';
 import { type ClipState, clipByGlobalNorm, clipScale, globalNorm } from './clip.js';
-import { type FusedNumbers, fusedAdamW } from './fused.js';
-import { inPlaceAdamW } from './inPlace.js';
 import {
   addDecayedWeights,
   type DecayMask,
@@ -12,7 +11,7 @@ import {
   scaleByLearningRate,
 } from './links.js';
 import type { Schedule } from './schedules.js';
-import { applyStep, assertSameNames, chain, type GradientTransformation } from './transform.js';
+import { assertSameNames, chain, type GradientTransformation } from './transform.js';
 
 export interface AdamWOptions {
   learningRate: Schedule | number;
@@ -58,7 +57,7 @@ export interface Optimizer extends GradientTransformation<OptimizerState> {
 /**
  * AdamW with global-norm clipping: the chain clip, Adam, decoupled decay, learning rate. The same numbers as
  * torch.nn.utils.clip_grad_norm_ followed by torch.optim.AdamW: p ← p − lr (m̂/(sqrt(v̂) + eps) + weightDecay · p).
- * `init` and `update` are the chain's; `step` runs it, or on the native backend the fused kernel with the same rule.
+ * `init` and `update` are the chain's; `step` is the engine's kernel with the same rule, the chain its reference.
  */
 export function adamw(options: AdamWOptions): Optimizer {
   const {
@@ -77,36 +76,42 @@ export function adamw(options: AdamWOptions): Optimizer {
     decay: addDecayedWeights(weightDecay, mask),
     rate: scaleByLearningRate(schedule),
   });
-  const fusedStep = (grads: Params, state: OptimizerState, params: Params, norm: number) => {
-    assertSameNames(grads, params);
-    const rate = schedule(state.rate.count);
-    const count = state.adam.count + 1;
-    const { scale, root } = biasCorrection(beta1, beta2, count);
-    const numbers: FusedNumbers = {
-      decay: (name, param) => (mask(name, param) ? rate * weightDecay : 0),
-      stepSize: rate * scale,
-      beta1,
-      beta2,
-      epsilon: eps * root,
-    };
-    const shrink = clipScale(norm, clip);
-    const next = fusedKernels()
-      ? inPlaceAdamW(grads, state.adam, params, shrink, numbers)
-      : fusedAdamW(grads, state.adam, params, shrink, numbers);
-    const adam = { count, first: next.first, second: next.second };
-    const nextState = { clip: { norm }, adam, decay: {}, rate: { count: state.rate.count + 1, rate } };
-    return { params: next.params, state: nextState };
-  };
-  const chainStep = (grads: Params, state: OptimizerState, params: Params) =>
-    applyStep(links, grads, state, params);
   return {
     ...links,
     globalNorm,
     step(grads, state, params, gradNorm) {
-      const next = native()
-        ? fusedStep(grads, state, params, gradNorm ?? globalNorm(grads))
-        : chainStep(grads, state, params);
-      return { ...next, gradNorm: next.state.clip.norm, learningRate: next.state.rate.rate };
+      assertSameNames(grads, params);
+      const norm = gradNorm ?? globalNorm(grads);
+      const rate = schedule(state.rate.count);
+      const count = state.adam.count + 1;
+      const { scale, root } = biasCorrection(beta1, beta2, count);
+      const names = Object.keys(params);
+      const list = (of: Params) => names.map((name) => of[name]!);
+      const next = kernels().adamW(
+        { params: list(params), first: list(state.adam.first), second: list(state.adam.second) },
+        list(grads),
+        {
+          decay: names.map((name) => (mask(name, params[name]!) ? rate * weightDecay : 0)),
+          gradScale: clipScale(norm, clip),
+          stepSize: rate * scale,
+          beta1,
+          beta2,
+          epsilon: eps * root,
+        },
+      );
+      const named = (tensors: tf.Tensor[]): Params =>
+        Object.fromEntries(names.map((name, i) => [name, tensors[i]!]));
+      return {
+        params: named(next.params),
+        state: {
+          clip: { norm },
+          adam: { count, first: named(next.first), second: named(next.second) },
+          decay: {},
+          rate: { count: state.rate.count + 1, rate },
+        },
+        gradNorm: norm,
+        learningRate: rate,
+      };
     },
   };
 }

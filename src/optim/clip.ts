@@ -1,26 +1,16 @@
 import * as tf from '@tensorflow/tfjs-core';
-import { fusedKernels, native } from '../tensor/backend.js';
-import * as raw from '../tensor/ops/raw.js';
+import { kernels } from '../tensor/kernels.js';
 import type { Params } from '../tensor/params.js';
 import { type GradientTransformation, mapParams } from './transform.js';
 
 /** sqrt(Σ g²) over all tensors together, read back as a number. */
 export function globalNorm(grads: Params): number {
   const all = Object.values(grads);
-  const total = tf.tidy(() => {
-    if (fusedKernels() && all.length > 0)
-      return raw.run('MinillmSquaredNorm', [raw.attr.int('N', all.length)], all);
-    const squares = all.map(halfSquare);
-    return squares.length === 0 ? tf.scalar(0) : tf.mul(2, tf.addN(squares));
-  });
+  if (all.length === 0) return 0;
+  const total = kernels().squaredNorm(all);
   const norm = Math.sqrt(total.dataSync()[0]!);
   total.dispose();
   return norm;
-}
-
-/** Σ g² / 2. */
-function halfSquare(g: tf.Tensor): tf.Tensor {
-  return native() ? raw.plain('L2Loss', g) : tf.mul(0.5, tf.sum(tf.square(g)));
 }
 
 export type ClipState = {

@@ -4,6 +4,9 @@ import { availableParallelism } from 'node:os';
 import { join } from 'node:path';
 import * as tf from '@tensorflow/tfjs-core';
 import { UsageError } from '../errors.js';
+import { portableKernels } from './engines/portable/index.js';
+import { kernelsCompiled, tensorflowKernels } from './engines/tensorflow/index.js';
+import { serve, serveOthers } from './kernels.js';
 import { ADDON_PATH, enginePackageNames, installedEnginePackages, setupCommand } from './provision/paths.js';
 
 export const backendNames = ['tensorflow', 'wasm', 'cpu'] as const;
@@ -39,7 +42,8 @@ const loaders: Record<BackendName, (threads: number | undefined) => Promise<Load
     threadsInUse ??= Number(process.env.TF_NUM_INTRAOP_THREADS) || availableParallelism();
     require(name);
     if (!(await tf.setBackend('tensorflow'))) throw new Error('the backend did not initialise');
-    kernelsThere = !addon.isUsingGpuDevice() && process.env.MINILLM_KERNELS !== 'off' && findKernels();
+    if (!addon.isUsingGpuDevice() && process.env.MINILLM_KERNELS !== 'off' && kernelsCompiled())
+      serve('tensorflow', 'tensorflow', tensorflowKernels);
     return {
       engine: `TensorFlow ${addon.TF_Version} (${name})`,
       threads: threadsInUse,
@@ -161,49 +165,4 @@ function firstLine(error: unknown): string {
   return (error instanceof Error ? error.message : String(error)).split('\n')[0]!;
 }
 
-let kernelsThere = false;
-
-/** Whether the addon was compiled with our kernels (tensor/kernels). The official prebuilt one was not. */
-function findKernels(): boolean {
-  const probe = tf.tensor2d([1], [1, 1]);
-  try {
-    (tf.backend() as unknown as NativeBackend)
-      .executeSingleOutput('MinillmColumnSums', [], [probe])
-      .dispose();
-    return true;
-  } catch {
-    return false;
-  } finally {
-    probe.dispose();
-  }
-}
-
-/**
- * Whether our own fused kernels serve the active backend: the native one on a processor, with the addon that
- * `minillm setup` compiles. MINILLM_KERNELS=off leaves them out, and so do the tests that compare both ways.
- */
-export function fusedKernels(): boolean {
-  return kernelsThere && tf.getBackend() === 'tensorflow';
-}
-
-/** For tests: runs `f` without the fused kernels. */
-export function withoutKernels<T>(f: () => T): T {
-  const there = kernelsThere;
-  kernelsThere = false;
-  try {
-    return f();
-  } finally {
-    kernelsThere = there;
-  }
-}
-
-/** The part of the native backend that runs any TensorFlow op by name. */
-export interface NativeBackend {
-  executeSingleOutput(name: string, attrs: unknown[], inputs: tf.TensorInfo[]): tf.Tensor;
-  executeMultipleOutputs(name: string, attrs: unknown[], inputs: tf.TensorInfo[], count: number): tf.Tensor[];
-}
-
-/** The native backend when it is the active one, else undefined: `const n = native(); if (n) {fast path} else {portable}`. */
-export function native(): NativeBackend | undefined {
-  return tf.getBackend() === 'tensorflow' ? (tf.backend() as unknown as NativeBackend) : undefined;
-}
+serveOthers('portable', portableKernels);

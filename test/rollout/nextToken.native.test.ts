@@ -3,10 +3,11 @@ import { describe, expect, it } from 'vitest';
 import { normal, stream } from '../../src/random/streams.js';
 import { nextTokens } from '../../src/rollout/nextToken.js';
 import { plainSampling, type SamplingOptions } from '../../src/rollout/sampling.js';
-import { fusedKernels, initBackend, withoutKernels } from '../../src/tensor/backend.js';
+import { initBackend } from '../../src/tensor/backend.js';
+import { engineName, onPortable } from '../../src/tensor/kernels.js';
 
 const absent = await initBackend({ backend: 'tensorflow' }).then(
-  () => (fusedKernels() ? undefined : 'the addon has no kernels of ours'),
+  () => (engineName() === 'tensorflow' ? undefined : 'the addon has no kernels of ours'),
   (error: Error) => error.message,
 );
 
@@ -35,7 +36,7 @@ describe.skipIf(absent)(`the sampling kernel${absent ? ` [skipped: ${absent}]` :
     const teacher = alpha === undefined ? undefined : { logits: teacherLogits, alpha };
     const before = tf.memory().numTensors;
     const fused = nextTokens(student, teacher, uniforms, all);
-    const composed = withoutKernels(() => nextTokens(student, teacher, uniforms, all));
+    const composed = onPortable(() => nextTokens(student, teacher, uniforms, all));
     expect(tf.memory().numTensors).toBe(before);
     expect(Array.from(fused.tokens)).toEqual(Array.from(composed.tokens));
     expect(Object.keys(fused).sort()).toEqual(Object.keys(composed).sort());

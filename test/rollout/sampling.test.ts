@@ -1,10 +1,11 @@
 import * as tf from '@tensorflow/tfjs-core';
 import { describe, expect, it } from 'vitest';
 import { normal, stream } from '../../src/random/streams.js';
-import { drawTokenReference, drawTokens, plainSampling } from '../../src/rollout/sampling.js';
-import { truncate } from '../../src/rollout/truncate.js';
+import { plainSampling } from '../../src/rollout/sampling.js';
 import { responseStream } from '../../src/rollout/uniforms.js';
 import { initBackend } from '../../src/tensor/backend.js';
+import { drawTokenReference, drawTokens } from '../../src/tensor/engines/portable/draw.js';
+import { truncate } from '../../src/tensor/engines/portable/truncate.js';
 
 await initBackend({ backend: 'cpu' });
 

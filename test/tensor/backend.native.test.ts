@@ -2,7 +2,7 @@ import util from 'node:util';
 import * as tf from '@tensorflow/tfjs-core';
 import { describe, expect, it } from 'vitest';
 import { UsageError } from '../../src/errors.js';
-import { initBackend, native } from '../../src/tensor/backend.js';
+import { initBackend } from '../../src/tensor/backend.js';
 
 const info = await initBackend({ backend: 'tensorflow', threads: 1 }).catch((error: Error) => error.message);
 const absent = typeof info === 'string' ? info : undefined;
@@ -25,13 +25,6 @@ describe.skipIf(absent)(`the native backend${absent ? ` [skipped: ${absent}]` : 
     await expect(initBackend({ threads: 2 })).rejects.toThrow(
       /1 threads in this process already; 2 need a new process/,
     );
-  });
-
-  it('runs any TensorFlow op by name', () => {
-    const x = tf.tensor1d([1, -2, 3]);
-    const y = native()!.executeSingleOutput('Neg', [{ name: 'T', type: 1, value: 1 }], [x]);
-    expect(Array.from(y.dataSync())).toEqual([-1, 2, -3]);
-    tf.dispose([x, y]);
   });
 
   it('has the helpers that newer versions of Node removed, and that topk calls', () => {

@@ -3,7 +3,7 @@ import { describe, expect, it } from 'vitest';
 import { UsageError } from '../../src/errors.js';
 import * as ops from '../../src/tensor/ops/index.js';
 import { disposeParams, type Params, valueAndGrads } from '../../src/tensor/params.js';
-import { checkOp, expectClose, gaussian } from './gradcheck.js';
+import { checkOp, expectClose, gaussian, type Input } from './gradcheck.js';
 import * as reference from './ops.reference.js';
 
 type T1 = tf.Tensor1D;
@@ -318,40 +318,56 @@ export function opsSuite(): void {
     );
   });
 
-  describe('cachedAttention and writeRows', () => {
+  describe('decodeAttention over a filled cache', () => {
     it('equals a reference that sees only the open slots, and grouped heads read their own cache', () => {
       for (const [heads, kvHeads] of [
         [2, 2],
         [4, 2],
       ] as const) {
         const dims = { batch: 2, slots: 4, heads, kvHeads, headDim: 2 };
-        const q = gaussian([2, heads * 2], 'q');
+        const [q, k, v] = ['q', 'k', 'v'].map((name) => gaussian([2, heads * 2], name)) as [
+          Input,
+          Input,
+          Input,
+        ];
         const keys = gaussian([2 * kvHeads * 4, 2], 'keys');
         const values = gaussian([2 * kvHeads * 4, 2], 'values');
+        const positions = Int32Array.of(1, 2);
         const open = [
           [true, true, false, false],
           [true, true, true, false],
         ];
+        /** The cache with the new token in its slot. */
+        const filled = (cache: Input, x: Input): number[] =>
+          cache.values.map((old, i) => {
+            const [row, d] = [Math.floor(i / 2), i % 2];
+            const [b, h, slot] = [Math.floor(row / (kvHeads * 4)), Math.floor(row / 4) % kvHeads, row % 4];
+            return slot === positions[b] ? x.values[(b * kvHeads + h) * 2 + d]! : old;
+          });
         const before = tf.memory().numTensors;
+        const cached = [keys, values].map(({ values }) => tf.tensor2d(values, [2 * kvHeads * 4, 2])) as [
+          tf.Tensor2D,
+          tf.Tensor2D,
+        ];
         const y = tf.tidy(() =>
-          ops.cachedAttention(
+          ops.decodeAttention(positions, dims)(
             tf.tensor2d(q.values, [2, heads * 2]),
-            tf.tensor2d(keys.values, [2 * kvHeads * 4, 2]),
-            tf.tensor2d(values.values, [2 * kvHeads * 4, 2]),
-            tf.tensor2d(open.map((row) => row.map((o) => (o ? 0 : -1e9)))),
-            dims,
+            tf.tensor2d(k.values.slice(0, 4 * kvHeads), [2, kvHeads * 2]),
+            tf.tensor2d(v.values.slice(0, 4 * kvHeads), [2, kvHeads * 2]),
+            ...cached,
+            0,
           ),
         );
-        expect(tf.memory().numTensors).toBe(before + 1);
-        expectClose(
-          y.dataSync(),
-          reference.cachedAttention(q.values, keys.values, values.values, open, dims),
-          1e-5,
-          'value',
-        );
-        y.dispose();
+        expect(tf.memory().numTensors).toBe(before + 3);
+        const expected = reference.cachedAttention(q.values, filled(keys, k), filled(values, v), open, dims);
+        expectClose(y.dataSync(), expected, 1e-5, 'value');
+        expectClose(cached[0].dataSync(), filled(keys, k), 1e-6, 'keys');
+        tf.dispose([y, cached]);
       }
     });
+  });
+
+  describe('writeRows', () => {
     it('writes rows in place; the buffer and its earlier aliases see the write', () => {
       const before = tf.memory().numTensors;
       const buffer = tf.zeros<tf.Rank.R2>([4, 2]);

@@ -1,17 +1,7 @@
 import * as tf from '@tensorflow/tfjs-core';
-import { fusedKernels, native } from '../backend.js';
+import { kernels } from '../kernels.js';
 import { assertShape } from '../shape.js';
 import { differentiable } from './custom.js';
-import * as raw from './raw.js';
-
-/** dy · s · (1 − s): the gradient through s = sigmoid(·). */
-function sigmoidGrad(s: tf.Tensor2D, dy: tf.Tensor2D): tf.Tensor2D {
-  return native() ? raw.plain('SigmoidGrad', s, dy) : tf.mul(dy, tf.sub(s, tf.square(s)));
-}
-
-// tanh(u) = 2 sigmoid(2u) − 1, so 0.5 x (1 + tanh(u)) = x sigmoid(2u), with 2u = x (A + B x²).
-const A = 2 * Math.sqrt(2 / Math.PI);
-const B = A * 0.044715;
 
 /**
  * GELU, tanh approximation (Hendrycks and Gimpel, arXiv 1606.08415, section 2; `gelu_new` of GPT-2):
@@ -20,19 +10,13 @@ const B = A * 0.044715;
  * @param x [N, D] @returns [N, D], differentiable
  */
 export function gelu(x: tf.Tensor2D): tf.Tensor2D {
-  if (fusedKernels()) return fusedActivation('MinillmGelu', [x]);
   return differentiable<tf.Tensor2D>(
     [x],
     (save) => {
-      const s = tf.sigmoid(tf.mul<tf.Tensor2D>(x, tf.add(tf.mul(tf.square(x), B), A)));
-      save([x, s]);
-      return tf.mul(x, s);
+      save([x]);
+      return kernels().gelu(x);
     },
-    (dy, saved) => {
-      const [x, s] = saved as [tf.Tensor2D, tf.Tensor2D];
-      const inner = tf.add(tf.mul(tf.square(x), 3 * B), A); // d(2u)/dx
-      return [tf.add(tf.mul(dy, s), tf.mul(sigmoidGrad(s, tf.mul(dy, x)), inner))];
-    },
+    (dy, saved) => [kernels().geluGrad(dy, saved[0] as tf.Tensor2D)],
   );
 }
 
@@ -66,32 +50,15 @@ export function exactGelu(x: tf.Tensor2D): tf.Tensor2D {
  */
 export function swiglu(gate: tf.Tensor2D, up: tf.Tensor2D): tf.Tensor2D {
   assertShape(up, gate.shape, 'swiglu: up');
-  if (fusedKernels()) return fusedActivation('MinillmSwiglu', [gate, up]);
   return differentiable<tf.Tensor2D>(
     [gate, up],
     (save) => {
-      const s = tf.sigmoid(gate);
-      const a = tf.mul<tf.Tensor2D>(gate, s);
-      save([gate, up, s, a]);
-      return tf.mul(a, up);
+      save([gate, up]);
+      return kernels().swiglu(gate, up);
     },
     (dy, saved) => {
-      const [gate, up, s, a] = saved as [tf.Tensor2D, tf.Tensor2D, tf.Tensor2D, tf.Tensor2D];
-      // silu' = s + gate s (1 − s) = s (1 + gate − a)
-      const slope = tf.mul(s, tf.add(tf.sub(gate, a), 1));
-      return [tf.mul(tf.mul(dy, up), slope), tf.mul(dy, a)];
+      const [gate, up] = saved as [tf.Tensor2D, tf.Tensor2D];
+      return kernels().swigluGrad(dy, gate, up);
     },
-  );
-}
-
-/** One kernel each way; what the slope needs is made again from the inputs. */
-function fusedActivation(name: string, inputs: tf.Tensor2D[]): tf.Tensor2D {
-  return differentiable<tf.Tensor2D>(
-    inputs,
-    (save) => {
-      save(inputs);
-      return raw.run(name, [], inputs);
-    },
-    (dy, saved) => raw.runAll(`${name}Grad`, [], [dy, ...saved], inputs.length),
   );
 }

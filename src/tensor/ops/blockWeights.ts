@@ -1,33 +1,7 @@
 import type * as tf from '@tensorflow/tfjs-core';
+import type { AttentionDims } from '../kernels.js';
 import { assertShape } from '../shape.js';
-import type { AttentionDims } from './attention.js';
-
-/** A map [I, O], with its bias [O] if it has one. */
-export interface AffineWeights {
-  weight: tf.Tensor2D;
-  bias?: tf.Tensor1D;
-}
-
-/** A LayerNorm, or without a bias an RMSNorm; [D] each. */
-export interface NormWeights {
-  gain: tf.Tensor1D;
-  bias?: tf.Tensor1D;
-}
-
-/** A pre-norm block: x + out(attention(norm(x))), then y + down(act(norm(y))). */
-export interface BlockWeights {
-  attentionNorm: NormWeights;
-  /** One map for queries, keys and values side by side, or one each. */
-  attention: [AffineWeights] | [AffineWeights, AffineWeights, AffineWeights];
-  /** Gains of the norms of each head's query and key. */
-  headNorms?: [tf.Tensor1D, tf.Tensor1D];
-  out: AffineWeights;
-  mlpNorm: NormWeights;
-  up: AffineWeights;
-  /** With a gate act is silu(gate) · up, without one GELU. */
-  gate?: AffineWeights;
-  down: AffineWeights;
-}
+import type { AffineWeights, BlockWeights, NormWeights } from '../weights.js';
 
 /** The tensors of a map or a norm, the bias last if there is one. */
 export const tensorsOf = (part: AffineWeights | NormWeights): tf.Tensor[] => [

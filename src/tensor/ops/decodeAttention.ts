@@ -1,9 +1,7 @@
-import * as tf from '@tensorflow/tfjs-core';
-import { fusedKernels } from '../backend.js';
+import type * as tf from '@tensorflow/tfjs-core';
+import { UsageError } from '../../errors.js';
+import { kernels } from '../kernels.js';
 import { assertShape } from '../shape.js';
-import { cachedAttention } from './attention.js';
-import * as raw from './raw.js';
-import { writeRows } from './writeRows.js';
 
 export interface DecodeDims {
   batch: number;
@@ -29,50 +27,26 @@ export type DecodeAttention = (
  * positions; every query attends to the slots up to its own. No gradient.
  *
  * q [B, H·Dh], k and v [B, Hkv·Dh], keys and values [B·Hkv·S, Dh] with row (b·Hkv + h)·S + slot; the result is [B, H·Dh].
- * With our kernels only filled slots are touched; otherwise all are, under a mask. Call inside a tidy: what the layers
- * share belongs to it.
  *
  * @param positions [B], each in [0, S)
+ * @throws UsageError if the shapes do not fit, or H is no multiple of Hkv
  */
 export function decodeAttention(positions: Int32Array, dims: DecodeDims): DecodeAttention {
-  return fusedKernels() ? fused(positions, dims) : composed(positions, dims);
+  const { batch, slots, heads, kvHeads, headDim } = dims;
+  checkGroups(heads, kvHeads, 'decodeAttention');
+  return (q, k, v, keys, values, window) => {
+    assertShape(q, [batch, heads * headDim], 'decodeAttention: q');
+    for (const [name, x] of Object.entries({ k, v }))
+      assertShape(x, [batch, kvHeads * headDim], `decodeAttention: ${name}`);
+    for (const [name, x] of Object.entries({ keys, values }))
+      assertShape(x, [batch * kvHeads * slots, headDim], `decodeAttention: ${name}`);
+    return kernels().decodeAttention(q, k, v, { keys, values }, positions, { heads, kvHeads, window });
+  };
 }
 
-function fused(positions: Int32Array, dims: DecodeDims): DecodeAttention {
-  const at = tf.tensor1d(positions, 'int32');
-  const { int } = raw.attr;
-  return (q, k, v, keys, values, window) => {
-    const attrs = [int('heads', dims.heads), int('kv_heads', dims.kvHeads), int('window', window)];
-    return raw.run('MinillmDecodeAttention', attrs, [q, k, v, keys, values, at]);
-  };
-}
-
-/** Added to the score of a slot that is not to be read; its exponential is exactly 0. */
-const HIDDEN = -1e9;
-
-function composed(positions: Int32Array, dims: DecodeDims): DecodeAttention {
-  const { batch, slots, kvHeads, headDim } = dims;
-  const rows = new Int32Array(batch * kvHeads);
-  positions.forEach((position, b) => {
-    for (let h = 0; h < kvHeads; h++) rows[b * kvHeads + h] = (b * kvHeads + h) * slots + position;
-  });
-  // Numbers, not tensors: each layer has a tidy of its own.
-  const masks = new Map<number, Float32Array>();
-  const maskOf = (window: number): Float32Array => {
-    const bias = new Float32Array(batch * slots).fill(HIDDEN);
-    positions.forEach((position, b) => {
-      const first = window > 0 ? Math.max(0, position + 1 - window) : 0;
-      bias.fill(0, b * slots + first, b * slots + position + 1);
-    });
-    masks.set(window, bias);
-    return bias;
-  };
-  return (q, k, v, keys, values, window) => {
-    assertShape(k, [batch, kvHeads * headDim], 'decodeAttention: k');
-    const written = [keys, values].map((buffer, i) =>
-      writeRows(buffer, rows, tf.reshape(i === 0 ? k : v, [rows.length, headDim])),
-    ) as [tf.Tensor2D, tf.Tensor2D];
-    const mask = tf.tensor2d(masks.get(window) ?? maskOf(window), [batch, slots]);
-    return cachedAttention(q, ...written, mask, dims);
-  };
+/** @throws UsageError if the query heads cannot share the key/value heads evenly */
+export function checkGroups(heads: number, kvHeads: number, where: string): void {
+  if (heads % kvHeads !== 0) {
+    throw new UsageError(`${where}: ${heads} query heads cannot share ${kvHeads} key/value heads evenly`);
+  }
 }

@@ -1,15 +1,13 @@
-import * as tf from '@tensorflow/tfjs-core';
-import { fusedKernels } from '../backend.js';
+import type * as tf from '@tensorflow/tfjs-core';
+import { type DivergenceKind, kernels } from '../kernels.js';
+import { assertShape } from '../shape.js';
 import { differentiable } from './custom.js';
-import { byRows, checkLogits, type RowValues, weightedSum } from './divergencesRows.js';
-import * as raw from './raw.js';
-import { logSoftmax, softmax } from './softmax.js';
 
 /**
  * Divergences between the student q and the teacher p over the whole vocabulary, one number per row, in nats.
  *
- * All take logits [N, V] of both; the gradient goes to the student's logits only. Without the kernels they are worked out
- * `chunk` logits at a time (`byRows`). A token of probability 0 under
+ * All take logits [N, V] of both; the gradient goes to the student's logits only. `chunk`: how many
+ * logits an engine that makes temporaries of that size works on at a time. A token of probability 0 under
  * the weighting distribution counts 0 even where the other logarithm is infinite (0 · ∞ = 0); a token that the
  * weighting distribution allows and the other forbids makes the divergence infinite, as it is.
  */
@@ -28,14 +26,7 @@ export function reverseKl(
   chunk?: number,
 ): tf.Tensor1D {
   checkLogits(studentLogits, teacherLogits, 'reverseKl');
-  if (fusedKernels()) return fusedDivergence(studentLogits, teacherLogits, 0);
-  return byRows(studentLogits, teacherLogits, reverseRows, chunk);
-}
-
-function reverseRows(student: tf.Tensor2D, teacher: tf.Tensor2D): RowValues {
-  const q = softmax(student);
-  const { terms, total } = weightedSum(tf.sub(logSoftmax(student, q), logSoftmax(teacher)), q);
-  return { value: tf.reshape(total, [total.size]), slope: tf.sub<tf.Tensor2D>(terms, tf.mul(q, total)) };
+  return divergence('reverseKl', studentLogits, teacherLogits, chunk);
 }
 
 /**
@@ -52,13 +43,7 @@ export function forwardKl(
   chunk?: number,
 ): tf.Tensor1D {
   checkLogits(studentLogits, teacherLogits, 'forwardKl');
-  if (fusedKernels()) return fusedDivergence(studentLogits, teacherLogits, 1);
-  return byRows(
-    studentLogits,
-    teacherLogits,
-    towardsTeacher((logq, p, teacher) => tf.sub(logSoftmax(teacher, p), logq)),
-    chunk,
-  );
+  return divergence('forwardKl', studentLogits, teacherLogits, chunk);
 }
 
 /**
@@ -73,35 +58,27 @@ export function crossEntropyToTeacher(
   chunk?: number,
 ): tf.Tensor1D {
   checkLogits(studentLogits, teacherLogits, 'crossEntropyToTeacher');
-  if (fusedKernels()) return fusedDivergence(studentLogits, teacherLogits, 2);
-  return byRows(
-    studentLogits,
-    teacherLogits,
-    towardsTeacher((logq) => tf.neg(logq)),
-    chunk,
-  );
+  return divergence('crossEntropy', studentLogits, teacherLogits, chunk);
 }
 
-/** Σ_v p(v) f(v) for the two losses whose gradient in the logits is q − p. */
-function towardsTeacher(f: (logq: tf.Tensor2D, p: tf.Tensor2D, teacher: tf.Tensor2D) => tf.Tensor2D) {
-  return (student: tf.Tensor2D, teacher: tf.Tensor2D): RowValues => {
-    const p = softmax(teacher);
-    const q = softmax(student);
-    const { total } = weightedSum(f(logSoftmax(student, q), p, teacher), p);
-    return { value: tf.reshape(total, [total.size]), slope: tf.sub<tf.Tensor2D>(q, p) };
-  };
-}
-
-/** By one kernel each way: no tensor of the vocabulary's width is made but the gradient. `kind` as in losses.cc. */
-function fusedDivergence(student: tf.Tensor2D, teacher: tf.Tensor2D, kind: 0 | 1 | 2): tf.Tensor1D {
-  const attrs = [raw.attr.int('kind', kind)];
+function divergence(
+  kind: DivergenceKind,
+  student: tf.Tensor2D,
+  teacher: tf.Tensor2D,
+  chunk?: number,
+): tf.Tensor1D {
   return differentiable<tf.Tensor1D>(
     [student],
     (save) => {
-      const [y, norms] = raw.runAll('MinillmDivergence', attrs, [student, teacher], 2);
-      save([student, teacher, y!, norms!]);
-      return y as tf.Tensor1D;
+      const [y, kept] = kernels().divergence(kind, student, teacher, chunk);
+      save(kept);
+      return y;
     },
-    (dy, saved) => [raw.run('MinillmDivergenceGrad', attrs, [dy, ...saved])],
+    (dy, kept) => [kernels().divergenceGrad(kind, dy, kept, chunk)],
   );
+}
+
+export function checkLogits(student: tf.Tensor2D, teacher: tf.Tensor2D, where: string): void {
+  assertShape(student, [null, null], `${where}: studentLogits`);
+  assertShape(teacher, student.shape, `${where}: teacherLogits`);
 }

@@ -1,9 +1,7 @@
 import * as tf from '@tensorflow/tfjs-core';
-import { fusedKernels, native } from '../backend.js';
+import { kernels } from '../kernels.js';
 import { assertIndices, assertShape } from '../shape.js';
 import { differentiable } from './custom.js';
-import { memoryOf } from './memory.js';
-import * as raw from './raw.js';
 
 /**
  * Rows of a matrix: y[n] = x[rows[n]]. Rows may repeat; their gradients add up.
@@ -15,22 +13,14 @@ import * as raw from './raw.js';
 export function gatherRows(x: tf.Tensor2D, rows: tf.Tensor1D): tf.Tensor2D {
   assertShape(x, [null, null], 'gatherRows: x');
   assertIndices(rows, null, 'gatherRows: rows');
-  const [count, width] = x.shape;
+  const count = x.shape[0];
   return differentiable<tf.Tensor2D>(
     [x],
     (save) => {
       save([rows]);
-      if (fusedKernels()) return raw.run<tf.Tensor2D>('MinillmGatherRows', [], [x, rows]);
-      return native() ? raw.gather(x, rows) : copyRows(x, rows);
+      return kernels().gatherRows(x, rows);
     },
-    (dy, saved) => {
-      const rows = saved[0] as tf.Tensor1D;
-      if (fusedKernels())
-        return [raw.run('MinillmGatherRowsGrad', [raw.attr.int('count', count)], [dy, rows])];
-      if (native()) return [raw.segmentSum(dy, rows, count)];
-      // TensorFlow.js' own gradient of gather is missing on wasm and very slow on cpu; scatterND adds duplicates up.
-      return [tf.scatterND(tf.reshape(rows, [rows.size, 1]), dy, [count, width])];
-    },
+    (dy, saved) => [kernels().gatherRowsGrad(dy, saved[0] as tf.Tensor1D, count)],
   );
 }
 
@@ -53,16 +43,4 @@ export function embedding(table: tf.Tensor2D, ids: tf.Tensor1D, padId?: number):
     },
     (dy, [ids]) => [tf.mul(dy, tf.expandDims(tf.cast(tf.notEqual(ids!, padId), 'float32'), 1))],
   );
-}
-
-/** Copies whole rows: on wasm ten times as fast as its own gather, which also reads out of bounds without a word. */
-function copyRows(x: tf.Tensor2D, rows: tf.Tensor1D): tf.Tensor2D {
-  const [count, width] = x.shape;
-  const source = memoryOf(x);
-  const out = new Float32Array(rows.size * width);
-  memoryOf(rows).forEach((row, n) => {
-    if (!(row >= 0 && row < count)) throw new RangeError(`index ${row} of ${count} rows`);
-    out.set(source.subarray(row * width, (row + 1) * width), n * width);
-  });
-  return tf.tensor2d(out, [rows.size, width]);
 }

@@ -1,16 +1,9 @@
 import type * as tf from '@tensorflow/tfjs-core';
-import { type AttentionDims, attentionGradient, attentionKernel } from './attention.js';
-import {
-  type AffineWeights,
-  assertBlock,
-  type BlockWeights,
-  type NormWeights,
-  tensorsOf,
-} from './blockWeights.js';
+import { type AttentionDims, kernels } from '../kernels.js';
+import type { AffineWeights, BlockWeights, NormWeights } from '../weights.js';
+import { assertBlock, tensorsOf } from './blockWeights.js';
 import { differentiable } from './custom.js';
-import { geluLinearGradient, linearGelu } from './geluMlp.js';
 import { inputGradient, product, weightGradients } from './linear.js';
-import { normGradient, normKernel } from './norms.js';
 
 type Biased<T> = T & { bias: tf.Tensor1D };
 
@@ -32,7 +25,7 @@ export interface GeluBlockWeights extends BlockWeights {
  *
  * with `layerNorm`, `causalAttention` and `gelu` as they are by themselves; composed of these it is its own reference. As one
  * operation it leaves out what lies between them: the copies of q, k and v and of their gradients, the sums of the two
- * gradients that meet at x and at y, and most of what TensorFlow.js does for every operation on a tape. Only with our kernels.
+ * gradients that meet at x and at y, and most of what TensorFlow.js does for every operation on a tape.
  *
  * @param x [B·T, D] @param eps of both norms
  * @returns [B·T, D], differentiable in x and all weights
@@ -50,36 +43,36 @@ export function geluBlock(
   return differentiable<tf.Tensor2D>(
     [x, ...[attentionNorm, qkv, out, mlpNorm, up, down].flatMap(tensorsOf)],
     (save, taped) => {
-      const [n, stats1] = normKernel('MinillmLayerNorm', x, [attentionNorm.gain, attentionNorm.bias], eps);
+      const [n, stats1] = kernels().layerNorm(x, attentionNorm.gain, attentionNorm.bias, eps);
       const fused = product(n, qkv.weight, qkv.bias);
-      const [a, lse] = attentionKernel([fused], dims);
+      const [a, kept] = kernels().attention([fused], dims);
       const y = product(a, out.weight, out.bias, x);
-      const [m, stats2] = normKernel('MinillmLayerNorm', y, [mlpNorm.gain, mlpNorm.bias], eps);
-      const [h, slope] = linearGelu(m, up.weight, up.bias, taped);
+      const [m, stats2] = kernels().layerNorm(y, mlpNorm.gain, mlpNorm.bias, eps);
+      const [h, slope] = kernels().linearGelu(m, up.weight, up.bias, taped);
       save([
-        ...[x, stats1, n, fused, a, lse, y, stats2, m, h, slope],
+        ...[x, stats1, n, fused, a, kept, y, stats2, m, h, slope],
         ...[attentionNorm.gain, mlpNorm.gain, qkv.weight, out.weight, up.weight, down.weight],
       ]);
       return product(h, down.weight, down.bias, y);
     },
     (dResult, saved) => {
-      const [x, stats1, n, fused, a, lse, y, stats2, m, h, slope, gain1, gain2, wQkv, wOut, wUp, wDown] =
+      const [x, stats1, n, fused, a, kept, y, stats2, m, h, slope, gain1, gain2, wQkv, wOut, wUp, wDown] =
         saved as Saved;
-      const du = geluLinearGradient(dResult, wDown, slope);
+      const du = kernels().geluLinearGrad(dResult, wDown, slope);
       const dDown = weightGradients(h, dResult, true);
       const dUp = weightGradients(m, du, true);
       const dm = inputGradient(du, wUp);
       du.dispose();
-      const [dy, ...dMlpNorm] = normGradient('MinillmLayerNorm', dm, [y, gain2, stats2], dResult);
+      const [dy, ...dMlpNorm] = kernels().layerNormGrad(dm, y, gain2, stats2, dResult);
       dm.dispose();
       const dOut = weightGradients(a, dy, true);
       const da = inputGradient(dy, wOut);
-      const [dFused] = attentionGradient(da, { parts: [fused], o: a, lse }, dims) as [tf.Tensor2D];
+      const [dFused] = kernels().attentionGrad(da, { parts: [fused], o: a, kept }, dims) as [tf.Tensor2D];
       da.dispose();
       const dQkv = weightGradients(n, dFused, true);
       const dn = inputGradient(dFused, wQkv);
       dFused.dispose();
-      const [dx, ...dAttentionNorm] = normGradient('MinillmLayerNorm', dn, [x, gain1, stats1], dy);
+      const [dx, ...dAttentionNorm] = kernels().layerNormGrad(dn, x, gain1, stats1, dy);
       return [dx, ...dAttentionNorm, ...dQkv, ...dOut, ...dMlpNorm, ...dUp, ...dDown];
     },
   );
@@ -87,7 +80,7 @@ export function geluBlock(
 
 type Saved = [
   ...[x: tf.Tensor2D, stats1: tf.Tensor2D, n: tf.Tensor2D, fused: tf.Tensor2D, a: tf.Tensor2D],
-  ...[lse: tf.Tensor2D, y: tf.Tensor2D, stats2: tf.Tensor2D, m: tf.Tensor2D, h: tf.Tensor2D],
+  ...[kept: tf.Tensor2D, y: tf.Tensor2D, stats2: tf.Tensor2D, m: tf.Tensor2D, h: tf.Tensor2D],
   ...[slope: tf.Tensor2D, gain1: tf.Tensor1D, gain2: tf.Tensor1D],
   ...[qkv: tf.Tensor2D, out: tf.Tensor2D, up: tf.Tensor2D, down: tf.Tensor2D],
 ];

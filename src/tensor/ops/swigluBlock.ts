@@ -1,12 +1,10 @@
 import * as tf from '@tensorflow/tfjs-core';
+import { type AttentionDims, kernels } from '../kernels.js';
 import { assertShape } from '../shape.js';
-import { type AttentionDims, attentionGradient, attentionKernel } from './attention.js';
-import { type AffineWeights, assertBlock, type BlockWeights, tensorsOf } from './blockWeights.js';
+import type { AffineWeights, BlockWeights } from '../weights.js';
+import { assertBlock, tensorsOf } from './blockWeights.js';
 import { differentiable } from './custom.js';
 import { inputGradient, product, weightGradients } from './linear.js';
-import { normGradient, normKernel } from './norms.js';
-import * as raw from './raw.js';
-import { rotaryKernel } from './rotary.js';
 
 /** The parameters of a block of LLaMA: a map each for queries, keys and values, a gate, RMSNorms. D = H·Dh need not hold. */
 export interface SwigluBlockWeights extends BlockWeights {
@@ -22,7 +20,7 @@ export interface SwigluBlockWeights extends BlockWeights {
  *
  * with `rmsNorm`, `rotary`, `causalAttention` and `swiglu` as they are by themselves; composed of these it is its own
  * reference. What it leaves out is said at `geluBlock`; gradients that meet are added where a product or a norm stores its
- * own, in the order of a tape, so that the bits are the same. Only with our kernels.
+ * own, in the order of a tape, so that the bits are the same.
  *
  * @param x [B·T, D] @param cos [B·T, Dh/2] @param sin [B·T, Dh/2] @param eps of both norms
  * @returns [B·T, D], differentiable in x and all weights
@@ -45,27 +43,27 @@ export function swigluBlock(
   return differentiable<tf.Tensor2D>(
     [x, gain1, gain2, ...maps.flatMap(tensorsOf)],
     (save) => {
-      const [n, stats1] = normKernel('MinillmRmsNorm', x, [gain1], eps);
+      const [n, stats1] = kernels().rmsNorm(x, gain1, eps);
       const turned = (map: AffineWeights, heads: number) =>
-        rotaryKernel(product(n, map.weight, map.bias), [cos, sin], heads, 1);
+        kernels().rotary(product(n, map.weight, map.bias), [cos, sin], heads, 1);
       const parts: [tf.Tensor2D, tf.Tensor2D, tf.Tensor2D] = [
         turned(q, dims.heads),
         turned(k, dims.kvHeads),
         product(n, v.weight, v.bias),
       ];
-      const [a, lse] = attentionKernel(parts, dims);
+      const [a, kept] = kernels().attention(parts, dims);
       const y = product(a, out.weight, out.bias, x);
-      const [m, stats2] = normKernel('MinillmRmsNorm', y, [gain2], eps);
+      const [m, stats2] = kernels().rmsNorm(y, gain2, eps);
       const [g, u] = [product(m, gate.weight, gate.bias), product(m, up.weight, up.bias)];
-      const h = raw.run<tf.Tensor2D>('MinillmSwiglu', [], [g, u]);
+      const h = kernels().swiglu(g, u);
       save([
-        ...[x, stats1, n, ...parts, a, lse, y, stats2, m, g, u, h, cos, sin, gain1, gain2],
+        ...[x, stats1, n, ...parts, a, kept, y, stats2, m, g, u, h, cos, sin, gain1, gain2],
         ...maps.map(({ weight }) => weight),
       ]);
       return product(h, down.weight, down.bias, y);
     },
     (dResult, saved) => {
-      const [x, stats1, n, q, k, v, a, lse, y, stats2, m, g, u, h, cos, sin, gain1, gain2, ...matrices] =
+      const [x, stats1, n, q, k, v, a, kept, y, stats2, m, g, u, h, cos, sin, gain1, gain2, ...matrices] =
         saved as Saved;
       const [wq, wk, wv, wo, wg, wu, wd] = matrices;
       const ofWeights = (map: AffineWeights, input: tf.Tensor2D, dy: tf.Tensor2D): tf.Tensor[] =>
@@ -73,20 +71,21 @@ export function swigluBlock(
 
       const dDown = ofWeights(down, h, dResult);
       const dh = inputGradient(dResult, wd);
-      const [dg, du] = raw.runAll('MinillmSwigluGrad', [], [dh, g, u], 2) as [tf.Tensor2D, tf.Tensor2D];
+      const [dg, du] = kernels().swigluGrad(dh, g, u);
       const [dGate, dUp] = [ofWeights(gate, m, dg), ofWeights(up, m, du)];
       const dm = inputGradient(dg, wg, inputGradient(du, wu));
       tf.dispose([dh, dg, du]);
-      const [dy, dGain2] = normGradient('MinillmRmsNorm', dm, [y, gain2, stats2], dResult);
+      const [dy, dGain2] = kernels().rmsNormGrad(dm, y, gain2, stats2, dResult);
 
       const dOut = ofWeights(out, a, dy);
       const da = inputGradient(dy, wo);
-      const [dqTurned, dkTurned, dv] = attentionGradient(da, { parts: [q, k, v], o: a, lse }, dims) as [
-        ...[tf.Tensor2D, tf.Tensor2D],
-        tf.Tensor2D,
-      ];
-      const dq = rotaryKernel(dqTurned, [cos, sin], dims.heads, -1);
-      const dk = rotaryKernel(dkTurned, [cos, sin], dims.kvHeads, -1);
+      const [dqTurned, dkTurned, dv] = kernels().attentionGrad(
+        da,
+        { parts: [q, k, v], o: a, kept },
+        dims,
+      ) as [...[tf.Tensor2D, tf.Tensor2D], tf.Tensor2D];
+      const dq = kernels().rotary(dqTurned, [cos, sin], dims.heads, -1);
+      const dk = kernels().rotary(dkTurned, [cos, sin], dims.kvHeads, -1);
       tf.dispose([dm, da, dqTurned, dkTurned]);
       const [dQ, dK, dV] = [
         ofWeights(attention[0], n, dq),
@@ -94,15 +93,15 @@ export function swigluBlock(
         ofWeights(attention[2], n, dv),
       ];
       const dn = inputGradient(dv, wv, inputGradient(dq, wq, inputGradient(dk, wk)));
-      const [dx, dGain1] = normGradient('MinillmRmsNorm', dn, [x, gain1, stats1], dy);
-      return [dx, dGain1!, dGain2!, ...dQ, ...dK, ...dV, ...dOut, ...dGate, ...dUp, ...dDown];
+      const [dx, dGain1] = kernels().rmsNormGrad(dn, x, gain1, stats1, dy);
+      return [dx, dGain1, dGain2, ...dQ, ...dK, ...dV, ...dOut, ...dGate, ...dUp, ...dDown];
     },
   );
 }
 
 type Saved = [
   ...[x: tf.Tensor2D, stats1: tf.Tensor2D, n: tf.Tensor2D, q: tf.Tensor2D, k: tf.Tensor2D, v: tf.Tensor2D],
-  ...[a: tf.Tensor2D, lse: tf.Tensor2D, y: tf.Tensor2D, stats2: tf.Tensor2D, m: tf.Tensor2D],
+  ...[a: tf.Tensor2D, kept: tf.Tensor2D, y: tf.Tensor2D, stats2: tf.Tensor2D, m: tf.Tensor2D],
   ...[g: tf.Tensor2D, u: tf.Tensor2D, h: tf.Tensor2D, cos: tf.Tensor2D, sin: tf.Tensor2D],
   ...[gain1: tf.Tensor1D, gain2: tf.Tensor1D],
   ...[wq: tf.Tensor2D, wk: tf.Tensor2D, wv: tf.Tensor2D, wo: tf.Tensor2D],

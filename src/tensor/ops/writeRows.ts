@@ -1,9 +1,7 @@
-import * as tf from '@tensorflow/tfjs-core';
+import type * as tf from '@tensorflow/tfjs-core';
 import { UsageError } from '../../errors.js';
-import { native } from '../backend.js';
+import { kernels } from '../kernels.js';
 import { assertShape } from '../shape.js';
-import { memoryOf } from './memory.js';
-import * as raw from './raw.js';
 
 /**
  * Overwrites rows of a buffer in place: buffer[rows[n]] = values[n]. For key/value caches.
@@ -25,11 +23,5 @@ export function writeRows(buffer: tf.Tensor2D, rows: Int32Array, values: tf.Tens
       throw new UsageError(`writeRows: row ${row} found, a row of 0 to ${count - 1} expected`);
     }
   }
-  if (native()) return tf.tidy(() => raw.plain('InplaceUpdate', buffer, tf.tensor1d(rows, 'int32'), values));
-  const target = memoryOf(buffer);
-  const source = memoryOf(values);
-  rows.forEach((row, n) => {
-    target.set(source.subarray(n * width, (n + 1) * width), row * width);
-  });
-  return tf.reshape(buffer, [count, width]); // an alias; tf.clone would copy on wasm
+  return kernels().writeRows(buffer, rows, values);
 }

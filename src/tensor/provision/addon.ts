@@ -18,13 +18,13 @@ import { run, which } from './process.js';
 import { type CacheEntry, LIBRARY_FOLDER, PREBUILT_ADDON, sha256OfFile, stagingFolder } from './store.js';
 
 /**
- * The addon (tfjs_binding.node) compiled from the package's two C++ sources and our own kernels (tensor/kernels) against
+ * The addon (tfjs_binding.node) compiled from the package's two C++ sources and our own kernels (engines/tensorflow/kernels) against
  * a cached library. It is kept beside that library under a key of everything that went in, so that a second project only
  * copies it.
  */
 const SOURCES = ['tfjs_backend.cc', 'tfjs_binding.cc'];
 const FLAGS = ['-O2', '-std=c++17', '-fPIC', '-DNAPI_VERSION=8', '-DNODE_GYP_MODULE_NAME=tfjs_binding'];
-const KERNELS = fileURLToPath(new URL('../kernels/', import.meta.url));
+const KERNELS = fileURLToPath(new URL('../engines/tensorflow/kernels/', import.meta.url));
 // The kernels are compiled where they run, for the processor that is there; the key below names it.
 const KERNEL_FLAGS = [
   '-O3',

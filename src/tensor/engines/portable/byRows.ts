@@ -1,10 +1,7 @@
 import * as tf from '@tensorflow/tfjs-core';
-import { native } from '../backend.js';
-import { assertShape } from '../shape.js';
-import { differentiable } from './custom.js';
-import * as raw from './raw.js';
+import type { Kept } from '../../kernels.js';
 import { rowSums } from './rowSums.js';
-import { writeRows } from './writeRows.js';
+import { writeRows } from './rows.js';
 
 /** Divergence of each row, [n], and its gradient in the student's logits of that row, [n, V]. */
 export interface RowValues {
@@ -16,33 +13,32 @@ export interface RowValues {
 export const CHUNK = 1 << 20;
 
 /**
- * A divergence between two matrices of logits, worked out of TensorFlow operations some rows at a time. Of the size of
+ * A divergence between two matrices of logits, worked out of TensorFlow.js's operations some rows at a time. Of the size of
  * the whole it makes one matrix: the slopes, which the backward pass turns into the gradient where they lie. Rows do not know
  * of one another, so that the pieces change no number beyond the rounding of other shapes.
  *
- * @param chunk logits in a piece, at least one row @param what name of the operation, for the error
- * @returns [N], gradient to the student only @throws UsageError if the shapes differ
+ * @param chunk logits in a piece, at least one row
  */
 export function byRows(
   student: tf.Tensor2D,
   teacher: tf.Tensor2D,
   f: (student: tf.Tensor2D, teacher: tf.Tensor2D) => RowValues,
   chunk = CHUNK,
-): tf.Tensor1D {
+): Kept {
   const [rows, width] = student.shape;
   const step = Math.max(1, Math.floor(chunk / width));
-  return differentiable<tf.Tensor1D>(
-    [student],
-    (save) => {
-      const { value, slope } = step >= rows ? f(student, teacher) : inPieces(student, teacher, f, step);
-      save([slope]);
-      return value;
-    },
-    (dy, [slope]) => {
-      const factors = tf.reshape<tf.Rank.R2>(dy, [rows, 1]);
-      return [step >= rows ? tf.mul(slope!, factors) : scaleRows(slope as tf.Tensor2D, factors, step)];
-    },
-  );
+  const { value, slope } = step >= rows ? f(student, teacher) : inPieces(student, teacher, f, step);
+  return [value, [slope]];
+}
+
+/** dy · slope, for what `byRows` kept. */
+export function byRowsGradient(dy: tf.Tensor1D, [slope]: tf.Tensor[], chunk = CHUNK): tf.Tensor2D {
+  const [rows, width] = slope!.shape as [number, number];
+  const step = Math.max(1, Math.floor(chunk / width));
+  const factors = tf.reshape<tf.Rank.R2>(dy, [rows, 1]);
+  return step >= rows
+    ? tf.mul<tf.Tensor2D>(slope as tf.Tensor2D, factors)
+    : scaleRows(slope as tf.Tensor2D, factors, step);
 }
 
 /** x · factors, a piece at a time into the memory of x: nobody else reads the slopes, and they are used once. */
@@ -92,17 +88,11 @@ function rowNumbers(first: number, count: number): Int32Array {
   return Int32Array.from({ length: count }, (_, i) => first + i);
 }
 
-export function checkLogits(student: tf.Tensor2D, teacher: tf.Tensor2D, where: string): void {
-  assertShape(student, [null, null], `${where}: studentLogits`);
-  assertShape(teacher, student.shape, `${where}: teacherLogits`);
-}
-
 /**
  * [N, 1] sums over each row of x · weight, and the products themselves; a weight of 0 gives 0 whatever x is.
  */
 export function weightedSum(x: tf.Tensor2D, weight: tf.Tensor2D): { terms: tf.Tensor2D; total: tf.Tensor2D } {
   const sum = (terms: tf.Tensor2D) => ({ terms, total: rowSums(terms) });
-  if (native()) return sum(raw.plain('MulNoNan', x, weight));
   const product = sum(tf.mul(x, weight));
   // Comparisons are slow on wasm, and needed only where an infinite logit has made a NaN.
   if (product.total.dataSync().every(Number.isFinite)) return product;

@@ -1,11 +1,9 @@
 import * as tf from '@tensorflow/tfjs-core';
-import { native } from '../backend.js';
-import * as raw from './raw.js';
+import { addressable } from './memory.js';
 import { rowSums } from './rowSums.js';
 
 /** softmax of each row of [N, V]; logits of -Infinity get exactly 0. */
 export function softmax(x: tf.Tensor2D): tf.Tensor2D {
-  if (native()) return raw.plain('Softmax', x);
   const p = tf.softmax(x);
   // Its normaliser is a float32 sum on wasm, wrong by 6e-5 for 150,000 tokens.
   return tf.getBackend() === 'wasm' && x.shape[1] > 4096 ? tf.div(p, rowSums(p)) : p;
@@ -18,6 +16,6 @@ export function softmax(x: tf.Tensor2D): tf.Tensor2D {
  * least 1/V and so known to full precision; hence ln p(v) = (x(v) − max x) + ln max p.
  */
 export function logSoftmax(x: tf.Tensor2D, p?: tf.Tensor2D): tf.Tensor2D {
-  if (native()) return raw.plain('LogSoftmax', x);
+  if (!addressable()) return tf.logSoftmax(x);
   return tf.add(tf.sub(x, tf.max(x, 1, true)), tf.log(tf.max(p ?? softmax(x), 1, true)));
 }

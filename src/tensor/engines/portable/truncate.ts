@@ -1,5 +1,5 @@
 import * as tf from '@tensorflow/tfjs-core';
-import type { SamplingOptions } from './sampling.js';
+import type { SampleSettings } from '../../kernels.js';
 
 /**
  * Zeroes what top-k and top-p leave out, row by row; the caller's inversion renormalises. Top-k first, then the
@@ -12,7 +12,7 @@ import type { SamplingOptions } from './sampling.js';
  */
 export function truncate(
   probabilities: tf.Tensor2D,
-  { topK, topP }: Pick<SamplingOptions, 'topK' | 'topP'>,
+  { topK, topP }: Pick<SampleSettings, 'topK' | 'topP'>,
 ): tf.Tensor2D {
   const [batch, vocab] = probabilities.shape;
   const count = topK > 0 ? Math.min(topK, vocab) : vocab;

@@ -6,8 +6,14 @@ interface HeapBackend {
   readSync(dataId: object): Float32Array | Int32Array;
 }
 
+/** Whether the numbers of a tensor lie where JavaScript can write them: on wasm and cpu, not behind a native library. */
+export function addressable(): boolean {
+  const name = tf.getBackend();
+  return name === 'wasm' || name === 'cpu';
+}
+
 /**
- * The memory of a tensor on the portable backends (wasm, cpu), to read without a copy or to write in place.
+ * The memory of a tensor, to read without a copy or, where `addressable`, to write in place.
  * Use it at once: wasm memory moves when it grows.
  */
 export function memoryOf(x: tf.Tensor): Float32Array | Int32Array {
