@@ -9,18 +9,10 @@ import { type SplitName, splitNames, writeFiles } from './splits.js';
 import { loadWordnet } from './wordnet.js';
 import { wordnetCard } from './wordnet-card.js';
 import { type Entry, simpleEntries } from './wordnet-entries.js';
+import type { WordnetRow } from './wordnet-row.js';
 import { entrySentence, type Material, type Task, type TaskName, taskNames, tasks } from './wordnet-tasks.js';
 
-/** A row of the instruction set: Dolly's fields, the kind of request, and the head word that decided the split. */
-export interface WordnetRow {
-  instruction: string;
-  input: string;
-  output: string;
-  task: TaskName;
-  word: string;
-  /** Of tasks with few possible answers: all of them. */
-  choices?: readonly string[];
-}
+export type { WordnetRow };
 
 /**
  * The split of a head word: by the first four bytes of its SHA-256, 6 % valid, 12 % test, the rest train. It does

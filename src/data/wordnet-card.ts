@@ -1,6 +1,6 @@
 import { checksumTable, type SplitName } from './splits.js';
-import type { WordnetRow } from './wordnet-build.js';
 import { simpleThreshold } from './wordnet-entries.js';
+import type { WordnetRow } from './wordnet-row.js';
 import { taskNames } from './wordnet-tasks.js';
 
 interface CardFacts {

@@ -4,6 +4,7 @@ import { UsageError } from '../errors.js';
 import type { AttentionDims, DecoderWeights } from '../tensor/ops/index.js';
 import type { Params } from '../tensor/params.js';
 import { type ActivationName, activationNames } from './activations.js';
+import { only } from './fields.js';
 import type { RopeScaling } from './rope.js';
 
 /** The shape of a model: what its functions need to know besides the parameters. */
@@ -139,11 +140,6 @@ export function windowOf(config: ModelConfig, layer: number): number {
   return config.windows?.[layer] ?? 0;
 }
 
-/** A whole number from 1 up. The limit keeps a hostile file from asking for absurd amounts of memory. */
-export function size(limit = 1 << 24) {
-  return z.number().int().min(1).max(limit);
-}
-
 /** Fields that every family shares. A token id may lie beyond the vocabulary (small copies of big models): see `eosIds`. */
 export const commonFields = {
   bos_token_id: z.number().int().nullish(),
@@ -189,18 +185,6 @@ export function checkConfig<T extends z.ZodType>(
   );
   const shown = found === undefined ? 'missing' : JSON.stringify(found).slice(0, 80);
   throw new UsageError(`${where}: ${field} is ${shown}; ${issue.message.split('\n')[0]}`);
-}
-
-/** A field that must be absent, null or this value, because another one means another function. */
-export function only<T extends string | number | boolean | null>(value: T) {
-  return z
-    .unknown()
-    .optional()
-    .transform((found, context) => {
-      if ((found ?? value) === value) return value;
-      context.addIssue({ code: 'custom', message: `only ${JSON.stringify(value)} is supported` });
-      return z.NEVER;
-    });
 }
 
 /** `padding_idx` of the word embedding; a negative one counts from the end, as in PyTorch. */

@@ -20,10 +20,9 @@ import {
   endTokens,
   type Family,
   type ModelConfig,
-  only,
   type ParameterSpec,
-  size,
 } from './config.js';
+import { only, size } from './fields.js';
 
 /** Defaults are those of `transformers`' GPT2Config. `reorder_and_upcast_attn` changes precision only. */
 const schema = z.looseObject({

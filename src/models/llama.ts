@@ -1,5 +1,6 @@
 import { z } from 'zod';
-import { checkConfig, type Family, size } from './config.js';
+import { checkConfig, type Family } from './config.js';
+import { size } from './fields.js';
 import { newRotaryConfig, rotaryConfig, rotaryDecoder, rotaryFields } from './rotaryDecoder.js';
 
 /** Defaults are those of `transformers`' LlamaConfig. */

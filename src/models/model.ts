@@ -6,7 +6,7 @@ import type { Params } from '../tensor/params.js';
 import { parameter } from './blocks.js';
 import { type Attend, type ModelConfig, windowOf } from './config.js';
 import { familyOf } from './families.js';
-import type { Sequence } from './packed.js';
+import type { Sequence } from './sequence.js';
 
 /** A language model is a record of parameters and the shape that says how to read them. */
 export interface Model {

@@ -15,8 +15,8 @@ import {
   type ModelConfig,
   type ParameterSpec,
   paddingToken,
-  size,
 } from './config.js';
+import { size } from './fields.js';
 
 /** Defaults are those of `transformers`' OPTConfig. */
 const schema = z.looseObject({

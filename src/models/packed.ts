@@ -2,12 +2,9 @@ import * as tf from '@tensorflow/tfjs-core';
 import { gatherRows } from '../tensor/ops/index.js';
 import type { Params } from '../tensor/params.js';
 import { forwardHidden, headLogits, type Model } from './model.js';
+import type { Sequence } from './sequence.js';
 
-/** A prompt and the tokens that are to be predicted after it. */
-export interface Sequence {
-  promptIds: ArrayLike<number>;
-  responseIds: ArrayLike<number>;
-}
+export type { Sequence };
 
 /**
  * Sequences laid side by side: ids [B·T], right-padded with 0 (causal attention never looks at what follows), and

@@ -1,6 +1,6 @@
 import { z } from 'zod';
 import { UsageError } from '../errors.js';
-import { size } from './config.js';
+import { size } from './fields.js';
 
 /** The fields with which Qwen2 and Qwen3 say which layers look back how far. */
 export const windowFields = {

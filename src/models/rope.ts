@@ -1,7 +1,7 @@
 import * as tf from '@tensorflow/tfjs-core';
 import { z } from 'zod';
 import { UsageError } from '../errors.js';
-import { only, size } from './config.js';
+import { only, size } from './fields.js';
 
 /**
  * How the rotary frequencies are stretched for contexts longer than those of the pre-training, by the names of

@@ -18,12 +18,11 @@ import {
   type Family,
   type ModelConfig,
   type NewModel,
-  only,
   type ParameterSpec,
   paddingToken,
-  size,
   windowOf,
 } from './config.js';
+import { only, size } from './fields.js';
 import { readRope, ropeFields, rotaryAngles } from './rope.js';
 
 /**

@@ -2,9 +2,9 @@ import { LOGITS, TOKENS } from '../evaluation/tokenScores.js';
 import type { ModelConfig } from '../models/config.js';
 import type { Sequence } from '../models/packed.js';
 import { isPolicyGradient, type TrainConfig } from '../training/config.js';
+import { MICRO_BATCH } from '../training/microBatches.js';
 import { objectiveOf } from '../training/minillm.js';
 import { keptTextLogits } from '../training/pretraining.js';
-import { MICRO_BATCH } from '../training/supervised.js';
 import { keptTeacherLogits } from '../training/teacherLogits.js';
 import type { PlanInputs } from './inputs.js';
 

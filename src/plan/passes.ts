@@ -1,6 +1,6 @@
 import type { Sequence } from '../models/packed.js';
 import { admits, cuts } from '../rollout/decodeLoop.js';
-import { microBatches } from '../training/supervised.js';
+import { microBatches } from '../training/microBatches.js';
 import { addPasses, type Pass } from './flops.js';
 
 /** A prompt and a response of which only the lengths are known. */

@@ -1,7 +1,7 @@
 import type { Sequence } from '../models/packed.js';
 import type { BackendInfo } from '../tensor/backend.js';
 import type { TrainConfig } from '../training/config.js';
-import { MICRO_BATCH } from '../training/supervised.js';
+import { MICRO_BATCH } from '../training/microBatches.js';
 import { calibrate, type Speeds } from './calibrate.js';
 import type { PlanInputs, PlannedModel } from './inputs.js';
 import { type MemoryPlan, memoryOf } from './memory.js';

@@ -1,5 +1,5 @@
 import { isPolicyGradient, type TrainConfig } from '../training/config.js';
-import { MICRO_BATCH } from '../training/supervised.js';
+import { MICRO_BATCH } from '../training/microBatches.js';
 
 /** How often what happens; numbers that follow from the configuration alone, `epochs` also from the data. */
 export interface Schedule {

@@ -11,7 +11,10 @@ import { stringifyConfig } from './runConfig.js';
 import { runPaths } from './runDirectory.js';
 import { type Sweep, type SweepRun, VARIANT } from './sweepConfig.js';
 import { beginEvaluation, evaluationArguments, isEvaluated } from './sweepEvaluation.js';
-import { spent } from './sweepResults.js';
+import { type SweepOutcome, spent } from './sweepResults.js';
+
+export type { SweepOutcome };
+
 import { withOneStudent } from './sweepStudent.js';
 
 export interface SweepOptions {
@@ -24,14 +27,6 @@ export interface SweepOptions {
   log: (line: string) => void;
   /** True once Ctrl-C was pressed. */
   stopping: () => boolean;
-}
-
-/** What became of a run. */
-export interface SweepOutcome {
-  run: SweepRun;
-  directory: string;
-  /** The line that a failed run ended with. */
-  error?: string;
 }
 
 /**

@@ -2,8 +2,16 @@ import { existsSync, readFileSync } from 'node:fs';
 import { type Summary, summarize } from '../evaluation/metrics/statistics.js';
 import { readMetrics } from './metricsLog.js';
 import { runPaths } from './runDirectory.js';
-import type { SweepOutcome } from './sweep.js';
-import { type BudgetKind, budgets, type Sweep } from './sweepConfig.js';
+
+import { type BudgetKind, budgets, type Sweep, type SweepRun } from './sweepConfig.js';
+
+/** What became of a run. */
+export interface SweepOutcome {
+  run: SweepRun;
+  directory: string;
+  /** The line that a failed run ended with. */
+  error?: string;
+}
 
 /** One line of the table. */
 export interface SweepRow {

@@ -8,7 +8,8 @@ import type { ObjectiveConfig } from '../objectives/presets.js';
 import { flatten } from '../objectives/ragged.js';
 import type { Trajectory } from '../rollout/trajectory.js';
 import type { MicroBatch } from './method.js';
-import { type Models, microBatches, sharedLogits } from './supervised.js';
+import { microBatches } from './microBatches.js';
+import { type Models, sharedLogits } from './supervised.js';
 
 export interface PolicyBatchOptions {
   microBatchSize: number | undefined;

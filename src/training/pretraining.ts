@@ -4,9 +4,10 @@ import { kdLoss } from '../objectives/kd.js';
 import type { ObjectiveConfig } from '../objectives/presets.js';
 import { crossEntropyToTeacher } from '../tensor/ops/index.js';
 import type { MicroBatch, TrainingContext } from './method.js';
+import { microBatches } from './microBatches.js';
 import { batchIndices } from './order.js';
 import type { TrainingState } from './state.js';
-import { type Models, microBatches, responseTokens, sharedLogits, teacherLogits } from './supervised.js';
+import { type Models, responseTokens, sharedLogits, teacherLogits } from './supervised.js';
 
 /**
  * The pretraining loss of MiniLLM on pieces of plain text, token mean, temperature 1:

@@ -4,7 +4,8 @@ import { mixedLogprob } from '../objectives/importance.js';
 import type { ObjectiveConfig } from '../objectives/presets.js';
 import type { Trajectory } from '../rollout/trajectory.js';
 import { reverseKl, tokenLogprob } from '../tensor/ops/index.js';
-import { type Models, microBatches, sharedLogits, teacherLogits } from './supervised.js';
+import { microBatches } from './microBatches.js';
+import { type Models, sharedLogits, teacherLogits } from './supervised.js';
 
 /** A response with what is known of it; the present models say the rest. */
 export interface SampledResponse {

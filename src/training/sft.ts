@@ -3,7 +3,8 @@ import { packSequences, responseLogits } from '../models/packed.js';
 import { aggregate } from '../objectives/aggregate.js';
 import { crossEntropy } from '../objectives/kd.js';
 import type { Method, MicroBatch, StepPlan } from './method.js';
-import { allTokens, batchOf, microBatches, responseTokens } from './supervised.js';
+import { microBatches } from './microBatches.js';
+import { allTokens, batchOf, responseTokens } from './supervised.js';
 
 /**
  * Supervised fine-tuning on the gold responses:

@@ -2,7 +2,6 @@ import * as tf from '@tensorflow/tfjs-core';
 import type { Example } from '../data/examples.js';
 import type { Model } from '../models/model.js';
 import {
-  chunks,
   cutVocabulary,
   type PackedBatch,
   packSequences,
@@ -12,6 +11,7 @@ import {
 import { type BatchTotals, batchTotals } from '../objectives/aggregate.js';
 import type { Params } from '../tensor/params.js';
 import type { Method, MicroBatch, StepPlan, TrainingContext } from './method.js';
+import { microBatches } from './microBatches.js';
 import { batchIndices } from './order.js';
 import type { TrainingState } from './state.js';
 
@@ -93,21 +93,6 @@ function lossWithoutGradient(micro: readonly MicroBatch[], params: Params): numb
 export function batchOf<T>(all: readonly T[], { config }: TrainingContext, state: TrainingState): T[] {
   return batchIndices(config.seed, 'train', state.step, all.length, config.train.batch_size).map(
     (i) => all[i]!,
-  );
-}
-
-/** Responses in one forward and backward pass where `train.micro_batch_size` is not given. */
-export const MICRO_BATCH = 16;
-
-/**
- * A batch cut into pieces of at most `size` sequences of similar length, which keeps the padding low. The pieces'
- * losses add up, so the cut changes nothing but rounding.
- */
-export function microBatches<T extends Sequence>(sequences: readonly T[], size = MICRO_BATCH): T[][] {
-  const lengthOf = (s: T): number => s.promptIds.length + s.responseIds.length;
-  return chunks(
-    [...sequences].sort((a, b) => lengthOf(a) - lengthOf(b)),
-    size,
   );
 }
 

@@ -5,7 +5,7 @@ import { countTokens, flatten, type Ragged } from '../objectives/ragged.js';
 import { adamw, type Optimizer, type OptimizerState } from '../optim/adamw.js';
 import { gatherRows, linear } from '../tensor/ops/index.js';
 import { disposeParams, type Params, valueAndGrads } from '../tensor/params.js';
-import { microBatches } from './supervised.js';
+import { microBatches } from './microBatches.js';
 
 /** V(s) = h(s)·w + b on the student's hidden state h(s), and what its optimizer remembers. Part of the TrainingState. */
 export type ValueHead = {
