@@ -43,7 +43,7 @@ export interface CalibrationShape {
 }
 
 /** Operations of one measured pass: a second or less on each backend as measured (tensor/backend.ts). */
-const budgets: Record<BackendInfo['name'], number> = { tensorflow: 1e11, wasm: 1.5e10, cpu: 5e8 };
+const budgets: Record<BackendInfo['name'], number> = { cuda: 1e12, tensorflow: 1e11, wasm: 1.5e10, cpu: 5e8 };
 const DECODED = 6;
 
 /**
@@ -59,7 +59,7 @@ export function calibrate(
   backend: BackendInfo,
   memory: number,
 ): Speeds | undefined {
-  const { config, sequences } = cut(full, shape, budgets[backend.name] * (backend.gpu ? 10 : 1));
+  const { config, sequences } = cut(full, shape, budgets[backend.name]);
   // Weights, for training also gradients (three at a time when they are added up) and two moments.
   if (4 * modelSize(config).parameters * (shape.train ? 6 : 1.2) > memory) return undefined;
   const model = { config, params: alikeParams(config) };

@@ -4,12 +4,14 @@ import { availableParallelism } from 'node:os';
 import { join } from 'node:path';
 import * as tf from '@tensorflow/tfjs-core';
 import { UsageError } from '../errors.js';
+import { cardPresent } from './engines/cuda/libraries.js';
+import { loadCuda } from './engines/cuda/loadCuda.js';
 import { portableKernels } from './engines/portable/index.js';
 import { kernelsCompiled, tensorflowKernels } from './engines/tensorflow/index.js';
 import { serve, serveOthers } from './kernels.js';
 import { ADDON_PATH, enginePackageNames, installedEnginePackages, setupCommand } from './provision/paths.js';
 
-export const backendNames = ['tensorflow', 'wasm', 'cpu'] as const;
+export const backendNames = ['cuda', 'tensorflow', 'wasm', 'cpu'] as const;
 export type BackendName = (typeof backendNames)[number];
 
 /** What was chosen and why, for `doctor`, environment.json and the first line of a run. */
@@ -22,7 +24,7 @@ export interface BackendInfo {
   engine: string;
   /** Threads that one operation may use. WebAssembly in Node and plain JavaScript have one, whatever was asked. */
   threads: number;
-  /** Whether TensorFlow's own device list has a GPU. */
+  /** Whether a card does it: by our CUDA engine, or in TensorFlow's own device list. */
   gpu: boolean;
 }
 
@@ -32,6 +34,16 @@ const require = createRequire(import.meta.url);
 
 /** How each backend is loaded, the fastest first (measured: 190, 29 and 0.9 GFLOP/s for a 1024^3 product on 2 cores). */
 const loaders: Record<BackendName, (threads: number | undefined) => Promise<Loaded>> = {
+  async cuda() {
+    // The tests' device: the same kernels on the processor, a block's threads in an order drawn by this seed.
+    const seed = process.env.MINILLM_CUDA_EMULATOR;
+    const { info } = await loadCuda(seed ? { emulated: true, seed: Number(seed) } : {});
+    const version = `${Math.floor(info.driver / 1000)}.${Math.floor((info.driver % 1000) / 10)}`;
+    const engine = info.emulated
+      ? 'CUDA kernels on the processor (for tests)'
+      : `CUDA ${version} on ${info.name}`;
+    return { engine, threads: 1, gpu: !info.emulated };
+  },
   async tensorflow(threads) {
     requestThreads(threads);
     quietTensorFlow();
@@ -81,7 +93,9 @@ export async function initBackend(
   options: { backend?: BackendName; threads?: number } = {},
 ): Promise<BackendInfo> {
   const failures: BackendInfo['failures'] = [];
-  for (const name of options.backend ? [options.backend] : backendNames) {
+  // Without a card of NVIDIA's there is nothing to say about CUDA.
+  const ladder = backendNames.filter((name) => name !== 'cuda' || cardPresent());
+  for (const name of options.backend ? [options.backend] : ladder) {
     try {
       const loaded = await loaders[name](options.threads);
       await tf.ready();

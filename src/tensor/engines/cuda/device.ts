@@ -1,0 +1,87 @@
+/**
+ * What the CUDA engine needs of a device: memory, launches, matrix products. Two implementations by the same addon interface: a
+ * card (addon/cuda.cc), and the processor running the very same kernels block by block for tests (addon/emulator.cc).
+ *
+ * Everything is queued on one stream in the order of the calls; only `download` and `synchronise` wait.
+ */
+export interface Device {
+  readonly info: DeviceInfo;
+  /** Products of float32 matrices: in float32, or in TF32 with float32 sums (10 bits of fraction), where the card has it. */
+  precision: Precision;
+  /** An address of at least `bytes` bytes, aligned to 256. Freed blocks are kept and given out again. */
+  alloc(bytes: number): number;
+  free(address: number): void;
+  upload(address: number, data: Float32Array | Int32Array | Uint8Array): void;
+  /** Waits for all that was queued, then fills `data`. */
+  download(address: number, data: Float32Array | Int32Array | Uint8Array): void;
+  copy(to: number, from: number, bytes: number): void;
+  zero(address: number, bytes: number): void;
+  /**
+   * Queues a kernel by its name in the `.cu` files. Arguments in the order of its parameters: addresses for pointers, numbers for
+   * the rest (their types are read from the declaration).
+   *
+   * @param grid blocks along x, or along x, y, z @param block threads, likewise @param shared bytes of dynamic shared memory
+   */
+  launch(
+    kernel: string,
+    grid: number | readonly number[],
+    block: number | readonly number[],
+    args: readonly number[],
+    shared?: number,
+  ): void;
+  /** Queues y = op(a) op(b) (+ bias on every row) (+ residual), all row-major float32. */
+  matMul(product: Product): void;
+  synchronise(): void;
+  memory(): DeviceMemory;
+  /** Gives freed blocks back to the driver. */
+  trim(): void;
+}
+
+export type Precision = 'float32' | 'tf32';
+
+export interface DeviceInfo {
+  name: string;
+  /** Compute capability, 90 for 9.0; 0 for the emulator. */
+  architecture: number;
+  multiprocessors: number;
+  totalBytes: number;
+  /** CUDA's version as the driver gives it, 13000 for 13.0. */
+  driver: number;
+  emulated: boolean;
+}
+
+export interface DeviceMemory {
+  /** Bytes handed out now, and the most there ever were. */
+  inUse: number;
+  peak: number;
+  /** Bytes of freed blocks that are kept. */
+  cached: number;
+  /** Bytes that the card has free besides. */
+  free: number;
+  total: number;
+}
+
+export interface Product {
+  a: number;
+  b: number;
+  y: number;
+  /** y is [rows, columns], the sum runs over `inner`. */
+  rows: number;
+  columns: number;
+  inner: number;
+  transposeA?: boolean;
+  transposeB?: boolean;
+  /** Address of [columns]; 0 or absent: none. */
+  bias?: number;
+  /** Address of [rows, columns]; may be y itself; 0 or absent: none. */
+  residual?: number;
+  /** Products of `batch` pairs, each this many numbers after the one before. Default 1. */
+  batch?: number;
+  strideA?: number;
+  strideB?: number;
+  strideY?: number;
+  /** Numbers from one row to the next, where it is not the width. */
+  leadA?: number;
+  leadB?: number;
+  leadY?: number;
+}

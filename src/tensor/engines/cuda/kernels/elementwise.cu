@@ -1,0 +1,64 @@
+// Activations and rotary positions: a thread a number.
+#include "common.cuh"
+
+__device__ __forceinline__ float sigmoidOf(float x) { return 1 / (1 + expf(-x)); }
+
+// 2 sqrt(2/pi): 0.5 (1 + tanh(u)) = sigmoid(2u)
+static const float GELU_A = 1.5957691216057308f, GELU_B = 1.5957691216057308f * 0.044715f;
+
+__device__ __forceinline__ float geluSlope(float x) {
+  const float s = sigmoidOf(x * (GELU_A + GELU_B * x * x));
+  return s + x * s * (1 - s) * (GELU_A + 3 * GELU_B * x * x);
+}
+
+extern "C" __global__ void elementwise_gelu(const float* x, float* y, long long size) {
+  const long long i = (long long)blockIdx.x * blockDim.x + threadIdx.x;
+  if (i < size) y[i] = x[i] * sigmoidOf(x[i] * (GELU_A + GELU_B * x[i] * x[i]));
+}
+
+// y = gelu(u) and, where slope is not 0, the slope there; y may be u itself.
+extern "C" __global__ void elementwise_gelu_slope(const float* u, float* y, float* slope, long long size) {
+  const long long i = (long long)blockIdx.x * blockDim.x + threadIdx.x;
+  if (i >= size) return;
+  const float x = u[i], s = sigmoidOf(x * (GELU_A + GELU_B * x * x));
+  y[i] = x * s;
+  if (slope) slope[i] = s + x * s * (1 - s) * (GELU_A + 3 * GELU_B * x * x);
+}
+
+extern "C" __global__ void elementwise_gelu_backward(const float* dy, const float* x, float* dx, long long size) {
+  const long long i = (long long)blockIdx.x * blockDim.x + threadIdx.x;
+  if (i < size) dx[i] = dy[i] * geluSlope(x[i]);
+}
+
+extern "C" __global__ void elementwise_multiply(const float* a, const float* b, float* y, long long size) {
+  const long long i = (long long)blockIdx.x * blockDim.x + threadIdx.x;
+  if (i < size) y[i] = a[i] * b[i];
+}
+
+extern "C" __global__ void elementwise_swiglu(const float* gate, const float* up, float* y, long long size) {
+  const long long i = (long long)blockIdx.x * blockDim.x + threadIdx.x;
+  if (i < size) y[i] = gate[i] * sigmoidOf(gate[i]) * up[i];
+}
+
+extern "C" __global__ void elementwise_swiglu_backward(const float* dy, const float* gate, const float* up, float* dgate,
+                                                       float* dup, long long size) {
+  const long long i = (long long)blockIdx.x * blockDim.x + threadIdx.x;
+  if (i >= size) return;
+  const float g = gate[i], s = sigmoidOf(g);
+  dgate[i] = dy[i] * up[i] * s * (1 + g * (1 - s));
+  dup[i] = dy[i] * g * s;
+}
+
+// A thread a pair: x[i] and x[i + half] of a head are turned by the row's angle i.
+extern "C" __global__ void elementwise_rotary(const float* x, const float* cosines, const float* sines, float* y, int heads,
+                                              int half, float sign, long long pairs) {
+  const long long at = (long long)blockIdx.x * blockDim.x + threadIdx.x;
+  if (at >= pairs) return;
+  const long long head = at / half, row = head / heads;
+  const int i = at % half;
+  const float c = cosines[row * half + i], s = sines[row * half + i] * sign;
+  const float* in = x + head * 2 * half;
+  const float a = in[i], b = in[half + i];
+  y[head * 2 * half + i] = a * c - b * s;
+  y[head * 2 * half + half + i] = b * c + a * s;
+}

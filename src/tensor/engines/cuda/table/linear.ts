@@ -1,0 +1,63 @@
+import { type CudaKernel, columnsOf, type DeviceTensor, rowsOf } from '../call.js';
+import { columnSums } from './columns.js';
+import { overAll } from './elementwise.js';
+
+/** Products by the library; bias and residual are in its own last pass. */
+export const linear: Record<string, CudaKernel> = {
+  MinillmMatMul(call) {
+    const [a, b, bias, residual] = call.inputs as [DeviceTensor, DeviceTensor, DeviceTensor, DeviceTensor];
+    const [transposeA, transposeB] = [Boolean(call.attrs.transpose_a), Boolean(call.attrs.transpose_b)];
+    const rows = transposeA ? columnsOf(a) : rowsOf(a);
+    const inner = transposeA ? rowsOf(a) : columnsOf(a);
+    const columns = transposeB ? b.shape[0]! : columnsOf(b);
+    const y = call.out([rows, columns]);
+    if (y.size === 0) return [y];
+    if (inner === 0) {
+      call.device.zero(y.address, 4 * y.size);
+      return [y];
+    }
+    call.device.matMul({
+      ...{ a: a.address, b: b.address, y: y.address, rows, columns, inner, transposeA, transposeB },
+      bias: call.attrs.has_bias ? bias.address : 0,
+      residual: call.attrs.has_residual ? residual.address : 0,
+    });
+    return [y];
+  },
+  MinillmLinearGelu(call) {
+    const [x, w, bias] = call.inputs as [DeviceTensor, DeviceTensor, DeviceTensor];
+    const [rows, inner, columns] = [rowsOf(x), columnsOf(x), columnsOf(w)];
+    const withSlope = Boolean(call.attrs.with_slope);
+    const [y, slope] = [call.out([rows, columns]), call.out([withSlope ? rows : 0, columns])];
+    if (y.size === 0) return [y, slope];
+    const operands = { a: x.address, b: w.address, y: y.address, rows, columns, inner };
+    call.device.matMul({ ...operands, bias: bias.address });
+    overAll(call, 'elementwise_gelu_slope', [y.address, y.address, withSlope ? slope.address : 0], y.size);
+    return [y, slope];
+  },
+  MinillmGeluLinearGrad(call) {
+    const [dy, w, slope] = call.inputs as [DeviceTensor, DeviceTensor, DeviceTensor];
+    const [rows, inner, columns] = [rowsOf(dy), columnsOf(dy), w.shape[0]!];
+    const du = call.out([rows, columns]);
+    if (du.size === 0) return [du];
+    const operands = { a: dy.address, b: w.address, y: du.address, rows, columns, inner };
+    call.device.matMul({ ...operands, transposeB: true });
+    overAll(call, 'elementwise_multiply', [du.address, slope.address, du.address], du.size);
+    return [du];
+  },
+  MinillmWeightGrads(call) {
+    const [x, dy] = call.inputs as [DeviceTensor, DeviceTensor];
+    const [rows, inner, columns] = [columnsOf(x), rowsOf(x), columnsOf(dy)];
+    const dw = call.out([rows, columns]);
+    if (inner === 0) call.device.zero(dw.address, 4 * dw.size);
+    else
+      call.device.matMul({
+        ...{ a: x.address, b: dy.address, y: dw.address, rows, columns, inner },
+        transposeA: true,
+      });
+    return [dw, columnSums(call, dy.address, inner, columns)];
+  },
+  MinillmColumnSums(call) {
+    const [x] = call.inputs as [DeviceTensor];
+    return [columnSums(call, x.address, rowsOf(x), columnsOf(x))];
+  },
+};

@@ -1,0 +1,10 @@
+import { describe, it } from 'vitest';
+import { emulatorAbsent } from '../helpers/emulator.js';
+import { rolloutSuite } from './rollout.suite.js';
+
+const absent = await emulatorAbsent(3);
+
+describe('rollouts on the CUDA engine, emulated', () => {
+  if (absent) it.skip(`skipped: ${absent}`);
+  else rolloutSuite({ bitwise: false });
+});
