@@ -1,10 +1,18 @@
 import { type Command, InvalidArgumentError, Option } from 'commander';
-import { type BackendInfo, type BackendName, backendNames, initBackend } from '../tensor/backend.js';
+import {
+  type BackendInfo,
+  type BackendName,
+  backendNames,
+  initBackend,
+  type Precision,
+  precisions,
+} from '../tensor/backend.js';
 
 /** The flags that every command takes (CLI contract). */
 export interface CommonOptions {
   backend?: BackendName;
   threads?: number;
+  precision?: Precision;
   download?: boolean;
   quiet?: boolean;
   debug?: boolean;
@@ -18,6 +26,9 @@ export function withCommonOptions(command: Command): Command {
       ),
     )
     .option('--threads <n>', 'threads for tensor operations', positiveInteger)
+    .addOption(
+      new Option('--precision <name>', 'of matrix products on a GPU (default: tf32)').choices(precisions),
+    )
     .option('--download', 'fetch a model that is named by its Hugging Face id and not in the cache')
     .option('--quiet', 'no progress and no log lines')
     .option('--debug', 'show stack traces');
@@ -47,13 +58,24 @@ export async function startBackend(
   return info;
 }
 
-/** The configuration may fix backend and threads; a flag is stronger. */
+/** The configuration may fix backend, threads and precision; a flag is stronger. */
 export function startConfigured(
-  { backend, threads }: { backend?: BackendInfo['name'] | undefined; threads?: number | undefined },
+  {
+    backend,
+    threads,
+    precision,
+  }: {
+    backend?: BackendInfo['name'] | undefined;
+    threads?: number | undefined;
+    precision?: Precision | undefined;
+  },
   options: CommonOptions,
   log: (line: string) => void,
 ): Promise<BackendInfo> {
-  return startBackend({ ...(backend && { backend }), ...(threads && { threads }), ...options }, log);
+  return startBackend(
+    { ...(backend && { backend }), ...(threads && { threads }), ...(precision && { precision }), ...options },
+    log,
+  );
 }
 
 export function positiveInteger(text: string): number {

@@ -4,6 +4,7 @@ import { availableParallelism } from 'node:os';
 import { join } from 'node:path';
 import * as tf from '@tensorflow/tfjs-core';
 import { UsageError } from '../errors.js';
+import { type Precision, precisions } from './engines/cuda/device.js';
 import { cardPresent } from './engines/cuda/libraries.js';
 import { loadCuda } from './engines/cuda/loadCuda.js';
 import { portableKernels } from './engines/portable/index.js';
@@ -13,6 +14,7 @@ import { ADDON_PATH, enginePackageNames, installedEnginePackages, setupCommand }
 
 export const backendNames = ['cuda', 'tensorflow', 'wasm', 'cpu'] as const;
 export type BackendName = (typeof backendNames)[number];
+export { type Precision, precisions };
 
 /** What was chosen and why, for `doctor`, environment.json and the first line of a run. */
 export interface BackendInfo {
@@ -33,71 +35,74 @@ type Loaded = Pick<BackendInfo, 'engine' | 'threads' | 'gpu'>;
 const require = createRequire(import.meta.url);
 
 /** How each backend is loaded, the fastest first (measured: 190, 29 and 0.9 GFLOP/s for a 1024^3 product on 2 cores). */
-const loaders: Record<BackendName, (threads: number | undefined) => Promise<Loaded>> = {
-  async cuda() {
-    // The tests' device: the same kernels on the processor, a block's threads in an order drawn by this seed.
-    const seed = process.env.MINILLM_CUDA_EMULATOR;
-    const { info } = await loadCuda(seed ? { emulated: true, seed: Number(seed) } : {});
-    const version = `${Math.floor(info.driver / 1000)}.${Math.floor((info.driver % 1000) / 10)}`;
-    const engine = info.emulated
-      ? 'CUDA kernels on the processor (for tests)'
-      : `CUDA ${version} on ${info.name}`;
-    return { engine, threads: 1, gpu: !info.emulated };
-  },
-  async tensorflow(threads) {
-    requestThreads(threads);
-    quietTensorFlow();
-    restoreRemovedUtilities();
-    // The addon first and by itself: when it does not load, the package has registered nothing yet, and nothing
-    // half-loaded is in the way of the next backend.
-    const { name, addon } = loadAddon();
-    threadsInUse ??= Number(process.env.TF_NUM_INTRAOP_THREADS) || availableParallelism();
-    require(name);
-    if (!(await tf.setBackend('tensorflow'))) throw new Error('the backend did not initialise');
-    if (!addon.isUsingGpuDevice() && process.env.MINILLM_KERNELS !== 'off' && kernelsCompiled())
-      serve('tensorflow', 'tensorflow', tensorflowKernels);
-    return {
-      engine: `TensorFlow ${addon.TF_Version} (${name})`,
-      threads: threadsInUse,
-      gpu: addon.isUsingGpuDevice(),
-    };
-  },
-  async wasm() {
-    require('@tensorflow/tfjs'); // the union registers the gradients, which the core alone does not
-    const wasm = require('@tensorflow/tfjs-backend-wasm') as typeof import('@tensorflow/tfjs-backend-wasm');
-    wasm.setWasmPaths(require.resolve('@tensorflow/tfjs-backend-wasm').replace(/[^/\\]*$/, ''));
-    if (!(await tf.setBackend('wasm'))) throw new Error('the WebAssembly module did not initialise');
-    const simd = await tf.env().getAsync('WASM_HAS_SIMD_SUPPORT');
-    return {
-      engine: `WebAssembly ${simd ? 'with SIMD' : 'without SIMD'} (tfjs ${wasm.version_wasm})`,
-      threads: 1,
-      gpu: false,
-    };
-  },
-  async cpu() {
-    require('@tensorflow/tfjs');
-    if (!(await tf.setBackend('cpu'))) throw new Error('the backend did not initialise');
-    // Its first tensor would print an advertisement of the native backend.
-    (tf.backend() as unknown as { firstUse: boolean }).firstUse = false;
-    return { engine: `plain JavaScript (tfjs ${tf.version_core})`, threads: 1, gpu: false };
-  },
-};
+const loaders: Record<BackendName, (threads: number | undefined, precision?: Precision) => Promise<Loaded>> =
+  {
+    async cuda(_threads, precision = 'tf32') {
+      // The tests' device: the same kernels on the processor, a block's threads in an order drawn by this seed.
+      const seed = process.env.MINILLM_CUDA_EMULATOR;
+      const { info } = await loadCuda({ ...(seed && { emulated: true, seed: Number(seed) }), precision });
+      const version = `${Math.floor(info.driver / 1000)}.${Math.floor((info.driver % 1000) / 10)}`;
+      const engine = info.emulated
+        ? 'CUDA kernels on the processor (for tests)'
+        : `CUDA ${version} on ${info.name}, ${precision}`;
+      return { engine, threads: 1, gpu: !info.emulated };
+    },
+    async tensorflow(threads) {
+      requestThreads(threads);
+      quietTensorFlow();
+      restoreRemovedUtilities();
+      // The addon first and by itself: when it does not load, the package has registered nothing yet, and nothing
+      // half-loaded is in the way of the next backend.
+      const { name, addon } = loadAddon();
+      threadsInUse ??= Number(process.env.TF_NUM_INTRAOP_THREADS) || availableParallelism();
+      require(name);
+      if (!(await tf.setBackend('tensorflow'))) throw new Error('the backend did not initialise');
+      if (!addon.isUsingGpuDevice() && process.env.MINILLM_KERNELS !== 'off' && kernelsCompiled())
+        serve('tensorflow', 'tensorflow', tensorflowKernels);
+      return {
+        engine: `TensorFlow ${addon.TF_Version} (${name})`,
+        threads: threadsInUse,
+        gpu: addon.isUsingGpuDevice(),
+      };
+    },
+    async wasm() {
+      require('@tensorflow/tfjs'); // the union registers the gradients, which the core alone does not
+      const wasm = require('@tensorflow/tfjs-backend-wasm') as typeof import('@tensorflow/tfjs-backend-wasm');
+      wasm.setWasmPaths(require.resolve('@tensorflow/tfjs-backend-wasm').replace(/[^/\\]*$/, ''));
+      if (!(await tf.setBackend('wasm'))) throw new Error('the WebAssembly module did not initialise');
+      const simd = await tf.env().getAsync('WASM_HAS_SIMD_SUPPORT');
+      return {
+        engine: `WebAssembly ${simd ? 'with SIMD' : 'without SIMD'} (tfjs ${wasm.version_wasm})`,
+        threads: 1,
+        gpu: false,
+      };
+    },
+    async cpu() {
+      require('@tensorflow/tfjs');
+      if (!(await tf.setBackend('cpu'))) throw new Error('the backend did not initialise');
+      // Its first tensor would print an advertisement of the native backend.
+      (tf.backend() as unknown as { firstUse: boolean }).firstUse = false;
+      return { engine: `plain JavaScript (tfjs ${tf.version_core})`, threads: 1, gpu: false };
+    },
+  };
 
 /**
  * Loads the best backend that works, or exactly the one asked for (then a failure is an error, never a fallback).
  *
+ * @param options.precision of products on a card: default `tf32`, which is exact enough for training (10 bits of fraction, sums in
+ *   float32) and several times as fast; `float32` for comparisons. The other backends have float32 only and do not ask
  * @param options.threads threads of one native operation; TensorFlow reads it once, when it is first loaded
  * @throws UsageError when the backend asked for does not load, or when other threads are asked for after loading
  */
 export async function initBackend(
-  options: { backend?: BackendName; threads?: number } = {},
+  options: { backend?: BackendName; threads?: number; precision?: Precision } = {},
 ): Promise<BackendInfo> {
   const failures: BackendInfo['failures'] = [];
   // Without a card of NVIDIA's there is nothing to say about CUDA.
   const ladder = backendNames.filter((name) => name !== 'cuda' || cardPresent());
   for (const name of options.backend ? [options.backend] : ladder) {
     try {
-      const loaded = await loaders[name](options.threads);
+      const loaded = await loaders[name](options.threads, options.precision);
       await tf.ready();
       return { name, reason: whyChosen(options, failures, loaded), failures, ...loaded };
     } catch (error) {

@@ -3,7 +3,7 @@ import { familyNames } from '../models/families.js';
 import { objectiveOverrides, presetNames } from '../objectives/presets.js';
 import { samplingSchemeNames } from '../rollout/uniforms.js';
 import { distributionKinds } from '../scoring/teacher.js';
-import { backendNames } from '../tensor/backend.js';
+import { backendNames, precisions } from '../tensor/backend.js';
 import { promptFormats } from '../text/template.js';
 
 /** The training methods: one loop, one entry each (src/training/methods.ts). */
@@ -91,6 +91,7 @@ export const trainConfigSchema = z.strictObject({
   seed: z.number().int().default(1).describe('every random number of the run follows from it'),
   backend: z.enum(backendNames).optional().describe('default: the fastest that loads'),
   threads: count.optional().describe('threads for tensor operations; part of what makes a run repeatable'),
+  precision: z.enum(precisions).optional().describe('of matrix products on a GPU; default: tf32'),
   student: model.describe('Hugging Face directory to start from, or the shape of a new model'),
   teacher: z
     .union([path, remoteTeacher, z.array(path).min(1)], {

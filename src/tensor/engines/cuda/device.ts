@@ -37,7 +37,8 @@ export interface Device {
   trim(): void;
 }
 
-export type Precision = 'float32' | 'tf32';
+export const precisions = ['float32', 'tf32'] as const;
+export type Precision = (typeof precisions)[number];
 
 export interface DeviceInfo {
   name: string;

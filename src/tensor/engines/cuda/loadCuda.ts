@@ -9,12 +9,11 @@ import { openCuda, openEmulator } from './openDevice.js';
 import { createRun } from './run.js';
 import { registerTfjs } from './tfjs.js';
 
-/** The engine once it serves: its device, its kernels by name, and the table made of them. */
+/** The engine once it serves: what runs it, and the table's kernels by name. */
 export interface LoadedCuda {
   info: DeviceInfo;
   device: Device;
   run: RunNamed;
-  kernels: Kernels;
 }
 
 const require = createRequire(import.meta.url);
