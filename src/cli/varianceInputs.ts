@@ -99,10 +99,11 @@ export async function loadInputs(
   const { loadModel } = await import('../models/checkpoint.js');
   const { loadTokenizer } = await import('../text/tokenizer.js');
   const { loadExamples } = await import('../data/examples.js');
-  const { assertSameTokenizer, endTokens } = await import('../runs/materials.js');
+  const { assertSameTokenizer } = await import('../runs/materials.js');
+  const { withEndTokens } = await import('../runs/endTokens.js');
   const tokenizer = await loadTokenizer(studentDir);
   assertSameTokenizer([studentDir, tokenizer], [teacherDir, await loadTokenizer(teacherDir)]);
-  const student = await loadModel(studentDir);
+  const student = withEndTokens(await loadModel(studentDir), { directory: studentDir, tokenizer }, log);
   const teacher = await loadModel(teacherDir);
   const context = Math.min(student.config.maxPositions, teacher.config.maxPositions);
   if (maxNewTokens >= context)
@@ -122,7 +123,7 @@ export async function loadInputs(
     student,
     teacher,
     prompts: examples.map(({ promptIds }, index) => ({ index, ids: promptIds })),
-    eosIds: endTokens(student, tokenizer),
+    eosIds: student.config.eosIds,
     maxNewTokens,
   };
 }

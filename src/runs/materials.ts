@@ -8,6 +8,7 @@ import { newModelConfig } from '../models/families.js';
 import { initModel, type Model, withRecompute } from '../models/model.js';
 import { loadTokenizer, type Tokenizer } from '../text/tokenizer.js';
 import { isPolicyGradient, placeOfTeacher, type TrainConfig } from '../training/config.js';
+import { foreignEnds, withEndTokens } from './endTokens.js';
 import { connectTeacher } from './remoteTeacher.js';
 import { wordnetDirectory } from './wordnetCache.js';
 
@@ -32,9 +33,12 @@ export async function loadMaterials(config: TrainConfig, log: (line: string) => 
   const tokenizerFrom = typeof config.student === 'string' ? config.student : config.student.tokenizer;
   const tokenizer = await loadTokenizer(tokenizerFrom);
   const teacherPlaces = [config.teacher ?? []].flat().map(placeOfTeacher);
+  const teacherTokenizers = new Map<string, Tokenizer>();
   for (const directory of teacherPlaces) {
     if (typeof directory !== 'string') continue; // a server is asked when the models are loaded
-    assertSameTokenizer([tokenizerFrom, tokenizer], [directory, await loadTokenizer(directory)]);
+    const own = await loadTokenizer(directory);
+    assertSameTokenizer([tokenizerFrom, tokenizer], [directory, own]);
+    teacherTokenizers.set(directory, own);
   }
   const data = await dataFiles(config, log);
   const limits = {
@@ -57,12 +61,20 @@ export async function loadMaterials(config: TrainConfig, log: (line: string) => 
     typeof config.student === 'string'
       ? await loadModel(config.student)
       : newStudent(config.student, tokenizer, config.seed);
-  const student = withRecompute(loaded, config.train.gradient_checkpointing);
+  const ending = withEndTokens(loaded, { directory: tokenizerFrom, tokenizer }, log);
+  const student = withRecompute(ending, config.train.gradient_checkpointing);
   const teachers: Model[] = [];
   if (config.method !== 'sft') {
     for (const place of teacherPlaces) {
-      const remote = typeof place !== 'string';
-      teachers.push(remote ? connectTeacher(place, tokenizer, student.config, log) : await loadModel(place));
+      if (typeof place !== 'string') {
+        teachers.push(connectTeacher(place, tokenizer, student.config, log));
+        continue;
+      }
+      const own = { directory: place, tokenizer: teacherTokenizers.get(place) };
+      const teacher = withEndTokens(await loadModel(place), own, log);
+      teachers.push(teacher);
+      const foreign = foreignEnds(student, teacher, place, tokenizer.eosId);
+      if (foreign) log(foreign);
     }
   }
   for (const model of [student, ...teachers]) {
@@ -105,11 +117,6 @@ export function newStudentConfig(
     tiedHead: tied_head,
     eosId: tokenizer.eosId,
   });
-}
-
-/** Tokens that end a response: those that the checkpoint names, else the tokenizer's end of text. */
-export function endTokens(model: Model, tokenizer: Tokenizer): readonly number[] {
-  return model.config.eosIds.length > 0 ? model.config.eosIds : [tokenizer.eosId];
 }
 
 /**

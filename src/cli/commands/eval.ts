@@ -66,10 +66,11 @@ export function evalCommand(): Command {
     const backend = await startBackend(options, log);
     const { loadModel } = await import('../../models/checkpoint.js');
     const { loadTokenizer, tokenizerIfPresent } = await import('../../text/tokenizer.js');
-    const { endTokens } = await import('../../runs/materials.js');
+    const { withEndTokens } = await import('../../runs/endTokens.js');
     const { loadExamples } = await import('../../data/examples.js');
     const tokenizer = await loadTokenizer(options.model);
-    const model = await loadModel(options.model);
+    const ends = { directory: options.model, tokenizer };
+    const model = withEndTokens(await loadModel(options.model), ends, log);
     const teacher = options.teacher ? await loadModel(options.teacher) : undefined;
     const teacherTokenizer = options.teacher ? await tokenizerIfPresent(options.teacher) : undefined;
     if (teacherTokenizer) {
@@ -104,7 +105,7 @@ export function evalCommand(): Command {
       ...(options.teacherSeeds && { teacherSeeds: options.teacherSeeds }),
       maxNewTokens: options.maxNewTokens,
       batchSize: options.batchSize,
-      eosIds: endTokens(model, tokenizer),
+      eosIds: model.config.eosIds,
       ...(cache && { store: await storeOf(cache, options, backend.engine, log) }),
       onProgress: progress.update,
     });

@@ -71,7 +71,8 @@ export function generateCommand(): Command {
     const { rollout } = await import('../../rollout/engine.js');
     const { loadTokenizer, tokenizerIfPresent } = await import('../../text/tokenizer.js');
     const { assertSameTokenizer } = await import('../../runs/materials.js');
-    const model = await loadModel(options.model);
+    const { withEndTokens } = await import('../../runs/endTokens.js');
+    const loaded = await loadModel(options.model);
     const teacher = options.mixWith ? await loadModel(options.mixWith) : undefined;
     const needsText = prompts.some((p) => p.ids === undefined);
     const tokenizer = needsText
@@ -81,8 +82,7 @@ export function generateCommand(): Command {
     if (tokenizer && teacherTokenizer) {
       assertSameTokenizer([options.model, tokenizer], [options.mixWith!, teacherTokenizer]);
     }
-    const modelEnds = model.config.eosIds;
-    const ends = modelEnds.length > 0 || !tokenizer ? modelEnds : [tokenizer.eosId];
+    const model = withEndTokens(loaded, { directory: options.model, tokenizer }, log);
     const encoded = prompts.map((row, index) => ({
       index,
       ids: row.ids ?? encodeRow(row, tokenizer!, index),
@@ -97,7 +97,7 @@ export function generateCommand(): Command {
       samples: options.samples,
       scheme: options.sampling,
       maxNewTokens: options.maxNewTokens,
-      eosIds: options.ignoreEos ? [] : ends,
+      eosIds: options.ignoreEos ? [] : model.config.eosIds,
       seed: options.seed,
       round: 0,
       batchSize: options.batchSize,
