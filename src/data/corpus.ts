@@ -1,5 +1,6 @@
 import { readFile } from 'node:fs/promises';
 import { UsageError } from '../errors.js';
+import { closed } from '../text/surroundings.js';
 import type { Tokenizer } from '../text/tokenizer.js';
 import { cannotRead, decodeUtf8, readJsonl } from './jsonl.js';
 
@@ -19,8 +20,7 @@ export async function corpusChunks(
 ): Promise<Int32Array[]> {
   const tokens: number[] = [];
   for await (const document of documents(file)) {
-    for (const id of tokenizer.encode(document)) tokens.push(id);
-    tokens.push(tokenizer.eosId);
+    for (const id of closed(tokenizer.encode(document), tokenizer.eosId)) tokens.push(id);
   }
   const chunks: Int32Array[] = [];
   for (let start = 0; start + length <= tokens.length; start += length)

@@ -5,6 +5,7 @@ import { Tokenizer as HubTokenizer } from '@huggingface/tokenizers';
 import { UsageError } from '../errors.js';
 import { preToken } from './bpe.js';
 import { type Chat, chatOf } from './chat.js';
+import { lead, leadingTokens } from './surroundings.js';
 
 /** Text to token ids and back. */
 export interface Tokenizer {
@@ -13,7 +14,7 @@ export interface Tokenizer {
   eosId: number;
   bosId?: number;
   padId: number;
-  /** Ids of a text, with the special tokens that tokenizer.json itself adds (LLaMA: BOS in front; GPT-2: none). */
+  /** Ids of a text, with the special tokens that belong in front of it (LLaMA: BOS; GPT-2: none), once; none behind it. */
   encode(text: string, options?: EncodeOptions): number[];
   /** Text of ids; ids without a token (a model padded beyond its tokenizer) give nothing. */
   decode(ids: ArrayLike<number>, options?: { skipSpecial?: boolean }): string;
@@ -116,13 +117,14 @@ export function createTokenizer(json: Json, where: string, settings: Settings): 
       `${where}: cannot tell which token ends a text; put "eos_token" into tokenizer_config.json beside it`,
     );
   const bosId = special('bos');
+  const leading = leadingTokens(hub, tokenizerConfig, bosId);
   const encode = (text: string, { addSpecial = true }: EncodeOptions = {}): number[] => {
-    const ids: (number | undefined)[] = hub.encode(text, { add_special_tokens: addSpecial }).ids;
+    const ids: (number | undefined)[] = hub.encode(text, { add_special_tokens: false }).ids;
     if (ids.some((id) => id === undefined))
       throw new UsageError(
         `${where}: has no token for a part of ${JSON.stringify(text.slice(0, 40))} and no unknown token`,
       );
-    return ids as number[];
+    return addSpecial ? lead(leading, ids as number[]) : (ids as number[]);
   };
 
   const chat = chatOf(tokenizerConfig, settings.chatTemplate, where);
