@@ -1,10 +1,9 @@
-import { open, readFile } from 'node:fs/promises';
 import { UsageError } from '../errors.js';
 import { encodeExample } from '../text/encode.js';
 import { formatPrompt, type PromptFormat } from '../text/template.js';
 import type { Tokenizer } from '../text/tokenizer.js';
 import { type Item, rowItems } from './fields.js';
-import { asObject, cannotRead, decodeUtf8, type JsonRow, readJsonl } from './jsonl.js';
+import { readRows } from './rows.js';
 
 /** One instruction example, in words and in token ids. */
 export interface Example {
@@ -106,41 +105,4 @@ function promptOf(item: Item, tokenizer: Tokenizer, format: PromptFormat | undef
   if (item.messages)
     throw new UsageError(`${where}: has "messages", which only the template chat makes a prompt of`);
   return formatPrompt(item, format);
-}
-
-/** The rows of a JSONL file, or of a JSON file that is one array; which of them, the first character tells. */
-async function* readRows(file: string): AsyncGenerator<JsonRow> {
-  if (!(await beginsWithBracket(file))) {
-    yield* readJsonl(file);
-    return;
-  }
-  let rows: unknown;
-  try {
-    rows = JSON.parse(decodeUtf8(await readFile(file), file));
-  } catch (error) {
-    if (error instanceof UsageError) throw error;
-    throw new UsageError(`${file}: not JSON (${(error as Error).message.split('\n')[0]})`);
-  }
-  for (const [index, row] of (rows as unknown[]).entries()) {
-    const where = `${file}[${index}]`;
-    yield { where, value: asObject(row, where) };
-  }
-}
-
-async function beginsWithBracket(file: string): Promise<boolean> {
-  const handle = await open(file).catch((error: NodeJS.ErrnoException) =>
-    Promise.reject(cannotRead(file, error)),
-  );
-  try {
-    const { buffer, bytesRead } = await handle.read(Buffer.alloc(256), 0, 256, 0);
-    return buffer
-      .toString('utf8', 0, bytesRead)
-      .replace(/^\uFEFF/, '')
-      .trimStart()
-      .startsWith('[');
-  } catch (error) {
-    throw cannotRead(file, error as NodeJS.ErrnoException);
-  } finally {
-    await handle.close();
-  }
 }
