@@ -125,6 +125,7 @@ async function planData(
     template: config.data.template,
     maxPromptTokens: config.data.max_prompt_tokens,
     maxTokens: config.data.max_tokens,
+    specialTokens: config.data.special_tokens,
   };
   const train = await loadExamples(files.train, tokenizer, limits);
   const valid = await loadExamples(files.valid, tokenizer, limits);

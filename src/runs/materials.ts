@@ -1,6 +1,6 @@
 import { join } from 'node:path';
 import { corpusChunks } from '../data/corpus.js';
-import { type Example, loadExamples } from '../data/examples.js';
+import { type Example, loadExamples, saySpecials } from '../data/examples.js';
 import { UsageError } from '../errors.js';
 import { loadModel } from '../models/checkpoint.js';
 import type { ModelConfig } from '../models/config.js';
@@ -45,12 +45,16 @@ export async function loadMaterials(config: TrainConfig, log: (line: string) => 
     template: config.data.template,
     maxPromptTokens: config.data.max_prompt_tokens,
     maxTokens: config.data.max_tokens,
+    specialTokens: config.data.special_tokens,
   };
   const load = async (file: string, what: string): Promise<Example[]> => {
-    const { examples, dropped } = await loadExamples(file, tokenizer, limits);
+    const loaded = await loadExamples(file, tokenizer, limits);
+    const { examples, dropped } = loaded;
     log(
       `${what}: ${examples.length} examples${dropped > 0 ? ` (${dropped} over the token limits dropped)` : ''}`,
     );
+    const specials = saySpecials(loaded, config.data.special_tokens);
+    if (specials) log(`note: ${what}: ${specials}`);
     return examples;
   };
   const train = await load(data.train, 'training data');
