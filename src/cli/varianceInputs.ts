@@ -34,6 +34,7 @@ export async function locate(
   teacher: string;
   data: string;
   template: PromptFormat;
+  bos: boolean;
   config?: TrainConfig;
   maxNewTokens: number;
 }> {
@@ -61,6 +62,7 @@ export async function locate(
     teacher,
     data: data!,
     template: template as PromptFormat,
+    bos: config?.data.bos ?? true,
     maxNewTokens: source.maxNewTokens ?? config?.rollout.max_new_tokens ?? 64,
     ...(config && { config }),
   };
@@ -92,6 +94,7 @@ export async function loadInputs(
     teacher: teacherDir,
     data,
     template,
+    bos,
     maxNewTokens,
   }: Awaited<ReturnType<typeof locate>>,
   log: (line: string) => void,
@@ -101,7 +104,9 @@ export async function loadInputs(
   const { loadExamples } = await import('../data/examples.js');
   const { assertSameTokenizer } = await import('../runs/materials.js');
   const { withEndTokens } = await import('../runs/endTokens.js');
-  const tokenizer = await loadTokenizer(studentDir);
+  const { withoutBos } = await import('../text/surroundings.js');
+  const own = await loadTokenizer(studentDir);
+  const tokenizer = bos ? own : withoutBos(own);
   assertSameTokenizer([studentDir, tokenizer], [teacherDir, await loadTokenizer(teacherDir)]);
   const student = withEndTokens(await loadModel(studentDir), { directory: studentDir, tokenizer }, log);
   const teacher = await loadModel(teacherDir);

@@ -6,6 +6,7 @@ import { loadModel } from '../models/checkpoint.js';
 import type { ModelConfig } from '../models/config.js';
 import { newModelConfig } from '../models/families.js';
 import { initModel, type Model, withRecompute } from '../models/model.js';
+import { withoutBos } from '../text/surroundings.js';
 import { loadTokenizer, type Tokenizer } from '../text/tokenizer.js';
 import { isPolicyGradient, placeOfTeacher, type TrainConfig } from '../training/config.js';
 import { foreignEnds, withEndTokens } from './endTokens.js';
@@ -31,14 +32,15 @@ export interface Materials {
  */
 export async function loadMaterials(config: TrainConfig, log: (line: string) => void): Promise<Materials> {
   const tokenizerFrom = typeof config.student === 'string' ? config.student : config.student.tokenizer;
-  const tokenizer = await loadTokenizer(tokenizerFrom);
+  const own = await loadTokenizer(tokenizerFrom);
+  const tokenizer = config.data.bos ? own : withoutBos(own);
   const teacherPlaces = [config.teacher ?? []].flat().map(placeOfTeacher);
   const teacherTokenizers = new Map<string, Tokenizer>();
   for (const directory of teacherPlaces) {
     if (typeof directory !== 'string') continue; // a server is asked when the models are loaded
-    const own = await loadTokenizer(directory);
-    assertSameTokenizer([tokenizerFrom, tokenizer], [directory, own]);
-    teacherTokenizers.set(directory, own);
+    const other = await loadTokenizer(directory);
+    assertSameTokenizer([tokenizerFrom, own], [directory, other]);
+    teacherTokenizers.set(directory, other);
   }
   const data = await dataFiles(config, log);
   const limits = {
@@ -71,11 +73,11 @@ export async function loadMaterials(config: TrainConfig, log: (line: string) => 
   if (config.method !== 'sft') {
     for (const place of teacherPlaces) {
       if (typeof place !== 'string') {
-        teachers.push(connectTeacher(place, tokenizer, student.config, log));
+        teachers.push(connectTeacher(place, own, student.config, log));
         continue;
       }
-      const own = { directory: place, tokenizer: teacherTokenizers.get(place) };
-      const teacher = withEndTokens(await loadModel(place), own, log);
+      const ends = { directory: place, tokenizer: teacherTokenizers.get(place) };
+      const teacher = withEndTokens(await loadModel(place), ends, log);
       teachers.push(teacher);
       const foreign = foreignEnds(student, teacher, place, tokenizer.eosId);
       if (foreign) log(foreign);

@@ -110,6 +110,10 @@ export const trainConfigSchema = z.strictObject({
       .enum(promptFormats)
       .default('alpaca')
       .describe('how instruction and input become a prompt; chat: the template of the tokenizer'),
+    bos: z
+      .boolean()
+      .default(true)
+      .describe('the beginning token of the tokenizer in front of prompts and documents, where it has one'),
     special_tokens: z
       .enum(specialTokenUses)
       .default('tokens')

@@ -4,6 +4,7 @@ import { afterAll, describe, expect, it } from 'vitest';
 import { corpusChunks } from '../../src/data/corpus.js';
 import { loadExamples } from '../../src/data/examples.js';
 import { encodeExample } from '../../src/text/encode.js';
+import { withoutBos } from '../../src/text/surroundings.js';
 import { createTokenizer, type Tokenizer } from '../../src/text/tokenizer.js';
 import { temporaryDirectory } from '../helpers/temporary.js';
 
@@ -42,6 +43,22 @@ function tokenizer(template: string | undefined, settings: Record<string, unknow
   return createTokenizer(json, 'test', { tokenizerConfig, specialTokens: {}, idFiles: [] });
 }
 const [a, b, c] = [3, 4, 5];
+
+describe('withoutBos', () => {
+  it('puts nothing in front, and keeps what a text carries itself', () => {
+    const t = withoutBos(tokenizer('<s> A'));
+    expect(t.encode('ab')).toEqual([a, b]);
+    expect(t.encode('<s>ab')).toEqual([BOS, a, b]);
+    expect(encodeExample(t, 'a', 'b')).toEqual({ promptIds: [a], responseIds: [b, EOS] });
+  });
+
+  it('training documents are then joined by the end token alone', async () => {
+    const file = join(place.path, 'bare.txt');
+    writeFileSync(file, 'ab\n\nc\n');
+    const [piece] = await corpusChunks(file, withoutBos(tokenizer('<s> A')), 5);
+    expect(Array.from(piece!)).toEqual([a, b, EOS, c, EOS]);
+  });
+});
 
 describe('tokens that a post-processor puts around a text', () => {
   it.each([
