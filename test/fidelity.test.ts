@@ -45,7 +45,7 @@ describe('the published round in docs/minillm.md', () => {
     expect(train).toMatchObject({ steps: 5000, batch_size: 64, lr: 5e-6, warmup: 100, schedule: 'constant' });
     expect(train).toMatchObject({ weight_decay: 1e-6, betas: [0.9, 0.95], eps: 1e-8, clip: 1 });
     expect(rollout).toMatchObject({ rollouts: 256, inner_epochs: 4, samples: 1, top_k: 0, top_p: 1 });
-    expect(data).toMatchObject({ max_prompt_tokens: 256, max_tokens: 512, template: 'alpaca' });
+    expect(data).toMatchObject({ max_prompt_tokens: 256, max_tokens: 512, template: 'alpaca', bos: false });
     expect(rollout.max_new_tokens).toBe(256);
     expect(pretrain.length).toBe(512);
     expect(pretrain.batch_size ?? train.batch_size).toBe(64);

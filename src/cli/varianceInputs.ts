@@ -34,6 +34,7 @@ export async function locate(
   teacher: string;
   data: string;
   template: PromptFormat;
+  bos: boolean;
   config?: TrainConfig;
   maxNewTokens: number;
 }> {
@@ -61,6 +62,7 @@ export async function locate(
     teacher,
     data: data!,
     template: template as PromptFormat,
+    bos: config?.data.bos ?? true,
     maxNewTokens: source.maxNewTokens ?? config?.rollout.max_new_tokens ?? 64,
     ...(config && { config }),
   };
@@ -92,6 +94,7 @@ export async function loadInputs(
     teacher: teacherDir,
     data,
     template,
+    bos,
     maxNewTokens,
   }: Awaited<ReturnType<typeof locate>>,
   log: (line: string) => void,
@@ -99,10 +102,13 @@ export async function loadInputs(
   const { loadModel } = await import('../models/checkpoint.js');
   const { loadTokenizer } = await import('../text/tokenizer.js');
   const { loadExamples } = await import('../data/examples.js');
-  const { assertSameTokenizer, endTokens } = await import('../runs/materials.js');
-  const tokenizer = await loadTokenizer(studentDir);
+  const { assertSameTokenizer } = await import('../runs/materials.js');
+  const { withEndTokens } = await import('../runs/endTokens.js');
+  const { withoutBos } = await import('../text/surroundings.js');
+  const own = await loadTokenizer(studentDir);
+  const tokenizer = bos ? own : withoutBos(own);
   assertSameTokenizer([studentDir, tokenizer], [teacherDir, await loadTokenizer(teacherDir)]);
-  const student = await loadModel(studentDir);
+  const student = withEndTokens(await loadModel(studentDir), { directory: studentDir, tokenizer }, log);
   const teacher = await loadModel(teacherDir);
   const context = Math.min(student.config.maxPositions, teacher.config.maxPositions);
   if (maxNewTokens >= context)
@@ -122,7 +128,7 @@ export async function loadInputs(
     student,
     teacher,
     prompts: examples.map(({ promptIds }, index) => ({ index, ids: promptIds })),
-    eosIds: endTokens(student, tokenizer),
+    eosIds: student.config.eosIds,
     maxNewTokens,
   };
 }

@@ -1,12 +1,13 @@
-import { readFile } from 'node:fs/promises';
 import { UsageError } from '../errors.js';
+import { closed } from '../text/surroundings.js';
 import type { Tokenizer } from '../text/tokenizer.js';
-import { cannotRead, decodeUtf8, readJsonl } from './jsonl.js';
+import { holdsRows, readRows, textOf } from './rows.js';
 
 /**
  * Plain text as training pieces, as in MiniLLM (LMOps, tools/process_data_pretrain.py): documents are encoded,
  * joined with EOS after each, and the stream of tokens is cut into pieces of `length`; a shorter rest is left out.
- * Documents are separated by blank lines, or are the `text` fields of a `.jsonl` file.
+ * Documents are separated by blank lines, or are the `text` fields of rows: JSONL or
+ * a JSON array, told by content, so that JSON is never trained on as if it were prose.
  *
  * The pieces are in the order of the file; the training loop decides which of them a step uses.
  *
@@ -19,8 +20,7 @@ export async function corpusChunks(
 ): Promise<Int32Array[]> {
   const tokens: number[] = [];
   for await (const document of documents(file)) {
-    for (const id of tokenizer.encode(document)) tokens.push(id);
-    tokens.push(tokenizer.eosId);
+    for (const id of closed(tokenizer.encode(document), tokenizer.eosId)) tokens.push(id);
   }
   const chunks: Int32Array[] = [];
   for (let start = 0; start + length <= tokens.length; start += length)
@@ -33,18 +33,15 @@ export async function corpusChunks(
 }
 
 async function* documents(file: string): AsyncGenerator<string> {
-  if (file.endsWith('.jsonl')) {
-    for await (const { where, value } of readJsonl(file)) {
+  if (await holdsRows(file)) {
+    for await (const { where, value } of readRows(file)) {
       if (typeof value.text !== 'string')
         throw new UsageError(`${where}: expected a field "text" with the text of a document`);
       if (value.text.trim() !== '') yield value.text;
     }
     return;
   }
-  const bytes = await readFile(file).catch((error: NodeJS.ErrnoException) =>
-    Promise.reject(cannotRead(file, error)),
-  );
-  for (const part of decodeUtf8(bytes, file).split(/\r?\n(?:[ \t]*\r?\n)+/)) {
+  for (const part of (await textOf(file)).split(/\r?\n(?:[ \t]*\r?\n)+/)) {
     const text = part.trim();
     if (text !== '') yield text;
   }

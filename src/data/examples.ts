@@ -1,10 +1,12 @@
-import { open, readFile } from 'node:fs/promises';
 import { UsageError } from '../errors.js';
 import { encodeExample } from '../text/encode.js';
 import { formatPrompt, type PromptFormat } from '../text/template.js';
 import type { Tokenizer } from '../text/tokenizer.js';
 import { type Item, rowItems } from './fields.js';
-import { asObject, cannotRead, decodeUtf8, type JsonRow, readJsonl } from './jsonl.js';
+import { readRows } from './rows.js';
+
+export const specialTokenUses = ['tokens', 'text'] as const;
+export type SpecialTokens = (typeof specialTokenUses)[number];
 
 /** One instruction example, in words and in token ids. */
 export interface Example {
@@ -21,6 +23,14 @@ export interface Example {
   choices?: { text: string; promptIds: Int32Array; responseIds: Int32Array }[];
 }
 
+export interface LoadedExamples {
+  examples: Example[];
+  /** Rows over the token limits. */
+  dropped: number;
+  /** Rows with special tokens in their own text, and which those are. */
+  special: { rows: number; tokens: string[] };
+}
+
 export interface ExampleLimits {
   template?: PromptFormat;
   /** Rows with a longer prompt are dropped (MiniLLM: 256). */
@@ -29,6 +39,8 @@ export interface ExampleLimits {
   maxTokens: number;
   /** `optional` lets rows without a reference in: enough for sampling, not for training on. Default `required`. */
   outputs?: 'required' | 'optional';
+  /** What becomes of special tokens inside a row's own text: control tokens (the default), or plain text. */
+  specialTokens?: SpecialTokens;
 }
 
 /**
@@ -41,9 +53,13 @@ export async function loadExamples(
   file: string,
   tokenizer: Tokenizer,
   limits: ExampleLimits,
-): Promise<{ examples: Example[]; dropped: number }> {
+): Promise<LoadedExamples> {
   const examples: Example[] = [];
   let dropped = 0;
+  const special = { rows: 0, tokens: new Set<string>() };
+  const asText = limits.specialTokens === 'text';
+  const shield = (text: string) => (asText && tokenizer.special?.shield(text)) || text;
+  const unshield = (text: string) => (asText && tokenizer.special?.unshield(text)) || text;
   for await (const { where, value } of readRows(file)) {
     for (const item of rowItems(value, where)) {
       const { instruction, input, outputs } = item;
@@ -51,12 +67,17 @@ export async function loadExamples(
         throw new UsageError(
           `${where}: has no "output"; expected the reference answer as a string or a list of strings`,
         );
-      const prompt = item.prompt ?? promptOf(item, tokenizer, limits.template, where);
-      const asChat = { addSpecial: item.prompt !== undefined || limits.template !== 'chat' };
+      const inText = ownSpecials(item, tokenizer);
+      if (inText.length > 0) special.rows++;
+      for (const token of inText) special.tokens.add(token);
+      const shielded = inText.length > 0 && asText;
+      const prompt = item.prompt ?? promptOf(shieldedItem(item, shield), tokenizer, limits.template, where);
+      const addSpecial = item.prompt !== undefined || limits.template !== 'chat';
+      const asChat = { addSpecial, ...(shielded && { shielded }) };
       const { promptIds, responseIds } =
         outputs[0] === undefined
           ? { promptIds: tokenizer.encode(prompt, asChat), responseIds: [] }
-          : encodeExample(tokenizer, prompt, outputs[0], asChat);
+          : encodeExample(tokenizer, prompt, shield(outputs[0]), asChat);
       if (promptIds.length === 0)
         throw new UsageError(
           `${where}: the tokenizer joins the whole prompt with the answer; end the prompt with a line break`,
@@ -71,12 +92,12 @@ export async function loadExamples(
           instruction,
           input,
           outputs,
-          prompt,
+          prompt: unshield(prompt),
           promptIds: Int32Array.from(promptIds),
           responseIds: Int32Array.from(responseIds),
           ...(item.choices && {
             choices: item.choices.map((text) => {
-              const ids = encodeExample(tokenizer, prompt, text, asChat);
+              const ids = encodeExample(tokenizer, prompt, shield(text), asChat);
               return {
                 text,
                 promptIds: Int32Array.from(ids.promptIds),
@@ -93,7 +114,41 @@ export async function loadExamples(
     throw new UsageError(
       `${file}: all ${dropped} rows are over the limits of ${limits.maxPromptTokens} prompt tokens or ${limits.maxTokens} tokens; raise the limits`,
     );
-  return { examples, dropped };
+  return { examples, dropped, special: { rows: special.rows, tokens: [...special.tokens].sort() } };
+}
+
+/**
+ * The special tokens in what a row says. A finished prompt may carry those it needs, and an end token at the end of a reference
+ * is where it belongs.
+ */
+function ownSpecials(item: Item, { special, decode, eosId }: Tokenizer): string[] {
+  if (!special) return [];
+  const end = decode([eosId]);
+  const open = (text: string) => (end !== '' && text.endsWith(end) ? text.slice(0, -end.length) : text);
+  const asked = item.prompt !== undefined ? [] : [item.instruction, item.input];
+  const said = item.messages?.map(({ content }) => content) ?? [];
+  return special.found([...asked, ...said, ...item.outputs.map(open)].join('\n'));
+}
+
+function shieldedItem(item: Item, shield: (text: string) => string): Item {
+  const messages = item.messages?.map((turn) => ({ ...turn, content: shield(turn.content) }));
+  const { instruction, input } = item;
+  return {
+    ...item,
+    instruction: shield(instruction),
+    input: shield(input),
+    ...(messages && { messages }),
+  };
+}
+
+/** A line where rows hold special tokens; undefined where none does. */
+export function saySpecials({ special }: LoadedExamples, use: SpecialTokens = 'tokens'): string | undefined {
+  if (special.rows === 0) return undefined;
+  const rows = special.rows === 1 ? '1 row has' : `${special.rows} rows have`;
+  const what = `${rows} special tokens in the text (${special.tokens.slice(0, 5).join(', ')})`;
+  return use === 'text'
+    ? `${what}: taken as text`
+    : `${what}: they become control tokens there; data.special_tokens=text takes them as text`;
 }
 
 function promptOf(item: Item, tokenizer: Tokenizer, format: PromptFormat | undefined, where: string): string {
@@ -106,41 +161,4 @@ function promptOf(item: Item, tokenizer: Tokenizer, format: PromptFormat | undef
   if (item.messages)
     throw new UsageError(`${where}: has "messages", which only the template chat makes a prompt of`);
   return formatPrompt(item, format);
-}
-
-/** The rows of a JSONL file, or of a JSON file that is one array; which of them, the first character tells. */
-async function* readRows(file: string): AsyncGenerator<JsonRow> {
-  if (!(await beginsWithBracket(file))) {
-    yield* readJsonl(file);
-    return;
-  }
-  let rows: unknown;
-  try {
-    rows = JSON.parse(decodeUtf8(await readFile(file), file));
-  } catch (error) {
-    if (error instanceof UsageError) throw error;
-    throw new UsageError(`${file}: not JSON (${(error as Error).message.split('\n')[0]})`);
-  }
-  for (const [index, row] of (rows as unknown[]).entries()) {
-    const where = `${file}[${index}]`;
-    yield { where, value: asObject(row, where) };
-  }
-}
-
-async function beginsWithBracket(file: string): Promise<boolean> {
-  const handle = await open(file).catch((error: NodeJS.ErrnoException) =>
-    Promise.reject(cannotRead(file, error)),
-  );
-  try {
-    const { buffer, bytesRead } = await handle.read(Buffer.alloc(256), 0, 256, 0);
-    return buffer
-      .toString('utf8', 0, bytesRead)
-      .replace(/^\uFEFF/, '')
-      .trimStart()
-      .startsWith('[');
-  } catch (error) {
-    throw cannotRead(file, error as NodeJS.ErrnoException);
-  } finally {
-    await handle.close();
-  }
 }

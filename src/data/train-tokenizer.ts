@@ -1,11 +1,10 @@
-import { readFile } from 'node:fs/promises';
 import { type Bpe, PreTokenCounts, trainBpe } from '../text/bpe.js';
 import { formatPrompt, type TemplateName } from '../text/template.js';
 import { endOfText } from '../text/tokenizer-files.js';
-import { cannotRead, decodeUtf8, readJsonl } from './jsonl.js';
+import { holdsRows, readRows, textOf } from './rows.js';
 
 /**
- * Trains a byte-level BPE on files. Of a `.jsonl` row every string field counts; with a template, a row that has an
+ * Trains a byte-level BPE on files. Of rows (JSONL or a JSON array, told by content) every string field counts; with a template, a row that has an
  * instruction counts as prompt and output instead, so that the template's own words get tokens as well.
  *
  * @throws UsageError for a file that cannot be read, that is not UTF-8 or JSONL, or without any text
@@ -17,14 +16,11 @@ export async function trainTokenizer(
 ): Promise<Bpe> {
   const words = new PreTokenCounts();
   for (const file of files) {
-    if (file.endsWith('.jsonl')) {
-      for await (const { value } of readJsonl(file))
+    if (await holdsRows(file)) {
+      for await (const { value } of readRows(file))
         for (const text of rowTexts(value, template)) words.add(text);
     } else {
-      const bytes = await readFile(file).catch((error: NodeJS.ErrnoException) =>
-        Promise.reject(cannotRead(file, error)),
-      );
-      words.add(decodeUtf8(bytes, file));
+      words.add(await textOf(file));
     }
   }
   return trainBpe(words.counts, vocabSize, [endOfText]);

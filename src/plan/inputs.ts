@@ -13,6 +13,7 @@ import {
   newStudentConfig,
   readsCorpus,
 } from '../runs/materials.js';
+import { withoutBos } from '../text/surroundings.js';
 import { loadTokenizer, type Tokenizer, tokenizerIfPresent } from '../text/tokenizer.js';
 import { placeOfTeacher, type TrainConfig } from '../training/config.js';
 import { type ModelSize, modelSize } from './flops.js';
@@ -67,8 +68,9 @@ export async function planInputs(
   options: { withoutData: boolean; log: (line: string) => void },
 ): Promise<PlanInputs> {
   const { student } = config;
-  const tokenizer =
+  const own =
     typeof student === 'string' ? await tokenizerIfPresent(student) : await loadTokenizer(student.tokenizer);
+  const tokenizer = own && !config.data.bos ? withoutBos(own) : own;
   const models = [await studentOf(student, tokenizer)];
   const remote: string[] = [];
   for (const place of [config.teacher ?? []].flat().map(placeOfTeacher)) {
@@ -125,6 +127,7 @@ async function planData(
     template: config.data.template,
     maxPromptTokens: config.data.max_prompt_tokens,
     maxTokens: config.data.max_tokens,
+    specialTokens: config.data.special_tokens,
   };
   const train = await loadExamples(files.train, tokenizer, limits);
   const valid = await loadExamples(files.valid, tokenizer, limits);

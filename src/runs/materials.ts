@@ -1,13 +1,15 @@
 import { join } from 'node:path';
 import { corpusChunks } from '../data/corpus.js';
-import { type Example, loadExamples } from '../data/examples.js';
+import { type Example, loadExamples, saySpecials } from '../data/examples.js';
 import { UsageError } from '../errors.js';
 import { loadModel } from '../models/checkpoint.js';
 import type { ModelConfig } from '../models/config.js';
 import { newModelConfig } from '../models/families.js';
 import { initModel, type Model, withRecompute } from '../models/model.js';
+import { withoutBos } from '../text/surroundings.js';
 import { loadTokenizer, type Tokenizer } from '../text/tokenizer.js';
 import { isPolicyGradient, placeOfTeacher, type TrainConfig } from '../training/config.js';
+import { foreignEnds, withEndTokens } from './endTokens.js';
 import { connectTeacher } from './remoteTeacher.js';
 import { wordnetDirectory } from './wordnetCache.js';
 
@@ -30,23 +32,31 @@ export interface Materials {
  */
 export async function loadMaterials(config: TrainConfig, log: (line: string) => void): Promise<Materials> {
   const tokenizerFrom = typeof config.student === 'string' ? config.student : config.student.tokenizer;
-  const tokenizer = await loadTokenizer(tokenizerFrom);
+  const own = await loadTokenizer(tokenizerFrom);
+  const tokenizer = config.data.bos ? own : withoutBos(own);
   const teacherPlaces = [config.teacher ?? []].flat().map(placeOfTeacher);
+  const teacherTokenizers = new Map<string, Tokenizer>();
   for (const directory of teacherPlaces) {
     if (typeof directory !== 'string') continue; // a server is asked when the models are loaded
-    assertSameTokenizer([tokenizerFrom, tokenizer], [directory, await loadTokenizer(directory)]);
+    const other = await loadTokenizer(directory);
+    assertSameTokenizer([tokenizerFrom, own], [directory, other]);
+    teacherTokenizers.set(directory, other);
   }
   const data = await dataFiles(config, log);
   const limits = {
     template: config.data.template,
     maxPromptTokens: config.data.max_prompt_tokens,
     maxTokens: config.data.max_tokens,
+    specialTokens: config.data.special_tokens,
   };
   const load = async (file: string, what: string): Promise<Example[]> => {
-    const { examples, dropped } = await loadExamples(file, tokenizer, limits);
+    const loaded = await loadExamples(file, tokenizer, limits);
+    const { examples, dropped } = loaded;
     log(
       `${what}: ${examples.length} examples${dropped > 0 ? ` (${dropped} over the token limits dropped)` : ''}`,
     );
+    const specials = saySpecials(loaded, config.data.special_tokens);
+    if (specials) log(`note: ${what}: ${specials}`);
     return examples;
   };
   const train = await load(data.train, 'training data');
@@ -57,12 +67,20 @@ export async function loadMaterials(config: TrainConfig, log: (line: string) => 
     typeof config.student === 'string'
       ? await loadModel(config.student)
       : newStudent(config.student, tokenizer, config.seed);
-  const student = withRecompute(loaded, config.train.gradient_checkpointing);
+  const ending = withEndTokens(loaded, { directory: tokenizerFrom, tokenizer }, log);
+  const student = withRecompute(ending, config.train.gradient_checkpointing);
   const teachers: Model[] = [];
   if (config.method !== 'sft') {
     for (const place of teacherPlaces) {
-      const remote = typeof place !== 'string';
-      teachers.push(remote ? connectTeacher(place, tokenizer, student.config, log) : await loadModel(place));
+      if (typeof place !== 'string') {
+        teachers.push(connectTeacher(place, own, student.config, log));
+        continue;
+      }
+      const ends = { directory: place, tokenizer: teacherTokenizers.get(place) };
+      const teacher = withEndTokens(await loadModel(place), ends, log);
+      teachers.push(teacher);
+      const foreign = foreignEnds(student, teacher, place, tokenizer.eosId);
+      if (foreign) log(foreign);
     }
   }
   for (const model of [student, ...teachers]) {
@@ -105,11 +123,6 @@ export function newStudentConfig(
     tiedHead: tied_head,
     eosId: tokenizer.eosId,
   });
-}
-
-/** Tokens that end a response: those that the checkpoint names, else the tokenizer's end of text. */
-export function endTokens(model: Model, tokenizer: Tokenizer): readonly number[] {
-  return model.config.eosIds.length > 0 ? model.config.eosIds : [tokenizer.eosId];
 }
 
 /**

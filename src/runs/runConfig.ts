@@ -11,6 +11,7 @@ import { returnForms } from '../objectives/returns.js';
 import { isPolicyGradient, isUrl, type TrainConfig, trainConfigSchema } from '../training/config.js';
 import { objectiveOf } from '../training/minillm.js';
 import { checkRemoteTeacher } from './remoteTeacher.js';
+import { setValue } from './setField.js';
 import { parseUntrustedYaml } from './yaml.js';
 
 /** Fields laid over a configuration, `a.b=value`. */
@@ -21,7 +22,7 @@ export interface ConfigLayer {
 }
 
 /**
- * Reads a training configuration: YAML, then `--set a.b=value` on top (values are YAML too), then the schema, then
+ * Reads a training configuration: YAML, then `--set a.b=value` on top (text fields take the text as it is, other values are YAML), then the schema, then
  * what one field means for another. Paths are relative to the file they stand in, or to the working directory for `--set`.
  *
  * @param sets those of the command line; or layers of them, later ones stronger, each with its own place for paths
@@ -85,7 +86,9 @@ async function applySet(tree: Tree, set: string, pathsFrom: string): Promise<voi
   const at = set.indexOf('=');
   if (at < 1) throw new UsageError(`--set ${set}: expected field=value, for example --set train.steps=100`);
   const keys = set.slice(0, at).split('.');
-  const value = parseYaml(set.slice(at + 1), `--set ${set}`);
+  const value = setValue(trainConfigSchema, keys, set.slice(at + 1), (text) =>
+    parseYaml(text, `--set ${set}`),
+  );
   const own = emptyTree();
   let node = own;
   for (const key of keys.slice(0, -1)) {

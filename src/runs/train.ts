@@ -14,7 +14,7 @@ import { writeDirectoryAtomic, writeFileAtomic } from './atomic.js';
 import { loadLatestCheckpoint, pruneCheckpoints, saveCheckpoint } from './checkpoint.js';
 import { DriftWatch } from './driftWatch.js';
 import { describeEnvironment } from './environment.js';
-import { endTokens, loadMaterials, type Materials } from './materials.js';
+import { loadMaterials, type Materials } from './materials.js';
 import { readMetrics } from './metricsLog.js';
 import { stringifyConfig } from './runConfig.js';
 import { openRunDirectory, runPaths, scratchOf } from './runDirectory.js';
@@ -63,7 +63,8 @@ export async function runTraining(
     teachers: materials.teachers,
     train: materials.train,
     corpus: materials.corpus,
-    eosIds: endTokens(materials.student, materials.tokenizer),
+    eosIds: materials.student.config.eosIds,
+    closingId: materials.tokenizer.eosId,
     scratch: scratchOf(out),
     log: options.log,
   };

@@ -1,3 +1,4 @@
+import { closed } from './surroundings.js';
 import type { EncodeOptions, Tokenizer } from './tokenizer.js';
 
 /**
@@ -10,7 +11,7 @@ import type { EncodeOptions, Tokenizer } from './tokenizer.js';
  * the joint encoding, and the merged token belongs to the response. With a template that ends in a line break and
  * byte-level pre-tokenisation the two never differ.
  *
- * @returns promptIds (with the special tokens tokenizer.json adds, e.g. BOS) and responseIds (EOS included)
+ * @returns promptIds (with the special tokens that belong in front, e.g. BOS) and responseIds (EOS included, once)
  */
 export function encodeExample(
   tokenizer: Tokenizer,
@@ -22,5 +23,5 @@ export function encodeExample(
   const joint = tokenizer.encode(prompt + response, options);
   let cut = 0;
   while (cut < alone.length && alone[cut] === joint[cut]) cut++;
-  return { promptIds: joint.slice(0, cut), responseIds: [...joint.slice(cut), tokenizer.eosId] };
+  return { promptIds: joint.slice(0, cut), responseIds: closed(joint.slice(cut), tokenizer.eosId) };
 }

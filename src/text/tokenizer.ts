@@ -5,6 +5,8 @@ import { Tokenizer as HubTokenizer } from '@huggingface/tokenizers';
 import { UsageError } from '../errors.js';
 import { preToken } from './bpe.js';
 import { type Chat, chatOf } from './chat.js';
+import { meantSpecials, renamedSpecials, type SpecialText, specialText } from './specialText.js';
+import { lead, leadingTokens } from './surroundings.js';
 
 /** Text to token ids and back. */
 export interface Tokenizer {
@@ -13,10 +15,12 @@ export interface Tokenizer {
   eosId: number;
   bosId?: number;
   padId: number;
-  /** Ids of a text, with the special tokens that tokenizer.json itself adds (LLaMA: BOS in front; GPT-2: none). */
+  /** Ids of a text, with the special tokens that belong in front of it (LLaMA: BOS; GPT-2: none), once; none behind it. */
   encode(text: string, options?: EncodeOptions): number[];
   /** Text of ids; ids without a token (a model padded beyond its tokenizer) give nothing. */
   decode(ids: ArrayLike<number>, options?: { skipSpecial?: boolean }): string;
+  /** Finds special tokens in text that somebody wrote, and shields them; absent: there are none. */
+  special?: SpecialText;
   /** Renders a conversation by the tokenizer's chat template; absent where it has none. */
   chat?: Chat;
   /** SHA-256 of the mapping from id to token: equal for two tokenizers whose ids mean the same. */
@@ -26,6 +30,8 @@ export interface Tokenizer {
 export interface EncodeOptions {
   /** False for a text that carries its special tokens itself, as a chat template writes them. Default true. */
   addSpecial?: boolean;
+  /** True for a text whose own special tokens are shielded (`special.shield`): they become text. Default false. */
+  shielded?: boolean;
 }
 
 type Json = Record<string, unknown>;
@@ -88,9 +94,10 @@ export function createTokenizer(json: Json, where: string, settings: Settings): 
   const idByToken = new Map(tokenById.map(([id, token]) => [token, id]));
   const known = new Set(tokenById.map(([id]) => id));
   const { tokenizerConfig, specialTokens, idFiles } = settings;
+  const hubConfig = { clean_up_tokenization_spaces: false, ...tokenizerConfig };
   let hub: HubTokenizer;
   try {
-    hub = new HubTokenizer(json, { clean_up_tokenization_spaces: false, ...tokenizerConfig });
+    hub = new HubTokenizer(json, hubConfig);
   } catch (error) {
     throw new UsageError(`${where}: not a tokenizer that can be read (${firstLine(error)})`);
   }
@@ -116,13 +123,19 @@ export function createTokenizer(json: Json, where: string, settings: Settings): 
       `${where}: cannot tell which token ends a text; put "eos_token" into tokenizer_config.json beside it`,
     );
   const bosId = special('bos');
-  const encode = (text: string, { addSpecial = true }: EncodeOptions = {}): number[] => {
-    const ids: (number | undefined)[] = hub.encode(text, { add_special_tokens: addSpecial }).ids;
+  const leading = leadingTokens(hub, tokenizerConfig, bosId);
+  const specials = specialTokensOf(json);
+  let renamed: HubTokenizer | undefined;
+  const encode = (text: string, { addSpecial = true, shielded = false }: EncodeOptions = {}): number[] => {
+    if (shielded) renamed ??= new HubTokenizer(renamedSpecials(json), hubConfig);
+    const ids: (number | undefined)[] = shielded
+      ? renamed!.encode(meantSpecials(text, specials), { add_special_tokens: false }).ids
+      : hub.encode(text, { add_special_tokens: false }).ids;
     if (ids.some((id) => id === undefined))
       throw new UsageError(
         `${where}: has no token for a part of ${JSON.stringify(text.slice(0, 40))} and no unknown token`,
       );
-    return ids as number[];
+    return addSpecial ? lead(leading, ids as number[]) : (ids as number[]);
   };
 
   const chat = chatOf(tokenizerConfig, settings.chatTemplate, where);
@@ -132,6 +145,7 @@ export function createTokenizer(json: Json, where: string, settings: Settings): 
     ...(bosId !== undefined && { bosId }),
     padId: special('pad') ?? eosId,
     ...(chat && { chat }),
+    ...(specials.length > 0 && { special: specialText(specials) }),
     encode: splitsLikeGpt2(json) ? byPreToken(encode, addedTokens(json)) : encode,
     decode(ids, { skipSpecial = false } = {}) {
       const list = Array.from(ids).filter((id) => known.has(id));
@@ -157,9 +171,10 @@ function splitsLikeGpt2(json: Json): boolean {
  * The same encoding, each different pre-token encoded once: the library spends most of its time on the same few
  * thousand words. A text that contains an added token is left to the library, which splits there first.
  */
-function byPreToken(encode: (text: string) => number[], added: string[]): (text: string) => number[] {
+function byPreToken(encode: Tokenizer['encode'], added: string[]): Tokenizer['encode'] {
   const known = new Map<string, number[]>();
-  return (text) => {
+  return (text, options) => {
+    if (options?.shielded) return encode(text, options);
     if (added.some((token) => text.includes(token))) return encode(text);
     const ids: number[] = [];
     for (const piece of text.match(preToken) ?? []) {
@@ -173,6 +188,13 @@ function byPreToken(encode: (text: string) => number[], added: string[]): (text:
     }
     return ids;
   };
+}
+
+/** Contents of the tokens that are marked special. */
+function specialTokensOf(json: Json): string[] {
+  return ((json.added_tokens ?? []) as { content: string; special?: boolean }[])
+    .filter(({ content, special }) => special && content !== '')
+    .map(({ content }) => content);
 }
 
 function addedTokens(json: Json): string[] {

@@ -9,28 +9,39 @@ import { type Models, sharedVocabulary } from './supervised.js';
 /**
  * One response of a model to each example's prompt, in their order. Streams are named by the round and the place in the
  * list, so that a prompt that stands there twice gets two answers.
+ *
+ * A teacher may end with a token of its own, which to the student is a token like any other: its answer is cut there and
+ * closed with the student's end, so that the student learns where an answer ends and not to say the foreign token.
  */
 export function answers(
-  context: Models & Pick<TrainingContext, 'config' | 'eosIds'>,
+  context: Models & Pick<TrainingContext, 'config' | 'eosIds' | 'closingId'>,
   model: Model,
   examples: readonly Example[],
   options: SamplingOptions & { round: number },
 ): Trajectory[] {
-  const { config, eosIds } = context;
-  return rollout(
+  const { config, eosIds, closingId = eosIds[0] } = context;
+  const foreign = model.config.eosIds.filter((id) => model !== context.student && !eosIds.includes(id));
+  const trajectories = rollout(
     model,
     examples.map((example, index) => ({ index, ids: example.promptIds })),
     {
       ...options,
       samples: 1,
       maxNewTokens: config.rollout.max_new_tokens,
-      eosIds,
+      eosIds: [...eosIds, ...foreign],
       seed: config.seed,
       batchSize: config.rollout.batch_size,
       policyVersion: 0,
       vocabSize: sharedVocabulary(context),
     },
   );
+  if (closingId !== undefined && foreign.length > 0) {
+    for (const { responseIds } of trajectories) {
+      const last = responseIds.length - 1;
+      if (foreign.includes(responseIds[last]!)) responseIds[last] = closingId;
+    }
+  }
+  return trajectories;
 }
 
 /** How student and teacher are sampled by the methods that only learn from the answers. */

@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { specialTokenUses } from '../data/examples.js';
 import { familyNames } from '../models/families.js';
 import { objectiveOverrides, presetNames } from '../objectives/presets.js';
 import { samplingSchemeNames } from '../rollout/uniforms.js';
@@ -110,6 +111,14 @@ export const trainConfigSchema = z.strictObject({
       .enum(promptFormats)
       .default('alpaca')
       .describe('how instruction and input become a prompt; chat: the template of the tokenizer'),
+    bos: z
+      .boolean()
+      .default(true)
+      .describe('the beginning token of the tokenizer in front of prompts and documents, where it has one'),
+    special_tokens: z
+      .enum(specialTokenUses)
+      .default('tokens')
+      .describe('special tokens inside the text of a row: control tokens, or plain text'),
     max_prompt_tokens: count.default(256).describe('longer prompts are dropped'),
     max_tokens: count.default(512).describe('longer prompt + response pairs are dropped'),
   }),

@@ -14,7 +14,10 @@ export interface TrainingContext {
   train: Example[];
   /** Plain text cut into equal pieces of token ids; empty when there is none. */
   corpus: Int32Array[];
+  /** Tokens that end a response. */
   eosIds: readonly number[];
+  /** The one of them that training data ends with; default the first. */
+  closingId?: number;
   /** A place for what is computed once and must survive a resume (`seqkd`'s pseudo-responses). */
   scratch: Scratch;
   log: (line: string) => void;

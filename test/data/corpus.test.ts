@@ -42,6 +42,22 @@ describe('corpusChunks', () => {
     await expect(chunks('{"txt":"a"}\n', 1, 'd.jsonl')).rejects.toThrow('d.jsonl:1: expected a field "text"');
   });
 
+  it.each([
+    ['c.json', '[{"text":"ab\\n\\nc"},\n {"text":"d"}]'],
+    ['c.ndjson', '{"text":"ab\\n\\nc"}\n{"text":"d"}\n'],
+    ['c.JSONL', '{"text":"ab\\n\\nc"}\n{"text":"d"}\n'],
+    ['c.txt', '\n {"text":"ab\\n\\nc"}\n{"text":"d"}\n'],
+    ['corpus', '[\n{"text":"ab\\n\\nc"},{"text":"d"}\n]\n'],
+  ])('tells JSON by its content, whatever the name: %s', async (name, text) => {
+    expect(await chunks(text, 4, name)).toEqual(['ab\n\n', 'c|d|']);
+  });
+
+  it('refuses JSON without texts, and takes prose that begins with a bracket as prose', async () => {
+    await expect(chunks('{"a":\n 1}', 1, 'e.txt')).rejects.toThrow('e.txt:1: not JSON');
+    await expect(chunks('[{"a":1}]', 1, 'f.json')).rejects.toThrow('f.json[0]: expected a field "text"');
+    expect(await chunks('[Plate]\n\n{x}', 8, 'g.txt')).toEqual(['[Plate]|']);
+  });
+
   it('refuses a text shorter than one piece, an empty one, and a missing file', async () => {
     await expect(chunks('abc', 5)).rejects.toThrow('has 4 tokens, fewer than one piece of 5');
     await expect(chunks('\n\n', 1)).rejects.toThrow(UsageError);

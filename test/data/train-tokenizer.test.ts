@@ -33,6 +33,14 @@ describe('trainTokenizer', () => {
     expect((await trainTokenizer([rows, text], 258)).merges).toEqual([['z', 'w']]);
   });
 
+  it.each(['rows.json', 'rows.ndjson', 'rows.JSONL', 'rows.txt'])(
+    'tells rows by their content: %s',
+    async (name) => {
+      const text = name.endsWith('.json') ? JSON.stringify([row], null, 1) : JSON.stringify(row);
+      expect((await trainTokenizer([file(`other-${name}`, text)], 258)).merges).toEqual([['p', 'q']]);
+    },
+  );
+
   it.each([
     ['a missing file', path.join(root, 'none.txt'), 'no such file'],
     ['bytes that are not UTF-8', file('bad.txt', Buffer.from([0xff, 0xfe])), 'not valid UTF-8'],

@@ -58,6 +58,43 @@ describe('a training configuration', () => {
     );
   });
 
+  it.each(['d #1', '0123', 'a: b', '@x', '[x', ' - y', 'true', '*z'])(
+    '--set takes the text of a text field as it is: %s',
+    async (name) => {
+      writeFileSync(at(name), '');
+      expect((await readTrainConfig(file, [`data.train=${at(name)}`])).data.train).toBe(at(name));
+      const relative = readTrainConfig(file, [`data.valid=${name}-absent`]);
+      await expect(relative).rejects.toThrow(`data.valid: ${join(process.cwd(), `${name}-absent`)} does not`);
+    },
+  );
+
+  it('--set of a model: the text is a path unless it is a list or a shape', async () => {
+    mkdirSync(at('e #1/best'), { recursive: true });
+    const path = at('e #1/best');
+    const config = await readTrainConfig(file, [`student=${path}`, `teacher=${path}`]);
+    expect(config).toMatchObject({ student: path, teacher: path });
+    const named = readTrainConfig(file, ['student=a: b']);
+    await expect(named).rejects.toThrow(`student: ${join(process.cwd(), 'a: b')} does not exist`);
+    const url = await readTrainConfig(file, [
+      'method=kd',
+      'teacher.url=http://127.0.0.1:1/a#b',
+      'teacher.model=0123',
+    ]);
+    expect(url.teacher).toMatchObject({ url: 'http://127.0.0.1:1/a#b', model: '0123' });
+  });
+
+  it('--set of a text that is quoted as a whole takes what the quotes hold', async () => {
+    writeFileSync(at('q "x" #1'), '');
+    for (const quoted of [JSON.stringify(at('q "x" #1')), `'${at('q "x" #1')}'`])
+      expect((await readTrainConfig(file, [`data.train=${quoted}`])).data.train).toBe(at('q "x" #1'));
+  });
+
+  it('--set refuses a comment where the value is YAML', async () => {
+    await expect(readTrainConfig(file, ['train.steps=3 #0'])).rejects.toThrow(
+      '--set train.steps=3 #0: what follows # would be left out as a comment',
+    );
+  });
+
   it('--set replaces a path by a list or a shape', async () => {
     const several = await readTrainConfig(file, [
       'method=babyllama',

@@ -22,6 +22,7 @@ interface EvalOptions extends CommonOptions {
   maxPromptTokens: number;
   batchSize: number;
   template: string;
+  bos: boolean;
   run?: string;
   label?: string;
   /** A directory, or false for --no-cache. */
@@ -45,6 +46,7 @@ export function evalCommand(): Command {
     .option('--max-prompt-tokens <n>', 'longer prompts are left out, and counted', positiveInteger, 256)
     .option('--batch-size <b>', 'responses decoded together', positiveInteger, 64)
     .option('--template <name>', 'how instruction and input become a prompt', 'alpaca')
+    .option('--no-bos', 'no beginning token in front of a prompt, as trained with data.bos: false')
     .option('--run <dir>', 'also write evaluation.json and samples/eval.jsonl into this run directory')
     .option(
       '--cache <dir>',
@@ -66,10 +68,13 @@ export function evalCommand(): Command {
     const backend = await startBackend(options, log);
     const { loadModel } = await import('../../models/checkpoint.js');
     const { loadTokenizer, tokenizerIfPresent } = await import('../../text/tokenizer.js');
-    const { endTokens } = await import('../../runs/materials.js');
-    const { loadExamples } = await import('../../data/examples.js');
-    const tokenizer = await loadTokenizer(options.model);
-    const model = await loadModel(options.model);
+    const { withEndTokens } = await import('../../runs/endTokens.js');
+    const { loadExamples, saySpecials } = await import('../../data/examples.js');
+    const { withoutBos } = await import('../../text/surroundings.js');
+    const own = await loadTokenizer(options.model);
+    const tokenizer = options.bos ? own : withoutBos(own);
+    const ends = { directory: options.model, tokenizer };
+    const model = withEndTokens(await loadModel(options.model), ends, log);
     const teacher = options.teacher ? await loadModel(options.teacher) : undefined;
     const teacherTokenizer = options.teacher ? await tokenizerIfPresent(options.teacher) : undefined;
     if (teacherTokenizer) {
@@ -80,12 +85,15 @@ export function evalCommand(): Command {
       model.config.maxPositions,
       teacher?.config.maxPositions ?? Number.POSITIVE_INFINITY,
     );
-    const { examples, dropped } = await loadExamples(options.data, tokenizer, {
+    const loaded = await loadExamples(options.data, tokenizer, {
       template,
       maxPromptTokens: Math.min(options.maxPromptTokens, context - 1),
       maxTokens: context,
       outputs: 'optional',
     });
+    const { examples, dropped } = loaded;
+    const specials = saySpecials(loaded);
+    if (specials) log(`note: ${specials}`);
     log(`${examples.length} prompts${dropped > 0 ? `, ${dropped} over the token limits left out` : ''}`);
     const given = { teacher: teacher !== undefined, examples, seeds: options.seeds.length };
     const metrics = asked ?? metricNames.filter((name) => !cannotCompute(name, given));
@@ -104,7 +112,7 @@ export function evalCommand(): Command {
       ...(options.teacherSeeds && { teacherSeeds: options.teacherSeeds }),
       maxNewTokens: options.maxNewTokens,
       batchSize: options.batchSize,
-      eosIds: endTokens(model, tokenizer),
+      eosIds: model.config.eosIds,
       ...(cache && { store: await storeOf(cache, options, backend.engine, log) }),
       onProgress: progress.update,
     });

@@ -25,6 +25,7 @@ interface GenerateOptions extends CommonOptions {
   sampling: 'independent' | 'antithetic' | 'stratified';
   seed: number;
   batchSize: number;
+  bos: boolean;
   ignoreEos?: boolean;
   mixWith?: string;
   alpha?: number;
@@ -51,6 +52,7 @@ export function generateCommand(): Command {
     )
     .option('--seed <s>', 'seed of the random streams', nonNegativeInteger, 1)
     .option('--batch-size <b>', 'responses decoded together; no result depends on it', positiveInteger, 32)
+    .option('--no-bos', 'no beginning token in front of a prompt, as trained with data.bos: false')
     .option('--ignore-eos', 'go on to the length limit')
     .option('--mix-with <dir>', 'sample from (1−α) model + α of this teacher')
     .option('--alpha <a>', 'share of the teacher, 0 to 1 (default 0.2)', numberBetween(0, 1))
@@ -71,18 +73,18 @@ export function generateCommand(): Command {
     const { rollout } = await import('../../rollout/engine.js');
     const { loadTokenizer, tokenizerIfPresent } = await import('../../text/tokenizer.js');
     const { assertSameTokenizer } = await import('../../runs/materials.js');
-    const model = await loadModel(options.model);
+    const { withEndTokens } = await import('../../runs/endTokens.js');
+    const loaded = await loadModel(options.model);
     const teacher = options.mixWith ? await loadModel(options.mixWith) : undefined;
     const needsText = prompts.some((p) => p.ids === undefined);
-    const tokenizer = needsText
-      ? await loadTokenizer(options.model)
-      : await tokenizerIfPresent(options.model);
+    const { withoutBos } = await import('../../text/surroundings.js');
+    const own = needsText ? await loadTokenizer(options.model) : await tokenizerIfPresent(options.model);
+    const tokenizer = own && !options.bos ? withoutBos(own) : own;
     const teacherTokenizer = options.mixWith ? await tokenizerIfPresent(options.mixWith) : undefined;
     if (tokenizer && teacherTokenizer) {
       assertSameTokenizer([options.model, tokenizer], [options.mixWith!, teacherTokenizer]);
     }
-    const modelEnds = model.config.eosIds;
-    const ends = modelEnds.length > 0 || !tokenizer ? modelEnds : [tokenizer.eosId];
+    const model = withEndTokens(loaded, { directory: options.model, tokenizer }, log);
     const encoded = prompts.map((row, index) => ({
       index,
       ids: row.ids ?? encodeRow(row, tokenizer!, index),
@@ -97,7 +99,7 @@ export function generateCommand(): Command {
       samples: options.samples,
       scheme: options.sampling,
       maxNewTokens: options.maxNewTokens,
-      eosIds: options.ignoreEos ? [] : ends,
+      eosIds: options.ignoreEos ? [] : model.config.eosIds,
       seed: options.seed,
       round: 0,
       batchSize: options.batchSize,

@@ -89,8 +89,13 @@ Example:
     const { inspectStep } = await import('../../training/inspect.js');
     const { rescore } = await import('../../training/rescore.js');
     const tokenizer = await commonTokenizer(options.student, options.teacher);
+    const { withEndTokens } = await import('../../runs/endTokens.js');
     const models = {
-      student: await loadModel(options.student),
+      student: withEndTokens(
+        await loadModel(options.student),
+        { directory: options.student, tokenizer },
+        log,
+      ),
       teachers: [await loadModel(options.teacher)],
     };
     for (const { where, promptIds, responseIds } of given ?? [])
@@ -154,7 +159,6 @@ async function sample(
       `${options.prompts}: rows of text need a tokenizer.json in ${options.student}; give rows {"ids":[…]}`,
     );
   }
-  const ends = models.student.config.eosIds;
   return rollout(
     models.student,
     prompts.map((p, index) => ({ index, ids: p.ids ?? tokenizer!.encode(p.prompt!) })),
@@ -165,7 +169,7 @@ async function sample(
       greedy: false,
       samples: options.samples,
       maxNewTokens: options.maxNewTokens,
-      eosIds: ends.length > 0 || !tokenizer ? ends : [tokenizer.eosId],
+      eosIds: models.student.config.eosIds,
       seed: options.seed,
       round: 0,
       batchSize: options.batchSize ?? 32,

@@ -15,6 +15,7 @@ interface ScoreCommandOptions extends CommonOptions {
   model: string;
   input: string;
   batchSize: number;
+  bos: boolean;
 }
 
 /** Rows scored between two lines of output: enough to find rows of similar length, few enough to see progress. */
@@ -26,6 +27,7 @@ export function scoreCommand(): Command {
     .requiredOption('--model <dir>', 'Hugging Face model directory')
     .requiredOption('--input <file>', 'JSONL rows {"ids":[…]} or {"prompt":"…","response":"…"}')
     .option('--batch-size <b>', 'sequences read together; no result depends on it', positiveInteger, 32)
+    .option('--no-bos', 'no beginning token in front of a prompt, as trained with data.bos: false')
     .addHelpText(
       'after',
       `
@@ -45,7 +47,7 @@ Example:
     const { disposeParams } = await import('../../tensor/params.js');
     const { scoreTokens } = await import('../../scoring/score.js');
     const model = await loadModel(options.model);
-    const sequences = await toSequences(rows, model, options.model);
+    const sequences = await toSequences(rows, model, options.model, options.bos);
     for (let start = 0; start < sequences.length; start += WINDOW) {
       const window = sequences.slice(start, start + WINDOW);
       const scores = scoreTokens(
@@ -102,7 +104,12 @@ async function readRows(file: string): Promise<Row[]> {
   return rows;
 }
 
-async function toSequences(rows: readonly Row[], model: Model, directory: string): Promise<Scored[]> {
+async function toSequences(
+  rows: readonly Row[],
+  model: Model,
+  directory: string,
+  bos: boolean,
+): Promise<Scored[]> {
   const { checkSequence } = await import('../../scoring/score.js');
   const { encodeExample } = await import('../../text/encode.js');
   let tokenizer: Tokenizer | undefined;
@@ -111,7 +118,10 @@ async function toSequences(rows: readonly Row[], model: Model, directory: string
     let scored: Scored;
     if ('ids' in row) scored = { row: row.ids, from: row.span[0], sequence: row.ids.slice(...row.span) };
     else {
-      tokenizer ??= await (await import('../../text/tokenizer.js')).loadTokenizer(directory);
+      if (!tokenizer) {
+        const own = await (await import('../../text/tokenizer.js')).loadTokenizer(directory);
+        tokenizer = bos ? own : (await import('../../text/surroundings.js')).withoutBos(own);
+      }
       const { promptIds, responseIds } = encodeExample(tokenizer, row.prompt, row.response);
       const ids = Int32Array.from([...promptIds, ...responseIds]);
       scored = { row: ids, from: 0, sequence: ids };

@@ -13,7 +13,10 @@ interface TrainOptions extends CommonOptions {
 export function tokenizerCommand(): Command {
   const train = withCommonOptions(new Command('train'))
     .description('train a byte-level BPE tokenizer on text or JSONL files')
-    .requiredOption('--input <file...>', 'text files, and .jsonl files whose string fields are all used')
+    .requiredOption(
+      '--input <file...>',
+      'text files, and JSONL or JSON rows whose string fields are all used',
+    )
     .requiredOption('--vocab-size <n>', 'tokens, the 256 bytes and <|endoftext|> included', positiveInteger)
     .requiredOption('--out <dir>', 'directory to write tokenizer.json and tokenizer_config.json into')
     .addOption(
