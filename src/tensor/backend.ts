@@ -5,7 +5,6 @@ import { join } from 'node:path';
 import * as tf from '@tensorflow/tfjs-core';
 import { UsageError } from '../errors.js';
 import { type Precision, precisions } from './engines/cuda/device.js';
-import { cardPresent } from './engines/cuda/libraries.js';
 import { loadCuda } from './engines/cuda/loadCuda.js';
 import { portableKernels } from './engines/portable/index.js';
 import { kernelsCompiled, tensorflowKernels } from './engines/tensorflow/index.js';
@@ -13,6 +12,8 @@ import { serve, serveOthers } from './kernels.js';
 import { ADDON_PATH, enginePackageNames, installedEnginePackages, setupCommand } from './provision/paths.js';
 
 export const backendNames = ['cuda', 'tensorflow', 'wasm', 'cpu'] as const;
+/** What is tried unless one is asked for. CUDA is not among them before it has been checked on cards (docs/engine.md). */
+const ladder = backendNames.filter((name) => name !== 'cuda');
 export type BackendName = (typeof backendNames)[number];
 export { type Precision, precisions };
 
@@ -98,8 +99,6 @@ export async function initBackend(
   options: { backend?: BackendName; threads?: number; precision?: Precision } = {},
 ): Promise<BackendInfo> {
   const failures: BackendInfo['failures'] = [];
-  // Without a card of NVIDIA's there is nothing to say about CUDA.
-  const ladder = backendNames.filter((name) => name !== 'cuda' || cardPresent());
   for (const name of options.backend ? [options.backend] : ladder) {
     try {
       const loaded = await loaders[name](options.threads, options.precision);

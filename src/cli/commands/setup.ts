@@ -9,7 +9,10 @@ export function setupCommand(): Command {
       '--from <source>',
       'official, wheel, or the path of a wheel or of a folder with the libraries and include/',
     )
-    .option('--gpu', 'the CUDA build of TensorFlow')
+    .option(
+      '--gpu',
+      'the CUDA build of TensorFlow (never run on a card here; --backend cuda is our own engine)',
+    )
     .option('--json', 'one JSON object on standard output')
     .addHelpText('after', '\nExample:\n  minillm setup\n  minillm setup --from wheel --gpu')
     .action(async (options: CommonOptions & { from?: string; gpu?: boolean; json?: boolean }) => {

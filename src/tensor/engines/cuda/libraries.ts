@@ -12,11 +12,6 @@ export interface CudaLibraries {
 
 const NAMES = { nvrtc: /^libnvrtc\.so\.1[23]$/, cublasLt: /^libcublasLt\.so\.1[23]$/ };
 
-/** Whether a card of NVIDIA's is there at all: the driver makes these. */
-export function cardPresent(): boolean {
-  return existsSync('/dev/nvidiactl') || existsSync('/dev/dxg');
-}
-
 /**
  * Looks for NVRTC and cublasLt of CUDA 12 or 13: $CUDA_HOME, $LD_LIBRARY_PATH, the toolkit's usual places, and the `nvidia`
  * packages of the python3 on the PATH (they come with PyTorch). The newest of each place comes first.

@@ -4,7 +4,7 @@
 // order. A head is at most 32 * W columns wide.
 #include "common.cuh"
 
-static const int TILE = 32, ROWS = 4, WARPS = 8;
+static const int TILE = 32, ROWS = 4;
 
 struct Shape {
   int length, heads, kvHeads, width, window;
@@ -236,72 +236,72 @@ __device__ void backwardKV(const float* dy, const float* q, const float* k, cons
 #define SHAPE \
   { length, heads, kvHeads, width, window, qStride, kStride }
 
-extern "C" __global__ void __launch_bounds__(256) attention_forward_32(const float* q, const float* k, const float* v, float* o, float* lse,
+extern "C" __global__ void __launch_bounds__(256, 1) attention_forward_32(const float* q, const float* k, const float* v, float* o, float* lse,
     int length, int heads, int kvHeads, int width, int window, long long qStride, long long kStride) {
   const Shape s = SHAPE;
   forward<1>(q, k, v, o, lse, s);
 }
-extern "C" __global__ void __launch_bounds__(256) attention_backward_q_32(const float* dy, const float* q, const float* k, const float* v,
+extern "C" __global__ void __launch_bounds__(256, 1) attention_backward_q_32(const float* dy, const float* q, const float* k, const float* v,
     const float* lse, const float* delta, float* dq, int length, int heads, int kvHeads, int width, int window, long long qStride,
     long long kStride) {
   const Shape s = SHAPE;
   backwardQ<1>(dy, q, k, v, lse, delta, dq, s);
 }
-extern "C" __global__ void __launch_bounds__(256) attention_backward_kv_32(const float* dy, const float* q, const float* k, const float* v,
+extern "C" __global__ void __launch_bounds__(256, 1) attention_backward_kv_32(const float* dy, const float* q, const float* k, const float* v,
     const float* lse, const float* delta, float* dk, float* dv, int length, int heads, int kvHeads, int width, int window,
     long long qStride, long long kStride) {
   const Shape s = SHAPE;
   backwardKV<1>(dy, q, k, v, lse, delta, dk, dv, s);
 }
 
-extern "C" __global__ void __launch_bounds__(256) attention_forward_64(const float* q, const float* k, const float* v, float* o, float* lse,
+extern "C" __global__ void __launch_bounds__(256, 1) attention_forward_64(const float* q, const float* k, const float* v, float* o, float* lse,
     int length, int heads, int kvHeads, int width, int window, long long qStride, long long kStride) {
   const Shape s = SHAPE;
   forward<2>(q, k, v, o, lse, s);
 }
-extern "C" __global__ void __launch_bounds__(256) attention_backward_q_64(const float* dy, const float* q, const float* k, const float* v,
+extern "C" __global__ void __launch_bounds__(256, 1) attention_backward_q_64(const float* dy, const float* q, const float* k, const float* v,
     const float* lse, const float* delta, float* dq, int length, int heads, int kvHeads, int width, int window, long long qStride,
     long long kStride) {
   const Shape s = SHAPE;
   backwardQ<2>(dy, q, k, v, lse, delta, dq, s);
 }
-extern "C" __global__ void __launch_bounds__(256) attention_backward_kv_64(const float* dy, const float* q, const float* k, const float* v,
+extern "C" __global__ void __launch_bounds__(256, 1) attention_backward_kv_64(const float* dy, const float* q, const float* k, const float* v,
     const float* lse, const float* delta, float* dk, float* dv, int length, int heads, int kvHeads, int width, int window,
     long long qStride, long long kStride) {
   const Shape s = SHAPE;
   backwardKV<2>(dy, q, k, v, lse, delta, dk, dv, s);
 }
 
-extern "C" __global__ void __launch_bounds__(256) attention_forward_128(const float* q, const float* k, const float* v, float* o, float* lse,
+extern "C" __global__ void __launch_bounds__(256, 1) attention_forward_128(const float* q, const float* k, const float* v, float* o, float* lse,
     int length, int heads, int kvHeads, int width, int window, long long qStride, long long kStride) {
   const Shape s = SHAPE;
   forward<4>(q, k, v, o, lse, s);
 }
-extern "C" __global__ void __launch_bounds__(256) attention_backward_q_128(const float* dy, const float* q, const float* k, const float* v,
+extern "C" __global__ void __launch_bounds__(256, 1) attention_backward_q_128(const float* dy, const float* q, const float* k, const float* v,
     const float* lse, const float* delta, float* dq, int length, int heads, int kvHeads, int width, int window, long long qStride,
     long long kStride) {
   const Shape s = SHAPE;
   backwardQ<4>(dy, q, k, v, lse, delta, dq, s);
 }
-extern "C" __global__ void __launch_bounds__(256) attention_backward_kv_128(const float* dy, const float* q, const float* k, const float* v,
+extern "C" __global__ void __launch_bounds__(256, 1) attention_backward_kv_128(const float* dy, const float* q, const float* k, const float* v,
     const float* lse, const float* delta, float* dk, float* dv, int length, int heads, int kvHeads, int width, int window,
     long long qStride, long long kStride) {
   const Shape s = SHAPE;
   backwardKV<4>(dy, q, k, v, lse, delta, dk, dv, s);
 }
 
-extern "C" __global__ void __launch_bounds__(256) attention_forward_256(const float* q, const float* k, const float* v, float* o, float* lse,
+extern "C" __global__ void __launch_bounds__(256, 1) attention_forward_256(const float* q, const float* k, const float* v, float* o, float* lse,
     int length, int heads, int kvHeads, int width, int window, long long qStride, long long kStride) {
   const Shape s = SHAPE;
   forward<8>(q, k, v, o, lse, s);
 }
-extern "C" __global__ void __launch_bounds__(256) attention_backward_q_256(const float* dy, const float* q, const float* k, const float* v,
+extern "C" __global__ void __launch_bounds__(256, 1) attention_backward_q_256(const float* dy, const float* q, const float* k, const float* v,
     const float* lse, const float* delta, float* dq, int length, int heads, int kvHeads, int width, int window, long long qStride,
     long long kStride) {
   const Shape s = SHAPE;
   backwardQ<8>(dy, q, k, v, lse, delta, dq, s);
 }
-extern "C" __global__ void __launch_bounds__(256) attention_backward_kv_256(const float* dy, const float* q, const float* k, const float* v,
+extern "C" __global__ void __launch_bounds__(256, 1) attention_backward_kv_256(const float* dy, const float* q, const float* k, const float* v,
     const float* lse, const float* delta, float* dk, float* dv, int length, int heads, int kvHeads, int width, int window,
     long long qStride, long long kStride) {
   const Shape s = SHAPE;
