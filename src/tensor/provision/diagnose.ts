@@ -23,6 +23,10 @@ export interface Diagnosis {
   problems: { what: string; mend: string }[];
 }
 
+/** The CUDA engine needs three libraries, and none of them is ours to install. */
+const CUDA_MEND =
+  "NVIDIA's driver; NVRTC and cublasLt of CUDA 12 or 13 come with PyTorch, the CUDA toolkit, or pip install nvidia-cuda-nvrtc nvidia-cublas";
+
 /**
  * Looks at everything that decides which backend is used, by loading the one that would be.
  *
@@ -41,7 +45,7 @@ export async function diagnose(
   const backend = await initBackend(options).then(
     (info) => ({ ...info, startup_ms: Math.round(performance.now() - started) }),
     (error: Error) => {
-      problems.push({ what: error.message, mend: setupCommand });
+      problems.push({ what: error.message, mend: options.backend === 'cuda' ? CUDA_MEND : setupCommand });
       return null;
     },
   );
