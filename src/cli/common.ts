@@ -7,6 +7,7 @@ import {
   type Precision,
   precisions,
 } from '../tensor/backend.js';
+import { isDate } from '../text/date.js';
 
 /** The flags that every command takes (CLI contract). */
 export interface CommonOptions {
@@ -113,6 +114,24 @@ export function integerList(text: string): number[] {
   if (!list.every(Number.isSafeInteger))
     throw new InvalidArgumentError('expected whole numbers separated by commas.');
   return list;
+}
+
+/** A JSON object, as variables of a chat template. */
+export function jsonObject(text: string): Record<string, unknown> {
+  let value: unknown;
+  try {
+    value = JSON.parse(text);
+  } catch {
+    value = undefined;
+  }
+  if (typeof value !== 'object' || value === null || Array.isArray(value))
+    throw new InvalidArgumentError('expected a JSON object.');
+  return value as Record<string, unknown>;
+}
+
+export function day(text: string): string {
+  if (!isDate(text)) throw new InvalidArgumentError('expected a date as 2026-01-31.');
+  return text;
 }
 
 /** The directory of a model that is named by a directory or by its id on the Hugging Face Hub. */

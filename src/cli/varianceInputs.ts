@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import { UsageError } from '../errors.js';
 import type { Model } from '../models/model.js';
 import type { Prompt } from '../rollout/engine.js';
+import type { ChatOptions } from '../text/chat.js';
 import type { PromptFormat } from '../text/template.js';
 import type { TrainConfig } from '../training/config.js';
 
@@ -35,6 +36,7 @@ export async function locate(
   data: string;
   template: PromptFormat;
   bos: boolean;
+  chat: ChatOptions;
   config?: TrainConfig;
   maxNewTokens: number;
 }> {
@@ -63,6 +65,7 @@ export async function locate(
     data: data!,
     template: template as PromptFormat,
     bos: config?.data.bos ?? true,
+    chat: { args: config?.data.template_args, date: config?.data.date },
     maxNewTokens: source.maxNewTokens ?? config?.rollout.max_new_tokens ?? 64,
     ...(config && { config }),
   };
@@ -95,6 +98,7 @@ export async function loadInputs(
     data,
     template,
     bos,
+    chat,
     maxNewTokens,
   }: Awaited<ReturnType<typeof locate>>,
   log: (line: string) => void,
@@ -120,6 +124,7 @@ export async function loadInputs(
     maxPromptTokens: context - maxNewTokens,
     maxTokens: Number.POSITIVE_INFINITY,
     outputs: 'optional',
+    ...(template === 'chat' && { chat }),
   });
   log(
     `${data}: ${examples.length} prompts${dropped > 0 ? ` (${dropped} over the token limits left out)` : ''}`,

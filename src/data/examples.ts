@@ -1,4 +1,5 @@
 import { UsageError } from '../errors.js';
+import { answerContext, type ChatOptions } from '../text/chat.js';
 import { encodeExample } from '../text/encode.js';
 import { formatPrompt, type PromptFormat } from '../text/template.js';
 import type { Tokenizer } from '../text/tokenizer.js';
@@ -39,6 +40,8 @@ export interface ExampleLimits {
   maxTokens: number;
   /** `optional` lets rows without a reference in: enough for sampling, not for training on. Default `required`. */
   outputs?: 'required' | 'optional';
+  /** Arguments and date of a chat template. */
+  chat?: ChatOptions;
   /** What becomes of special tokens inside a row's own text: control tokens (the default), or plain text. */
   specialTokens?: SpecialTokens;
 }
@@ -71,7 +74,7 @@ export async function loadExamples(
       if (inText.length > 0) special.rows++;
       for (const token of inText) special.tokens.add(token);
       const shielded = inText.length > 0 && asText;
-      const prompt = item.prompt ?? promptOf(shieldedItem(item, shield), tokenizer, limits.template, where);
+      const prompt = item.prompt ?? promptOf(shieldedItem(item, shield), tokenizer, limits, where);
       const addSpecial = item.prompt !== undefined || limits.template !== 'chat';
       const asChat = { addSpecial, ...(shielded && { shielded }) };
       const { promptIds, responseIds } =
@@ -151,12 +154,13 @@ export function saySpecials({ special }: LoadedExamples, use: SpecialTokens = 't
     : `${what}: they become control tokens there; data.special_tokens=text takes them as text`;
 }
 
-function promptOf(item: Item, tokenizer: Tokenizer, format: PromptFormat | undefined, where: string): string {
+function promptOf(item: Item, tokenizer: Tokenizer, limits: ExampleLimits, where: string): string {
+  const { template: format, chat = {} } = limits;
   if (format === 'chat') {
     if (!tokenizer.chat)
       throw new UsageError(`${where}: template chat, but the tokenizer has no chat template; choose another`);
     const content = formatPrompt(item, 'none');
-    return tokenizer.chat(item.messages ?? [{ role: 'user', content }]);
+    return answerContext(tokenizer.chat, item.messages ?? [{ role: 'user', content }], chat);
   }
   if (item.messages)
     throw new UsageError(`${where}: has "messages", which only the template chat makes a prompt of`);

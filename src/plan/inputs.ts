@@ -128,6 +128,7 @@ async function planData(
     maxPromptTokens: config.data.max_prompt_tokens,
     maxTokens: config.data.max_tokens,
     specialTokens: config.data.special_tokens,
+    chat: { args: config.data.template_args, date: config.data.date },
   };
   const train = await loadExamples(files.train, tokenizer, limits);
   const valid = await loadExamples(files.valid, tokenizer, limits);

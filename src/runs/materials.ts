@@ -48,6 +48,7 @@ export async function loadMaterials(config: TrainConfig, log: (line: string) => 
     maxPromptTokens: config.data.max_prompt_tokens,
     maxTokens: config.data.max_tokens,
     specialTokens: config.data.special_tokens,
+    chat: { args: config.data.template_args, date: config.data.date },
   };
   const load = async (file: string, what: string): Promise<Example[]> => {
     const loaded = await loadExamples(file, tokenizer, limits);

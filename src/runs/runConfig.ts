@@ -208,6 +208,8 @@ function checkTogether(config: TrainConfig, file: string): void {
     fail('data.train: missing; give a JSONL file, or data.wordnet: {} for the embedded set');
   if (!data.wordnet && !data.valid)
     fail('data.valid: missing; validation chooses the best student, so give a JSONL file');
+  if (data.template !== 'chat' && Object.keys(data.template_args).length > 0)
+    fail(`data.template_args: only the template chat takes arguments; set data.template to chat`);
   if (data.max_prompt_tokens >= data.max_tokens) {
     fail(
       `data.max_prompt_tokens: ${data.max_prompt_tokens} leaves no room for a response within data.max_tokens ${data.max_tokens}`,

@@ -17,6 +17,7 @@ import { describeEnvironment } from './environment.js';
 import { loadMaterials, type Materials } from './materials.js';
 import { readMetrics } from './metricsLog.js';
 import { stringifyConfig } from './runConfig.js';
+import { withRunDate } from './runDate.js';
 import { openRunDirectory, runPaths, scratchOf } from './runDirectory.js';
 import { RunLog } from './runLog.js';
 import { selectionOf, validate } from './validation.js';
@@ -44,10 +45,11 @@ export interface TrainSummary {
 
 /** One training run from a configuration to `best/` and `final/`, in a directory of its own. */
 export async function runTraining(
-  config: TrainConfig,
+  given: TrainConfig,
   out: string,
   options: TrainRunOptions,
 ): Promise<TrainSummary> {
+  const config = await withRunDate(given, out, options.log);
   const unread = unreadFields(config);
   if (unread.length > 0) options.log(`note: ${config.method} does not read ${unread.join(', ')}`);
   const materials = await loadMaterials(config, options.log);

@@ -1,5 +1,6 @@
 import { Template } from '@huggingface/jinja';
 import { UsageError } from '../errors.js';
+import { strftime, today } from './date.js';
 
 /** One turn of a conversation, as `transformers` writes it. */
 export interface ChatMessage {
@@ -7,8 +8,44 @@ export interface ChatMessage {
   content: string;
 }
 
+/** What a template is given beside the conversation. */
+export interface ChatOptions {
+  /** Variables that the template reads (Qwen3: `enable_thinking`). */
+  args?: Record<string, unknown> | undefined;
+  /** The day that `strftime_now` gives, YYYY-MM-DD; default today. */
+  date?: string | undefined;
+}
+
 /** Turns a conversation into the text that the model continues with the assistant's next turn. */
-export type Chat = (messages: readonly ChatMessage[]) => string;
+export interface Chat {
+  (messages: readonly ChatMessage[], options?: ChatOptions & { closed?: boolean }): string;
+  /** Whether the template writes the date: its prompts are others tomorrow unless `date` is given. */
+  usesDate: boolean;
+}
+
+/**
+ * What stands before the assistant's next answer, as the template itself writes a conversation that holds it. Qwen3 puts an empty
+ * think block in front of the last answer, which its generation prompt alone lacks: a student trained without it would never
+ * have seen the context that its answer stands in. White space alone is left to the answer.
+ */
+export function answerContext(chat: Chat, messages: readonly ChatMessage[], options: ChatOptions): string {
+  const open = chat(messages, options);
+  let whole: string;
+  try {
+    whole = chat([...messages, { role: 'assistant', content: PROBE }], { ...options, closed: true });
+  } catch {
+    return open; // a template that takes no answers has no other context
+  }
+  const at = whole.lastIndexOf(PROBE);
+  const context = whole.slice(0, Math.max(0, at));
+  return context.startsWith(open) && context.slice(open.length).trim() !== '' ? context : open;
+}
+
+/** An answer that no conversation holds. */
+const PROBE = '\uE0FF';
+
+/** What the template gets from us; arguments of these names would be lost. */
+const own = ['messages', 'add_generation_prompt', 'bos_token', 'eos_token', 'unk_token', 'pad_token'];
 
 /**
  * The chat template of a tokenizer, as `apply_chat_template(messages, add_generation_prompt=True)` of `transformers`
@@ -27,23 +64,40 @@ export function chatOf(
   const source = file ?? named(settings.chat_template);
   if (source === undefined) return undefined;
   let template: Template | undefined;
-  return (messages) => {
+  const chat = (
+    messages: readonly ChatMessage[],
+    { args = {}, date, closed = false }: ChatOptions & { closed?: boolean } = {},
+  ): string => {
+    checkArgs(args, source, where);
     try {
-      template ??= new Template(source);
+      // The library declares its own, which cannot be replaced: the template calls ours by another name.
+      template ??= new Template(source.replace(/\bstrftime_now\b/g, 'strftime_of_day'));
       return template.render({
+        ...args,
         messages: messages.map(({ role, content }) => ({ role, content })),
-        add_generation_prompt: true,
+        add_generation_prompt: !closed,
         bos_token: tokenText(settings.bos_token),
         eos_token: tokenText(settings.eos_token),
         unk_token: tokenText(settings.unk_token),
         pad_token: tokenText(settings.pad_token),
         tools: null,
         documents: null,
+        strftime_of_day: (format: string) => strftime(date ?? today(), format),
       });
     } catch (error) {
       throw new UsageError(`${where}: its chat template fails: ${(error as Error).message.split('\n')[0]}`);
     }
   };
+  return Object.assign(chat, { usesDate: source.includes('strftime_now') });
+}
+
+/** An argument that the template never reads is a slip of the pen, and changes nothing without a word. */
+function checkArgs(args: Record<string, unknown>, source: string, where: string): void {
+  for (const name of Object.keys(args)) {
+    if (own.includes(name)) throw new UsageError(`${where}: the template argument ${name} is not free`);
+    if (!new RegExp(`\\b${name.replace(/\W/g, '\\$&')}\\b`).test(source))
+      throw new UsageError(`${where}: its chat template does not read the template argument ${name}`);
+  }
 }
 
 function named(template: unknown): string | undefined {

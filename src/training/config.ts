@@ -5,6 +5,7 @@ import { objectiveOverrides, presetNames } from '../objectives/presets.js';
 import { samplingSchemeNames } from '../rollout/uniforms.js';
 import { distributionKinds } from '../scoring/teacher.js';
 import { backendNames, precisions } from '../tensor/backend.js';
+import { isDate } from '../text/date.js';
 import { promptFormats } from '../text/template.js';
 
 /** The training methods: one loop, one entry each (src/training/methods.ts). */
@@ -111,6 +112,15 @@ export const trainConfigSchema = z.strictObject({
       .enum(promptFormats)
       .default('alpaca')
       .describe('how instruction and input become a prompt; chat: the template of the tokenizer'),
+    template_args: z
+      .record(z.string(), z.unknown())
+      .default({})
+      .describe('template chat: variables that the chat template reads, as enable_thinking'),
+    date: z
+      .string()
+      .refine(isDate, 'expected a date as 2026-01-31')
+      .optional()
+      .describe('template chat: the day that a template writes; default: of the first start'),
     bos: z
       .boolean()
       .default(true)

@@ -5,7 +5,8 @@ import { afterAll, describe, expect, it } from 'vitest';
 import { loadExamples } from '../../src/data/examples.js';
 import { UsageError } from '../../src/errors.js';
 import { PreTokenCounts, trainBpe } from '../../src/text/bpe.js';
-import { type ChatMessage, chatOf } from '../../src/text/chat.js';
+import { answerContext, type ChatMessage, chatOf } from '../../src/text/chat.js';
+import { isDate, strftime } from '../../src/text/date.js';
 import { loadTokenizer } from '../../src/text/tokenizer.js';
 import { endOfText, tokenizerConfigJson, tokenizerJson } from '../../src/text/tokenizer-files.js';
 
@@ -44,6 +45,67 @@ describe('chat templates', () => {
       expect(() => chat(said)).toThrow(UsageError);
       expect(() => chat(said)).toThrow(/^dir\/tokenizer.json: its chat template fails: [^\n]+$/);
     }
+  });
+});
+
+/** The part of Qwen3's template that treats the last answer, shortened. */
+const qwen3 =
+  "{%- for message in messages %}{%- if message.role == 'user' %}{{- '<|im_start|>user\n' + message.content + '<|im_end|>\n' }}" +
+  "{%- else %}{{- '<|im_start|>assistant\n' }}{%- if loop.last %}{{- '<think>\n\n</think>\n\n' }}{%- endif %}" +
+  "{{- message.content + '<|im_end|>\n' }}{%- endif %}{%- endfor %}{%- if add_generation_prompt %}" +
+  "{{- '<|im_start|>assistant\n' }}{%- if enable_thinking is defined and enable_thinking is false %}" +
+  "{{- '<think>\n\n</think>\n\n' }}{%- endif %}{%- endif %}";
+
+describe('the context of an answer', () => {
+  const said = [{ role: 'user', content: 'x' }];
+  const chat = (template: string) =>
+    chatOf({ eos_token: '</s>', chat_template: template }, undefined, 'here')!;
+  const open = '<|im_start|>user\nx<|im_end|>\n<|im_start|>assistant\n';
+
+  it('has what the template writes before the last answer: Qwen3’s empty think block', () => {
+    expect(chat(qwen3)(said)).toBe(open);
+    expect(answerContext(chat(qwen3), said, {})).toBe(`${open}<think>\n\n</think>\n\n`);
+    const quiet = { args: { enable_thinking: false } };
+    expect(chat(qwen3)(said, quiet)).toBe(`${open}<think>\n\n</think>\n\n`);
+    expect(answerContext(chat(qwen3), said, quiet)).toBe(chat(qwen3)(said, quiet));
+  });
+
+  it('is the generation prompt where the template writes nothing more, or white space, or takes no answer', () => {
+    for (const { template, messages } of fixture.cases.filter(({ name }) => name !== 'state')) {
+      expect(answerContext(chat(template), messages, {})).toBe(chat(template)(messages));
+    }
+    const refuses =
+      "{% for m in messages %}{% if m.role == 'assistant' %}{{ raise_exception('no') }}{% endif %}Q{% endfor %}";
+    expect(answerContext(chat(refuses), said, {})).toBe('Q');
+  });
+
+  it('refuses arguments that the template does not read, or that are ours', () => {
+    expect(() => chat(qwen3)(said, { args: { enable_thinkin: false } })).toThrow(
+      'here: its chat template does not read the template argument enable_thinkin',
+    );
+    expect(() => chat(qwen3)(said, { args: { messages: [] } })).toThrow('argument messages is not free');
+  });
+});
+
+describe('a chat template with today’s date', () => {
+  const chat = chatOf(
+    { chat_template: "{{ strftime_now('%d %b %Y') }}|{{ strftime_now('%A, %B %-d') }}" },
+    undefined,
+    'here',
+  )!;
+
+  it('writes the day that it is given', () => {
+    expect(chat.usesDate).toBe(true);
+    expect(chat([], { date: '2024-07-04' })).toBe('04 Jul 2024|Thursday, July 4');
+    expect(chat([])).toContain(String(new Date().getFullYear()));
+    expect(strftime('2024-12-31', '%F %y %j %a %%')).toBe('2024-12-31 24 366 Tue %');
+    expect(() => strftime('2024-12-31', '%Q')).toThrow('%Q is not supported');
+    expect(['2024-02-29', '2023-02-29', '2024-1-1', 'today'].map(isDate)).toEqual([
+      true,
+      false,
+      false,
+      false,
+    ]);
   });
 });
 

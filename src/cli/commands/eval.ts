@@ -3,7 +3,9 @@ import { Command } from 'commander';
 import { UsageError } from '../../errors.js';
 import {
   type CommonOptions,
+  day,
   integerList,
+  jsonObject,
   logger,
   positiveInteger,
   print,
@@ -23,6 +25,8 @@ interface EvalOptions extends CommonOptions {
   batchSize: number;
   template: string;
   bos: boolean;
+  templateArgs?: Record<string, unknown>;
+  date?: string;
   run?: string;
   label?: string;
   /** A directory, or false for --no-cache. */
@@ -46,6 +50,12 @@ export function evalCommand(): Command {
     .option('--max-prompt-tokens <n>', 'longer prompts are left out, and counted', positiveInteger, 256)
     .option('--batch-size <b>', 'responses decoded together', positiveInteger, 64)
     .option('--template <name>', 'how instruction and input become a prompt', 'alpaca')
+    .option(
+      '--template-args <json>',
+      'variables of the chat template, as {"enable_thinking":false}',
+      jsonObject,
+    )
+    .option('--date <day>', 'the day that a chat template writes, YYYY-MM-DD (default: today)', day)
     .option('--no-bos', 'no beginning token in front of a prompt, as trained with data.bos: false')
     .option('--run <dir>', 'also write evaluation.json and samples/eval.jsonl into this run directory')
     .option(
@@ -69,6 +79,7 @@ export function evalCommand(): Command {
     const { loadModel } = await import('../../models/checkpoint.js');
     const { loadTokenizer, tokenizerIfPresent } = await import('../../text/tokenizer.js');
     const { withEndTokens } = await import('../../runs/endTokens.js');
+    const { chatOptions } = await import('../chatOptions.js');
     const { loadExamples, saySpecials } = await import('../../data/examples.js');
     const { withoutBos } = await import('../../text/surroundings.js');
     const own = await loadTokenizer(options.model);
@@ -90,6 +101,7 @@ export function evalCommand(): Command {
       maxPromptTokens: Math.min(options.maxPromptTokens, context - 1),
       maxTokens: context,
       outputs: 'optional',
+      chat: chatOptions(template === 'chat' ? tokenizer : undefined, options, log),
     });
     const { examples, dropped } = loaded;
     const specials = saySpecials(loaded);

@@ -1,9 +1,12 @@
 import { Command, Option } from 'commander';
 import type { PromptRow } from '../../data/prompts.js';
 import { UsageError } from '../../errors.js';
+import type { ChatOptions } from '../../text/chat.js';
 import type { Tokenizer } from '../../text/tokenizer.js';
 import {
   type CommonOptions,
+  day,
+  jsonObject,
   logger,
   nonNegativeInteger,
   numberBetween,
@@ -26,6 +29,8 @@ interface GenerateOptions extends CommonOptions {
   seed: number;
   batchSize: number;
   bos: boolean;
+  templateArgs?: Record<string, unknown>;
+  date?: string;
   ignoreEos?: boolean;
   mixWith?: string;
   alpha?: number;
@@ -52,6 +57,12 @@ export function generateCommand(): Command {
     )
     .option('--seed <s>', 'seed of the random streams', nonNegativeInteger, 1)
     .option('--batch-size <b>', 'responses decoded together; no result depends on it', positiveInteger, 32)
+    .option(
+      '--template-args <json>',
+      'variables of the chat template, as {"enable_thinking":false}',
+      jsonObject,
+    )
+    .option('--date <day>', 'the day that a chat template writes, YYYY-MM-DD (default: today)', day)
     .option('--no-bos', 'no beginning token in front of a prompt, as trained with data.bos: false')
     .option('--ignore-eos', 'go on to the length limit')
     .option('--mix-with <dir>', 'sample from (1−α) model + α of this teacher')
@@ -85,9 +96,12 @@ export function generateCommand(): Command {
       assertSameTokenizer([options.model, tokenizer], [options.mixWith!, teacherTokenizer]);
     }
     const model = withEndTokens(loaded, { directory: options.model, tokenizer }, log);
+    const { chatOptions } = await import('../chatOptions.js');
+    const speaks = prompts.some(({ messages }) => messages !== undefined);
+    const chat = chatOptions(speaks ? tokenizer : undefined, options, log);
     const encoded = prompts.map((row, index) => ({
       index,
-      ids: row.ids ?? encodeRow(row, tokenizer!, index),
+      ids: row.ids ?? encodeRow(row, tokenizer!, chat, index),
     }));
     const { responseProgress } = await import('../responseProgress.js');
     const progress = responseProgress(options.quiet);
@@ -128,9 +142,14 @@ export function generateCommand(): Command {
   });
 }
 
-function encodeRow({ prompt, messages }: PromptRow, tokenizer: Tokenizer, index: number): number[] {
+function encodeRow(
+  { prompt, messages }: PromptRow,
+  tokenizer: Tokenizer,
+  chat: ChatOptions,
+  index: number,
+): number[] {
   if (!messages) return tokenizer.encode(prompt!);
   if (!tokenizer.chat)
     throw new UsageError(`row ${index} has "messages", but the model's tokenizer has no chat template`);
-  return tokenizer.encode(tokenizer.chat(messages), { addSpecial: false });
+  return tokenizer.encode(tokenizer.chat(messages, chat), { addSpecial: false });
 }
