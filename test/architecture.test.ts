@@ -77,3 +77,22 @@ it('an engine is reached through the table only', () => {
     .map(({ file }) => file);
   expect([...new Set(reaching)]).toEqual(['tensor/backend.ts']);
 });
+
+it('no file imports itself by way of others', () => {
+  const targets = new Map<string, string[]>();
+  for (const { file, to } of sources()) {
+    const all = targets.get(file) ?? [];
+    targets.set(file, [...all, to.replace(/\.js$/, '.ts')]);
+  }
+  const done = new Set<string>();
+  const circles: string[] = [];
+  const visit = (file: string, way: string[]): void => {
+    if (way.includes(file)) circles.push([...way.slice(way.indexOf(file)), file].join(' > '));
+    if (way.includes(file) || done.has(file)) return;
+    for (const to of targets.get(file) ?? []) visit(to, [...way, file]);
+    done.add(file);
+  };
+  for (const file of targets.keys()) visit(file, []);
+  expect(targets.size).toBeGreaterThan(300);
+  expect(circles).toEqual([]);
+});

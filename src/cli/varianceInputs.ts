@@ -108,7 +108,7 @@ export async function loadInputs(
   const { loadExamples } = await import('../data/examples.js');
   const { assertSameTokenizer } = await import('../runs/materials.js');
   const { withEndTokens } = await import('../runs/endTokens.js');
-  const { withoutBos } = await import('../text/surroundings.js');
+  const { withoutBos } = await import('../text/withoutBos.js');
   const own = await loadTokenizer(studentDir);
   const tokenizer = bos ? own : withoutBos(own);
   assertSameTokenizer([studentDir, tokenizer], [teacherDir, await loadTokenizer(teacherDir)]);

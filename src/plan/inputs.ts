@@ -13,8 +13,8 @@ import {
   newStudentConfig,
   readsCorpus,
 } from '../runs/materials.js';
-import { withoutBos } from '../text/surroundings.js';
 import { loadTokenizer, type Tokenizer, tokenizerIfPresent } from '../text/tokenizer.js';
+import { withoutBos } from '../text/withoutBos.js';
 import { placeOfTeacher, type TrainConfig } from '../training/config.js';
 import { type ModelSize, modelSize } from './flops.js';
 import { lengths } from './passes.js';

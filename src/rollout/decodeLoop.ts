@@ -10,8 +10,8 @@ import {
 } from '../models/cache.js';
 import { headLogits, type Model } from '../models/model.js';
 import { gatherRows, writeRows } from '../tensor/ops/index.js';
-import type { NextToken, RolloutOptions, Slot } from './engine.js';
 import { type Drawn, nextTokens } from './nextToken.js';
+import type { NextToken, RolloutOptions, Slot } from './options.js';
 
 /** Waiting prompts are read as soon as this share of the rows is free: a prefill of one prompt alone is dear. */
 const ADMIT = 1 / 8;

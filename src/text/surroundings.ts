@@ -1,5 +1,4 @@
 import type { Tokenizer as HubTokenizer } from '@huggingface/tokenizers';
-import type { Tokenizer } from './tokenizer.js';
 
 /** `transformers` classes that build their post-processor from add_bos_token and add_eos_token, whatever tokenizer.json holds. */
 const obeying = /^(Llama|CodeLlama|Gemma|Cohere)Tokenizer(Fast)?$/;
@@ -28,17 +27,6 @@ export function leadingTokens(
     return whole.slice(0, Math.max(0, at));
   }
   return [];
-}
-
-/**
- * The tokenizer without any token in front of a text, as the official MiniLLM encodes prompts and documents. A text that
- * carries a beginning token itself, as a chat template writes it, keeps it.
- */
-export function withoutBos(tokenizer: Tokenizer): Tokenizer {
-  return {
-    ...tokenizer,
-    encode: (text, options) => tokenizer.encode(text, { ...options, addSpecial: false }),
-  };
 }
 
 /** Puts the leading tokens in front of a text that does not carry them already, as a rendered conversation does. */

@@ -4,8 +4,8 @@ import { afterAll, describe, expect, it } from 'vitest';
 import { corpusChunks } from '../../src/data/corpus.js';
 import { loadExamples } from '../../src/data/examples.js';
 import { encodeExample } from '../../src/text/encode.js';
-import { withoutBos } from '../../src/text/surroundings.js';
 import { createTokenizer, type Tokenizer } from '../../src/text/tokenizer.js';
+import { withoutBos } from '../../src/text/withoutBos.js';
 import { temporaryDirectory } from '../helpers/temporary.js';
 
 const place = temporaryDirectory('surroundings');

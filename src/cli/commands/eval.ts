@@ -81,7 +81,7 @@ export function evalCommand(): Command {
     const { withEndTokens } = await import('../../runs/endTokens.js');
     const { chatOptions } = await import('../chatOptions.js');
     const { loadExamples, saySpecials } = await import('../../data/examples.js');
-    const { withoutBos } = await import('../../text/surroundings.js');
+    const { withoutBos } = await import('../../text/withoutBos.js');
     const own = await loadTokenizer(options.model);
     const tokenizer = options.bos ? own : withoutBos(own);
     const ends = { directory: options.model, tokenizer };

@@ -88,7 +88,7 @@ export function generateCommand(): Command {
     const loaded = await loadModel(options.model);
     const teacher = options.mixWith ? await loadModel(options.mixWith) : undefined;
     const needsText = prompts.some((p) => p.ids === undefined);
-    const { withoutBos } = await import('../../text/surroundings.js');
+    const { withoutBos } = await import('../../text/withoutBos.js');
     const own = needsText ? await loadTokenizer(options.model) : await tokenizerIfPresent(options.model);
     const tokenizer = own && !options.bos ? withoutBos(own) : own;
     const teacherTokenizer = options.mixWith ? await tokenizerIfPresent(options.mixWith) : undefined;

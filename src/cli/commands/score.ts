@@ -120,7 +120,7 @@ async function toSequences(
     else {
       if (!tokenizer) {
         const own = await (await import('../../text/tokenizer.js')).loadTokenizer(directory);
-        tokenizer = bos ? own : (await import('../../text/surroundings.js')).withoutBos(own);
+        tokenizer = bos ? own : (await import('../../text/withoutBos.js')).withoutBos(own);
       }
       const { promptIds, responseIds } = encodeExample(tokenizer, row.prompt, row.response);
       const ids = Int32Array.from([...promptIds, ...responseIds]);
