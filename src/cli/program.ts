@@ -1,4 +1,4 @@
-import { existsSync } from 'node:fs';
+import { existsSync, readFileSync } from 'node:fs';
 import { Command, CommanderError } from 'commander';
 import { RunError, UsageError } from '../errors.js';
 import { commands } from './commands/index.js';
@@ -35,6 +35,7 @@ export function createProgram(): Command {
     .description(
       'Distil language models by policy gradient (MiniLLM) and compare with the forward-KL family.',
     )
+    .version(ownVersion(), '--version', 'the version of minillm-rl')
     .addHelpText('after', '\nExample:\n  minillm train experiments/smoke/minillm.yaml --out runs/smoke\n');
   for (const command of commands) program.addCommand(command());
   program.hook('preAction', (_, command) => resolveModelOptions(command));
@@ -53,6 +54,11 @@ async function resolveModelOptions(command: Command): Promise<void> {
     if (typeof value !== 'string' || existsSync(value) || /^https?:/.test(value)) continue;
     command.setOptionValue(name, await localModel(value, command.opts()));
   }
+}
+
+function ownVersion(): string {
+  const file = new URL('../../package.json', import.meta.url);
+  return (JSON.parse(readFileSync(file, 'utf8')) as { version: string }).version;
 }
 
 /** A command and all below it. */

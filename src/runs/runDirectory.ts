@@ -1,5 +1,6 @@
+import { existsSync } from 'node:fs';
 import { mkdir, readdir, readFile } from 'node:fs/promises';
-import { join } from 'node:path';
+import { basename, dirname, join } from 'node:path';
 import { UsageError } from '../errors.js';
 import type { Scratch } from '../training/method.js';
 import { isLeftover, removeLeftovers, writeFileAtomic } from './atomic.js';
@@ -10,6 +11,9 @@ export function runPaths(directory: string) {
     directory,
     config: join(directory, 'config.resolved.yaml'),
     environment: join(directory, 'environment.json'),
+    inputs: join(directory, 'inputs.json'),
+    // Beside the directory: a new run wants it empty.
+    process: join(dirname(directory), `.${basename(directory)}.pid`),
     metrics: join(directory, 'metrics.jsonl'),
     timing: join(directory, 'timing.jsonl'),
     samples: join(directory, 'samples'),
@@ -50,10 +54,7 @@ export async function openRunDirectory(directory: string, config: string, resume
     await removeLeftovers(directory);
     return;
   }
-  if (!resume)
-    throw new UsageError(
-      `${directory}: holds a run already; add --resume to go on with it, or give --out a new directory`,
-    );
+  if (!resume) throw occupied(directory);
   if (existing !== config) {
     throw new UsageError(
       `${directory}: was made with another configuration (${firstDifference(existing, config)}); use the same one, or another --out`,
@@ -61,6 +62,16 @@ export async function openRunDirectory(directory: string, config: string, resume
   }
   for (const place of [directory, paths.samples, paths.scratch]) await removeLeftovers(place);
 }
+
+/** Says at once, before anything is loaded, what `openRunDirectory` would say of a directory that holds a run. */
+export function refuseOccupied(directory: string, resume: boolean): void {
+  if (!resume && existsSync(runPaths(directory).config)) throw occupied(directory);
+}
+
+const occupied = (directory: string): UsageError =>
+  new UsageError(
+    `${directory}: holds a run already; add --resume to go on with it, or give --out a new directory`,
+  );
 
 function firstDifference(a: string, b: string): string {
   const [left, right] = [a.split('\n'), b.split('\n')];

@@ -6,6 +6,7 @@ import type { TrainConfig } from '../training/config.js';
 import { isRead } from '../training/fields.js';
 import { writeFileAtomic } from './atomic.js';
 import { type ChildRun, runChildren } from './childRuns.js';
+import { claim, isRunning } from './claim.js';
 import { createProgress } from './progress.js';
 import { stringifyConfig } from './runConfig.js';
 import { runPaths } from './runDirectory.js';
@@ -39,7 +40,7 @@ export interface SweepOptions {
 export async function runSweep(sweep: Sweep, options: SweepOptions): Promise<SweepOutcome[]> {
   const { out } = options;
   for (const place of ['logs', 'configs']) await mkdir(join(out, place), { recursive: true });
-  const release = await claim(out);
+  const release = await claim(pidFile(out, 'sweep'), `${out}: process`, 'runs a sweep there');
   try {
     return await runAll(sweep, options);
   } finally {
@@ -151,28 +152,6 @@ async function waitForOrphan(out: string, name: string): Promise<void> {
   for (let waited = 0; pid > 0 && isRunning(pid); waited++) {
     if (waited === 600) throw new RunError(`process ${pid} of an earlier sweep still runs; end it first`);
     await new Promise((resolve) => setTimeout(resolve, 100));
-  }
-}
-
-/** @throws UsageError while another sweep works in OUT: two would train into the same directories */
-async function claim(out: string): Promise<() => Promise<void>> {
-  const file = pidFile(out, 'sweep');
-  const pid = Number(await readFile(file, 'utf8').catch(() => ''));
-  if (pid > 0 && pid !== process.pid && isRunning(pid)) {
-    throw new UsageError(
-      `${out}: process ${pid} runs a sweep there; wait for it, or delete ${file} if that process is something else`,
-    );
-  }
-  await writeFile(file, String(process.pid));
-  return () => rm(file, { force: true });
-}
-
-function isRunning(pid: number): boolean {
-  try {
-    process.kill(pid, 0);
-    return true;
-  } catch {
-    return false;
   }
 }
 

@@ -1,4 +1,5 @@
-import { readFile } from 'node:fs/promises';
+import { mkdir, readFile } from 'node:fs/promises';
+import { dirname } from 'node:path';
 import { saveModel } from '../models/checkpoint.js';
 import type { Model } from '../models/model.js';
 import { disposeState } from '../optim/state.js';
@@ -12,18 +13,22 @@ import { methods } from '../training/methods.js';
 import type { TrainingState } from '../training/state.js';
 import { writeDirectoryAtomic, writeFileAtomic } from './atomic.js';
 import { loadLatestCheckpoint, pruneCheckpoints, saveCheckpoint } from './checkpoint.js';
+import { claim } from './claim.js';
 import { DriftWatch } from './driftWatch.js';
 import { describeEnvironment } from './environment.js';
+import { checkInputs } from './inputDigests.js';
 import { loadMaterials, type Materials } from './materials.js';
 import { readMetrics } from './metricsLog.js';
 import { stringifyConfig } from './runConfig.js';
 import { withRunDate } from './runDate.js';
-import { openRunDirectory, runPaths, scratchOf } from './runDirectory.js';
+import { openRunDirectory, refuseOccupied, runPaths, scratchOf } from './runDirectory.js';
 import { RunLog } from './runLog.js';
 import { selectionOf, validate } from './validation.js';
 
 export interface TrainRunOptions {
   resume: boolean;
+  /** Goes on although data or models were replaced since the run began. */
+  changedInputs?: boolean;
   backend: BackendInfo;
   log: (line: string) => void;
   quiet: boolean;
@@ -43,18 +48,41 @@ export interface TrainSummary {
   final: string;
 }
 
-/** One training run from a configuration to `best/` and `final/`, in a directory of its own. */
+/**
+ * One training run from a configuration to `best/` and `final/`, in a directory of its own.
+ *
+ * @throws UsageError if the directory holds another run, or another process is at work in it, or its inputs were replaced
+ */
 export async function runTraining(
   given: TrainConfig,
   out: string,
   options: TrainRunOptions,
 ): Promise<TrainSummary> {
+  refuseOccupied(out, options.resume);
+  // Where no directory can be made, opening the run's own says so.
+  const place = await mkdir(dirname(out), { recursive: true }).then(
+    () => true,
+    () => false,
+  );
+  const release = place
+    ? await claim(runPaths(out).process, `${out}: process`, 'trains there')
+    : async () => {};
+  try {
+    return await trainIn(given, out, options);
+  } finally {
+    await release();
+  }
+}
+
+async function trainIn(given: TrainConfig, out: string, options: TrainRunOptions): Promise<TrainSummary> {
   const config = await withRunDate(given, out, options.log);
   const unread = unreadFields(config);
   if (unread.length > 0) options.log(`note: ${config.method} does not read ${unread.join(', ')}`);
   const materials = await loadMaterials(config, options.log);
   await openRunDirectory(out, stringifyConfig(config), options.resume);
   const paths = runPaths(out);
+  const { resume, changedInputs = false, log } = options;
+  await checkInputs(config, out, { resume, changed: changedInputs, log });
   const environment = describeEnvironment(options.backend, config.seed);
   if (options.resume) await sayWhatDiffers(paths.environment, environment, options.log);
   await writeFileAtomic(paths.environment, `${JSON.stringify(environment, null, 2)}\n`);

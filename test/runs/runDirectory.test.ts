@@ -41,6 +41,7 @@ describe('a run directory', () => {
       'config.resolved.yaml',
       'environment.json',
       'final',
+      'inputs.json',
       'metrics.jsonl',
       ...readdirSync(out).filter((name) => name.startsWith('report')),
       'samples',

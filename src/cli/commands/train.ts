@@ -13,6 +13,7 @@ import { interruptible } from '../interrupt.js';
 interface TrainOptions extends CommonOptions {
   set: string[];
   resume?: boolean;
+  changedInputs?: boolean;
   out?: string;
   json?: boolean;
 }
@@ -25,6 +26,7 @@ export function trainCommand(): Command {
     .argument('<config>', 'YAML configuration (docs/configuration.md)')
     .option('--set <field=value>', 'change a field of the configuration; repeatable', repeated, [])
     .option('--resume', 'go on from the newest checkpoint in --out')
+    .option('--changed-inputs', 'with --resume: although data or models were replaced since the run began')
     .option('--out <dir>', 'run directory (default: runs/<name of the configuration>)')
     .option('--json', 'print the summary as JSON')
     .addHelpText(
@@ -41,6 +43,7 @@ export function trainCommand(): Command {
     const { stopping, release } = interruptible(log);
     const summary = await runTraining(config, out, {
       resume: options.resume ?? false,
+      changedInputs: options.changedInputs ?? false,
       backend,
       log,
       quiet: options.quiet ?? false,
