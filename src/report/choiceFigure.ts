@@ -1,6 +1,6 @@
 import * as Plot from '@observablehq/plot';
 import { csv } from './escape.js';
-import { drawSvg, type Figure, logAxis } from './figure.js';
+import { drawSvg, type Figure, logAxis, rowScale } from './figure.js';
 import { brief } from './format.js';
 import { colorVariable } from './palette.js';
 
@@ -53,7 +53,7 @@ export function choiceFigure(
       marginLeft: 210,
       marginRight: 64,
       x: logAxis(text.axis, domain, ticks),
-      y: { domain: Array.from({ length: place }, (_, i) => i), axis: null, padding: 0.3 },
+      y: rowScale(place),
       color: { type: 'identity' },
       marks: [
         Plot.gridX({ ticks, stroke: 'currentColor', strokeOpacity: 0.1 }),

@@ -3,7 +3,7 @@ import { metricInfo, orderedMetrics } from './catalog.js';
 import { decimalsOf } from './comparisonTable.js';
 import type { Entry } from './entries.js';
 import { csv } from './escape.js';
-import { clip, drawSvg, type Figure } from './figure.js';
+import { clip, drawSvg, type Figure, rowScale } from './figure.js';
 import { brief, fixed, tick } from './format.js';
 import { colorVariable } from './palette.js';
 import { shownInterval } from './uncertainty.js';
@@ -62,7 +62,7 @@ function comparisonPanel(name: string, runs: readonly Entry[], colors: ReadonlyM
         tickSize: 0,
       },
       // The place is the row's number: two runs may have the same shortened name.
-      y: { domain: rows.map((_, i) => i), axis: null, padding: 0.3 },
+      y: rowScale(rows.length),
       marks: [
         Plot.gridX({ ticks: 4, stroke: 'currentColor', strokeOpacity: 0.1 }),
         Plot.ruleX(teacher, {

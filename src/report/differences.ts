@@ -3,7 +3,7 @@ import { pairedDifference } from '../evaluation/metrics/statistics.js';
 import { metricInfo } from './catalog.js';
 import type { Entry } from './entries.js';
 import { csv } from './escape.js';
-import { clip, drawSvg, type Figure } from './figure.js';
+import { clip, drawSvg, type Figure, rowScale } from './figure.js';
 import { brief, decimalsFor, fixed, tick } from './format.js';
 import { colorVariable } from './palette.js';
 
@@ -81,7 +81,7 @@ function panel(name: string, of: Entry, rows: readonly Row[]): Figure {
         tickFormat: tick,
         tickSize: 0,
       },
-      y: { domain: rows.map((_, i) => i), axis: null, padding: 0.3 },
+      y: rowScale(rows.length),
       color: { type: 'identity' },
       marks: [
         Plot.gridX({ ticks: 4, stroke: 'currentColor', strokeOpacity: 0.1 }),

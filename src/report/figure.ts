@@ -80,6 +80,14 @@ export function logAxis(
   };
 }
 
+/**
+ * Rows of a figure, the first on top. The type is said: of a domain of exactly two numbers Plot would make a linear axis, which
+ * puts the first row at the bottom and cuts both at the edge.
+ */
+export function rowScale(count: number): Plot.ScaleOptions {
+  return { type: 'point', domain: Array.from({ length: count }, (_, i) => i), axis: null, padding: 0.3 };
+}
+
 /** Text cut to a number of characters. */
 export function clip(text: string, most: number): string {
   return text.length <= most ? text : `${text.slice(0, most - 1)}…`;

@@ -23,12 +23,21 @@ export function brief(value: number): string {
   return minus(size >= 0.001 || size === 0 ? value.toPrecision(3) : value.toExponential(1));
 }
 
-/** Short axis labels: 12000 -> 12k, 0.00005 -> 5e-5. */
+/** Short axis labels: 12000 -> 12k, 0.0006 as it is, 0.00005 -> 5 · 10⁻⁵. */
 export function tick(value: number): string {
   const size = Math.abs(value);
   if (size >= 10_000) return minus(`${Number((value / 1000).toPrecision(4))}k`);
-  if (size > 0 && size < 0.001) return minus(value.toExponential().replace(/(\.\d\d)\d*/, '$1'));
+  if (size > 0 && size < 0.0001) return powerOfTen(value);
   return minus(String(Number(value.toPrecision(6))));
+}
+
+/** With two decimals at most. */
+function powerOfTen(value: number): string {
+  const [digits, exponent] = value.toExponential().split('e') as [string, string];
+  const raised = [...String(Number(exponent))]
+    .map((c) => (c === '-' ? '⁻' : '⁰¹²³⁴⁵⁶⁷⁸⁹'[Number(c)]!))
+    .join('');
+  return `${minus(String(Number(Number(digits).toFixed(2))))} · 10${raised}`;
 }
 
 /** 75 -> `1 min 15 s`. */

@@ -1,6 +1,6 @@
 import * as Plot from '@observablehq/plot';
 import { csv } from './escape.js';
-import { drawSvg, type Figure, logAxis } from './figure.js';
+import { drawSvg, type Figure, logAxis, rowScale } from './figure.js';
 import { brief } from './format.js';
 import { colorVariable } from './palette.js';
 
@@ -54,7 +54,7 @@ export function intervalFigure(rows: readonly IntervalRow[], options: IntervalFi
       marginRight: size.right,
       marginBottom: size.bottom,
       x: logAxis(options.axis, domain, 6),
-      y: { domain: rows.map((_, i) => i), axis: null, padding: 0.3 },
+      y: rowScale(rows.length),
       color: { type: 'identity' },
       marks: [
         Plot.gridX({ ticks: 6, stroke: 'currentColor', strokeOpacity: 0.1 }),

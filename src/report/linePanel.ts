@@ -1,7 +1,7 @@
 import * as Plot from '@observablehq/plot';
 import { clip, drawSvg, type Figure } from './figure.js';
 import { brief, tick } from './format.js';
-import { thin } from './smoothing.js';
+import { bounds, thin } from './smoothing.js';
 
 /** A place on a line, with its band. */
 export interface LinePoint {
@@ -57,7 +57,8 @@ export function linePanel(lines: readonly Line[], options: LinePanelOptions): Fi
   const all = lines.flatMap((line) => line.points);
   const [low, high] = unitSquare ? [0, 1] : [extreme(all, Math.min, 'low'), extreme(all, Math.max, 'high')];
   const pad = unitSquare ? 0 : (high - low || Math.abs(high) || 1) * 0.05;
-  const domain: [number, number] = [low - pad, high + pad];
+  const [least, most] = bounds([low, high]);
+  const domain: [number, number] = [Math.max(least, low - pad), Math.min(most, high + pad)];
   const last = unitSquare ? 1 : extreme(all, Math.max, 'x');
   const first = unitSquare ? 0 : Math.min(extreme(all, Math.min, 'x'), last - 1);
   // Dozens of lines want more height than a few; labels keep their distance.

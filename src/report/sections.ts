@@ -126,7 +126,8 @@ function colorsOfRuns({ entries, colors }: PageParts): Map<Run, number> {
 
 /** The best student by the main metrics, in large print; nothing without a choice between students. */
 function headlines(entries: readonly Entry[], colors: ReadonlyMap<Entry, number>): string {
-  const cards = ['rouge_l_sampled', 'rouge_l_greedy', 'reverse_kl_token', 'forward_kl_token'].flatMap(
+  // What MiniLLM minimises, the reverse KL of a response, has a card of its own.
+  const cards = ['rouge_l_sampled', 'reverse_kl_seq', 'reverse_kl_token', 'forward_kl_token'].flatMap(
     (name) => {
       const best = bestRuns(name, entries);
       if (best.size === 0) return [];

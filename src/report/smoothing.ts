@@ -16,6 +16,7 @@ export const fewPoints = 24;
  * mean; at the ends, where the window is one-sided, the line keeps a slope from being bent.
  */
 export function smooth(points: readonly { step: number; value: number }[]): SmoothPoint[] {
+  const [least, most] = bounds(points.map(({ value }) => value));
   const radius = points.length < fewPoints ? 0 : Math.max(1, Math.round(points.length / 24));
   return points.map(({ step, value }, i) => {
     const window = points.slice(Math.max(0, i - radius), i + radius + 1);
@@ -29,8 +30,20 @@ export function smooth(points: readonly { step: number; value: number }[]): Smoo
     const residual = (p: { step: number; value: number }): number =>
       p.value - level - slope * (p.step - center);
     const deviation = Math.sqrt(window.reduce((sum, p) => sum + residual(p) ** 2, 0) / n);
-    return { step, value, mean, low: mean - deviation, high: mean + deviation };
+    return {
+      step,
+      value,
+      mean,
+      low: Math.max(least, mean - deviation),
+      high: Math.min(most, mean + deviation),
+    };
   });
+}
+
+/** What a band or an axis must not leave: numbers that are all shares stay in [0, 1], those of one sign on their side of 0. */
+export function bounds(values: readonly number[]): [least: number, most: number] {
+  const [low, high] = [Math.min(...values), Math.max(...values)];
+  return [low >= 0 ? 0 : -Infinity, low >= 0 && high <= 1 ? 1 : high <= 0 ? 0 : Infinity];
 }
 
 /** At most `most` points, evenly spaced, the first and the last among them: a line needs no more than the pixels. */

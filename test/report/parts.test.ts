@@ -4,9 +4,10 @@ import { differences, flatten } from '../../src/report/configuration.js';
 import { csv, escapeHtml, scriptJson } from '../../src/report/escape.js';
 import { standaloneSvg } from '../../src/report/figure.js';
 import { brief, decimalsFor, duration, fixed, tick } from '../../src/report/format.js';
+import { intervalFigure } from '../../src/report/intervalFigure.js';
 import { spreadLabels } from '../../src/report/linePanel.js';
 import { assignColors, lineColor, seriesColors } from '../../src/report/palette.js';
-import { smooth, thin } from '../../src/report/smoothing.js';
+import { bounds, smooth, thin } from '../../src/report/smoothing.js';
 import { shownInterval } from '../../src/report/uncertainty.js';
 import { checkXml } from './xml.js';
 
@@ -59,9 +60,10 @@ describe('numbers', () => {
       '7',
       '1.2e-4'.replace('-', '−'),
     ]);
-    expect([tick(12000), tick(0.00005), tick(-0.5), tick(0.1 + 0.2), tick(0)]).toEqual([
+    expect([tick(12000), tick(0.0006), tick(0.00005), tick(-0.5), tick(0.1 + 0.2), tick(0)]).toEqual([
       '12k',
-      '5e−5',
+      '0.0006',
+      '5 · 10⁻⁵',
       '−0.5',
       '0.3',
       '0',
@@ -204,4 +206,27 @@ describe('checkXml', () => {
   ])('refuses %s', (text) => expect(() => checkXml(text)).toThrow());
   it('takes what is well-formed', () =>
     expect(() => checkXml('<a b="x > y"><c/>&amp; &#39;</a>')).not.toThrow());
+});
+
+describe('figures of rows', () => {
+  it.each([2, 3])('%i rows: the first on top, all inside the frame', (count) => {
+    const rows = Array.from({ length: count }, (_, i) => ({
+      ...{ label: `row ${i}`, series: 'a', value: i + 1, low: i + 0.5, high: i + 2 },
+    }));
+    const { svg } = intervalFigure(rows, { name: 'f', title: 't', axis: 'x' });
+    const height = Number(/viewBox="0 0 [\d.]+ ([\d.]+)"/.exec(svg)![1]);
+    const at = [...svg.matchAll(/<circle[^>]*cy="([\d.]+)"/g)].map(([, y]) => Number(y));
+    const dots =
+      at.length > 0 ? at : [...svg.matchAll(/translate\([\d.]+,([\d.]+)\)/g)].map(([, y]) => Number(y));
+    const own = dots.slice(0, count);
+    expect(own).toHaveLength(count);
+    expect([...own].sort((a, b) => a - b)).toEqual(own);
+    for (const y of own) expect(y > 50 && y < height - 40).toBe(true);
+  });
+  it('a band of shares stays between 0 and 1', () => {
+    const shares = Array.from({ length: 60 }, (_, step) => ({ step, value: step % 3 === 0 ? 0.9 : 1 }));
+    for (const { low, high } of smooth(shares)) expect(low >= 0 && high <= 1).toBe(true);
+    expect(bounds([-1, 2])).toEqual([-Infinity, Infinity]);
+    expect(bounds([0.5, 3])).toEqual([0, Infinity]);
+  });
 });

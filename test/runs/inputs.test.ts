@@ -21,21 +21,6 @@ const place = temporaryDirectory('inputs');
 let world: FileWorld;
 beforeAll(async () => {
   world = await writeFileWorld(place.path);
-
-  it.skipIf(!existsSync('/dev/full'))('standard output that cannot be written is one line', async () => {
-    const full = openSync('/dev/full', 'w');
-    const child = spawn(process.execPath, ['--import', 'tsx', 'src/cli/main.ts', 'doctor'], {
-      stdio: ['ignore', full, 'pipe'],
-    });
-    let said = '';
-    child.stderr!.setEncoding('utf8').on('data', (text: string) => {
-      said += text;
-    });
-    const [code] = await once(child, 'close');
-    closeSync(full);
-    expect(code).toBe(1);
-    expect(said).toMatch(/^minillm: standard output cannot be written \(ENOSPC\)[^\n]*\n$/);
-  });
 });
 afterAll(place.remove);
 
