@@ -202,8 +202,18 @@ function letSignalsKill(): () => void {
 
 type Outcome<T> = { value: T } | { problem: string; again: boolean; wait: number };
 
+/** What the system's names for a lost connection mean, and what to look at. */
+const meanings: Record<string, string> = {
+  ECONNREFUSED: 'nothing listens there; is the server running, and are host and port right?',
+  ECONNRESET: 'the connection was cut; is the server still running?',
+  ENOTFOUND: 'there is no host of this name; is the address right?',
+  EHOSTUNREACH: 'the host cannot be reached from here',
+};
+
+const inWords = (error: string): string => (meanings[error] ? `${meanings[error]} ${error}` : error);
+
 function outcomeOf<T>(reply: Reply, call: Call<T>): Outcome<T> {
-  if ('error' in reply) return { problem: reply.error, again: true, wait: 0 };
+  if ('error' in reply) return { problem: inWords(reply.error), again: true, wait: 0 };
   const { status, bytes } = reply;
   if (status !== 200) {
     const said = errorText(bytes);

@@ -5,7 +5,6 @@ import { join } from 'node:path';
 import * as tf from '@tensorflow/tfjs-core';
 import { UsageError } from '../errors.js';
 import { type Precision, precisions } from './engines/cuda/device.js';
-import { loadCuda } from './engines/cuda/loadCuda.js';
 import { portableKernels } from './engines/portable/index.js';
 import { kernelsCompiled, tensorflowKernels } from './engines/tensorflow/index.js';
 import { serve, serveOthers } from './kernels.js';
@@ -41,6 +40,7 @@ const loaders: Record<BackendName, (threads: number | undefined, precision?: Pre
     async cuda(_threads, precision = 'tf32') {
       // The tests' device: the same kernels on the processor, a block's threads in an order drawn by this seed.
       const seed = process.env.MINILLM_CUDA_EMULATOR;
+      const { loadCuda } = await import('./engines/cuda/loadCuda.js'); // forty files that other backends do not need
       const { info } = await loadCuda({ ...(seed && { emulated: true, seed: Number(seed) }), precision });
       const version = `${Math.floor(info.driver / 1000)}.${Math.floor((info.driver % 1000) / 10)}`;
       const engine = info.emulated

@@ -175,7 +175,7 @@ describe('a teacher behind minillm serve', () => {
     expect(() => connect({ url: `${faults}/modelsPlain-0` })).toThrow(/minillm serve only/);
     const closed = await closedPort();
     expect(() => connect({ url: `http://127.0.0.1:${closed}`, retries: 1 })).toThrow(
-      /ECONNREFUSED \(after 2 tries\)$/,
+      /nothing listens there; is the server running, and are host and port right\? ECONNREFUSED \(after 2 tries\)$/,
     );
     writeTinyTokenizer(join(place.path, 'foreign'), 'h');
     const foreign = await loadTokenizer(join(place.path, 'foreign'));
