@@ -1,4 +1,4 @@
-import { copyFile, mkdir, rename, rm, stat } from 'node:fs/promises';
+import { mkdir, readdir, readFile, rm, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import * as tf from '@tensorflow/tfjs-core';
 import { UsageError } from '../errors.js';
@@ -114,7 +114,7 @@ function checkWeights(config: ModelConfig, weights: Weights): Map<string, string
 /**
  * Saves a model directory in Hugging Face layout, which `transformers` loads. Every file is replaced atomically, the
  * weights last; for a directory that appears all at once, save under a temporary name and rename it. Equal
- * parameters give equal bytes.
+ * parameters give equal bytes. Weights that another model left in the directory (shards, their index) are removed.
  *
  * @param options.dtype how the weights are stored, default f32
  * @param options.tokenizerFrom a directory whose tokenizer files are copied
@@ -139,6 +139,17 @@ export async function saveModel(
     tensors.push(sourceOf(name, tensor, spec));
   }
   await writeSafetensors(join(directory, 'model.safetensors'), tensors, dtype);
+  await removeOlderWeights(directory);
+}
+
+/** Shards and their index of a model that was here before: other loaders would read them instead of what was saved. */
+async function removeOlderWeights(directory: string): Promise<void> {
+  const older =
+    /^(model\.safetensors\.index\.json|model-\d{5}-of-\d{5}\.safetensors|pytorch_model.*\.bin(\.index\.json)?)$/;
+  const names = (await readdir(directory)).filter((name) => older.test(name));
+  // The index first: without it the shards are nobody's.
+  for (const name of names.sort((a, b) => Number(b.includes('index')) - Number(a.includes('index'))))
+    await rm(join(directory, name), { force: true });
 }
 
 /** For every parameter the name under which the checkpoint holds it. */
@@ -239,13 +250,8 @@ async function copyTokenizer(from: string, to: string): Promise<void> {
     const source = join(from, name);
     const target = join(to, name);
     if (!(await exists(source))) continue;
-    const temporary = join(to, `.${name}.${process.pid}.tmp`);
-    try {
-      await copyFile(source, temporary);
-      await rename(temporary, target);
-    } catch (error) {
-      await rm(temporary, { force: true });
-      throw error;
-    }
+    // Written, not copied: a read-only source would leave a file that the next save cannot replace.
+    const bytes = await readFile(source);
+    await writeAtomically(target, (handle) => handle.writeFile(bytes));
   }
 }

@@ -50,14 +50,26 @@ export async function readJsonObject(file: string, maxBytes = 16 << 20): Promise
   });
   let value: unknown;
   try {
-    value = JSON.parse(text);
+    value = JSON.parse(withoutMark(text));
   } catch (error) {
-    throw new UsageError(`${file}: not valid JSON (${oneLine(error)})`);
+    throw new UsageError(lfsPointer(text, file) ?? `${file}: not valid JSON (${oneLine(error)})`);
   }
   if (typeof value !== 'object' || value === null || Array.isArray(value)) {
     throw new UsageError(`${file}: expected a JSON object`);
   }
   return value as Record<string, unknown>;
+}
+
+/** A text without the byte-order mark that some editors put in front. */
+export function withoutMark(text: string): string {
+  return text.startsWith('\uFEFF') ? text.slice(1) : text;
+}
+
+/** What to say of a file that is the pointer which Git LFS leaves in a clone without it; undefined of any other. */
+export function lfsPointer(text: string, file: string): string | undefined {
+  return text.startsWith('version https://git-lfs.github.com/')
+    ? `${file}: a Git LFS pointer, not the file itself; "git lfs pull" in that clone fetches it`
+    : undefined;
 }
 
 export async function exists(file: string): Promise<boolean> {

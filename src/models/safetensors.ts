@@ -1,6 +1,6 @@
 import { type FileHandle, open } from 'node:fs/promises';
 import { UsageError } from '../errors.js';
-import { describeIo } from './files.js';
+import { describeIo, lfsPointer } from './files.js';
 import { fromBf16, fromF16 } from './halfFloats.js';
 import { MAX_HEADER_BYTES, parseHeader, type TensorEntry } from './safetensorsHeader.js';
 
@@ -43,6 +43,12 @@ export class SafetensorsFile {
       if (info.size < 8) throw new UsageError(`${file}: truncated safetensors file (${info.size} bytes)`);
       const prefix = new Uint8Array(8);
       await readFully(handle, prefix, 0, file);
+      if (new TextDecoder().decode(prefix) === 'version ' && info.size < 1024) {
+        const text = new Uint8Array(info.size);
+        await readFully(handle, text, 0, file);
+        const pointer = lfsPointer(new TextDecoder().decode(text), file);
+        if (pointer) throw new UsageError(pointer);
+      }
       const length = new DataView(prefix.buffer).getBigUint64(0, true);
       if (length > BigInt(MAX_HEADER_BYTES)) {
         throw new UsageError(

@@ -202,7 +202,7 @@ function addedTokens(json: Json): string[] {
 /** The text of a file, undefined when the file does not exist. */
 async function readText(file: string): Promise<string | undefined> {
   try {
-    return await readFile(file, 'utf8');
+    return (await readFile(file, 'utf8')).replace(/^\uFEFF/, '');
   } catch (error) {
     const { code } = error as NodeJS.ErrnoException;
     if (code === 'ENOENT' || code === 'ENOTDIR') return undefined;
@@ -218,6 +218,10 @@ async function readJson(file: string): Promise<Json | undefined> {
   try {
     value = JSON.parse(text);
   } catch (error) {
+    if (text.startsWith('version https://git-lfs.github.com/'))
+      throw new UsageError(
+        `${file}: a Git LFS pointer, not the file itself; "git lfs pull" in that clone fetches it`,
+      );
     throw new UsageError(`${file}: not JSON (${firstLine(error)})`);
   }
   if (typeof value !== 'object' || value === null || Array.isArray(value))

@@ -7,6 +7,7 @@ import {
   readdirSync,
   readFileSync,
   rmSync,
+  statSync,
   writeFileSync,
 } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -179,6 +180,46 @@ describe('saving and loading', () => {
       `${root}: no tokenizer.json to copy`,
     );
     disposeParams(model.params);
+  });
+
+  it('replaces what was there: older shards and their index go, and read-only files of the source do not stay so', async () => {
+    const from = freshDir();
+    mkdirSync(from);
+    writeFileSync(join(from, 'tokenizer.json'), '{}', { mode: 0o444 });
+    const config = llamaConfig({ vocabSize: 8, hiddenSize: 8, layers: 1, heads: 2, maxPositions: 8 });
+    const model = initModel(config, 1);
+    const directory = freshDir();
+    mkdirSync(directory);
+    const older = ['model.safetensors.index.json', 'model-00001-of-00002.safetensors', 'pytorch_model.bin'];
+    for (const name of [...older, 'README.md']) writeFileSync(join(directory, name), 'older');
+    await saveModel(directory, model, { tokenizerFrom: from });
+    expect(readdirSync(directory).sort()).toEqual([
+      'README.md',
+      'config.json',
+      'generation_config.json',
+      'model.safetensors',
+      'tokenizer.json',
+    ]);
+    expect(statSync(join(directory, 'tokenizer.json')).mode & 0o200).toBe(0o200);
+    disposeParams(model.params);
+  });
+
+  it('reads files with a byte-order mark, and knows a Git LFS pointer', async () => {
+    const config = llamaConfig({ vocabSize: 8, hiddenSize: 8, layers: 1, heads: 2, maxPositions: 8 });
+    const model = initModel(config, 1);
+    const directory = freshDir();
+    await saveModel(directory, model);
+    disposeParams(model.params);
+    const file = join(directory, 'config.json');
+    writeFileSync(file, `\uFEFF${readFileSync(file, 'utf8')}`);
+    const again = await loadModel(directory);
+    expect(again.config.hiddenSize).toBe(8);
+    disposeParams(again.params);
+    const pointer = 'version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 12345\n';
+    writeFileSync(join(directory, 'model.safetensors'), pointer);
+    expect(await loses(directory)).toContain('a Git LFS pointer, not the file itself');
+    writeFileSync(file, pointer);
+    expect(await loses(directory)).toContain('a Git LFS pointer, not the file itself');
   });
 
   it.skipIf(tinystoriesAbsent)(

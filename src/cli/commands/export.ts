@@ -1,3 +1,4 @@
+import { join } from 'node:path';
 import { Command, Option } from 'commander';
 import { type CommonOptions, logger, print, startBackend, withCommonOptions } from '../common.js';
 
@@ -15,6 +16,9 @@ export function exportCommand(): Command {
   return withCommonOptions(command).action(
     async (options: CommonOptions & { model: string; out: string; dtype: 'f32' | 'f16' | 'bf16' }) => {
       await startBackend(options, logger(options));
+      const { existsSync } = await import('node:fs');
+      if (existsSync(join(options.out, 'config.json')))
+        logger(options)(`note: ${options.out} holds a model; it is replaced`);
       const { loadModel, saveModel } = await import('../../models/checkpoint.js');
       const model = await loadModel(options.model);
       await saveModel(options.out, model, { dtype: options.dtype, tokenizerFrom: options.model });
