@@ -160,7 +160,13 @@ function promptOf(item: Item, tokenizer: Tokenizer, limits: ExampleLimits, where
     if (!tokenizer.chat)
       throw new UsageError(`${where}: template chat, but the tokenizer has no chat template; choose another`);
     const content = formatPrompt(item, 'none');
-    return answerContext(tokenizer.chat, item.messages ?? [{ role: 'user', content }], chat);
+    try {
+      return answerContext(tokenizer.chat, item.messages ?? [{ role: 'user', content }], chat);
+    } catch (error) {
+      // A template may refuse a conversation (raise_exception); it does not know which row it was.
+      if (error instanceof UsageError) throw new UsageError(`${where}: ${error.message}`);
+      throw error;
+    }
   }
   if (item.messages)
     throw new UsageError(`${where}: has "messages", which only the template chat makes a prompt of`);

@@ -165,6 +165,16 @@ describe('a model with a chat template', () => {
     await expect(loadExamples(rows, plain, { ...limits, template: 'chat' })).rejects.toThrow(
       /no chat template; choose another/,
     );
+    const refusing = Object.assign(
+      () => {
+        throw new UsageError('chat template: no');
+      },
+      { usesDate: false },
+    );
+    const two = file([{ instruction: 'a', output: 'b' }]);
+    await expect(
+      loadExamples(two, { ...tokenizer, chat: refusing }, { ...limits, template: 'chat' }),
+    ).rejects.toThrow(/rows\.jsonl:1: chat template: no/);
     const bad = file([{ messages: [{ role: 'user' }] }]);
     await expect(loadExamples(bad, tokenizer, { ...limits, template: 'chat' })).rejects.toThrow(
       /messages\[0\]: expected \{"role"/,
