@@ -47,6 +47,31 @@ const perToken = (name: DivergenceName, q: T2, p: T2, parameter?: number) =>
 
 /** The same suite for every backend; `initBackend` must have run. */
 export function divergencesSuite(): void {
+  it('mixtures stay finite where a model nearly excludes what the other finds likely', () => {
+    // exp(-89) is a denormal float32, and the ratio of the two probabilities overflows.
+    const [low, high] = [
+      [0, -89, -1],
+      [-8, 0, -9],
+    ];
+    for (const [q, p] of [
+      [low, high],
+      [high, low],
+    ] as const) {
+      const before = tf.memory().numTensors;
+      tf.tidy(() => {
+        const teacher = tf.tensor2d([p]);
+        const params = { x: tf.tensor2d([q]) };
+        const { value, grads } = valueAndGrads(
+          ({ x }) => tf.sum(ops.jensenShannon(x as tf.Tensor2D, teacher, 0.5)) as tf.Scalar,
+          params,
+        );
+        expect(value.dataSync()[0]).toBeCloseTo(0.691155, 4);
+        expect(Array.from(grads.x!.dataSync()).every(Number.isFinite)).toBe(true);
+      });
+      expect(tf.memory().numTensors).toBe(before);
+    }
+  });
+
   describe.each(fixture.cases)('PyTorch: $name', (given) => {
     const [student, teacher] = (['student', 'teacher'] as const).map((model) =>
       'salts' in given

@@ -87,6 +87,9 @@ extern "C" __global__ void losses_divergence_backward(const float* dy, const flo
   }
 }
 
+// A probability; 0 where it would be denormal. A ratio to one that is not 0 then stays below the largest float.
+__device__ __forceinline__ float probability(float log) { return log < -87.3f ? 0 : expf(log); }
+
 // a KL(p|m) + b KL(q|m) with m = cp + (1 - c)q, or with kind 1 the total variation (ops/divergencesMixed.ts has the equations).
 // The result is q times the derivative in q (up to a constant); ofStudent is q ln(q/m).
 __device__ __forceinline__ float derivative(float logp, float logq, float p, float q, float b, float c, float k, int kind,
@@ -106,7 +109,8 @@ extern "C" __global__ void losses_mixture(const float* student, const float* tea
   const Normaliser ofS = normaliserOf(s, width), ofT = normaliserOf(t, width);
   float value = 0, mean = 0;
   for (int i = threadIdx.x; i < width; i += blockDim.x) {
-    const float logq = (s[i] - ofS.top) - ofS.logMass, logp = (t[i] - ofT.top) - ofT.logMass, q = expf(logq), p = expf(logp);
+    const float logq = (s[i] - ofS.top) - ofS.logMass, logp = (t[i] - ofT.top) - ofT.logMass;
+    const float q = probability(logq), p = probability(logp);
     float ofStudent;
     mean += derivative(logp, logq, p, q, b, c, k, kind, ofStudent);
     if (kind == 1) value += 0.5f * fabsf(p - q);
@@ -131,7 +135,8 @@ extern "C" __global__ void losses_mixture_backward(const float* dy, const float*
   const float *s = student + row * width, *t = teacher + row * width, *kept = norms + 4 * row;
   const float d = dy[row], mean = centre[row];
   for (int i = threadIdx.x; i < width; i += blockDim.x) {
-    const float logq = (s[i] - kept[0]) - kept[1], logp = (t[i] - kept[2]) - kept[3], q = expf(logq), p = expf(logp);
+    const float logq = (s[i] - kept[0]) - kept[1], logp = (t[i] - kept[2]) - kept[3];
+    const float q = probability(logq), p = probability(logp);
     float ofStudent;
     dstudent[row * width + i] = (derivative(logp, logq, p, q, b, c, k, kind, ofStudent) - q * mean) * d;
   }

@@ -1,8 +1,8 @@
 import { blocksOf, type CudaKernel, columnsOf, type DeviceTensor } from '../call.js';
 import { THREADS } from './elementwise.js';
 
-/** Keys that one block sorts in shared memory: 128 kB. More rows than that are added chunk after chunk. */
-const MOST = 1 << 14;
+/** Keys that one block sorts in shared memory: 64 kB, which every card since Ampere has. More rows than that are added chunk after chunk. */
+const MOST = 1 << 13;
 
 export const gather: Record<string, CudaKernel> = {
   MinillmGatherRows(call) {
