@@ -4,6 +4,7 @@ import { scorePairs } from '../../src/evaluation/tokenScores.js';
 import { newModelConfig } from '../../src/models/families.js';
 import { initModel, type Model } from '../../src/models/model.js';
 import { disposeState } from '../../src/optim/state.js';
+import { whole } from '../../src/pieces.js';
 import { permutation, stream } from '../../src/random/streams.js';
 import { rollout } from '../../src/rollout/engine.js';
 import { plainSampling } from '../../src/rollout/sampling.js';
@@ -157,8 +158,8 @@ export function measure(
   const mean = (list: readonly number[]): number => list.reduce((sum, x) => sum + x, 0) / list.length;
   return {
     ...{ copy: share('copy'), shift: share('shift'), mixed: share('mixed'), other: share('other') },
-    reverse_kl: mean(scorePairs(model, teacher, own, 500).map((s) => total(s.reverseKl))),
-    forward_kl: mean(scorePairs(model, teacher, sample(teacher), 500).map((s) => total(s.forwardKl))),
+    reverse_kl: mean(whole(scorePairs(model, teacher, own, 500)).map((s) => total(s.reverseKl))),
+    forward_kl: mean(whole(scorePairs(model, teacher, sample(teacher), 500)).map((s) => total(s.forwardKl))),
   };
 }
 

@@ -1,10 +1,10 @@
 /**
- * Ctrl-C as a request: the first one asks the work to stop at the next safe point, where it saves; a second one ends
- * the process at once. After `release` Ctrl-C ends the process as usual.
+ * Ctrl-C or SIGTERM as a request: the first one asks the work to stop at the next safe point, where it saves; a second one
+ * ends the process at once. They are heard between the pieces of long work (pieces.ts). After `release` they end the process as usual.
  */
 export function interruptible(
   log: (line: string) => void,
-  what = 'stopping after this step and saving',
+  what = 'stopping and saving; what is only sampled yet is given up',
 ): { stopping: () => boolean; release: () => void } {
   let asked = false;
   const onSignal = (): void => {

@@ -1,5 +1,6 @@
 import type { Example } from '../data/examples.js';
 import type { Model } from '../models/model.js';
+import type { Pieces } from '../pieces.js';
 import { scoreTokens } from './tokenScores.js';
 
 /** A model's choice among the answers that an example allows. */
@@ -15,10 +16,14 @@ export interface ChoiceScore {
  * P(a | x, a one of the choices) = softmax over the choices of Σ_t ln q(a_t | x, a_<t), end token included: of the whole
  * answers, not of their first tokens. For the examples that have choices, in their order.
  */
-export function scoreChoices(model: Model, examples: readonly Example[], batchSize: number): ChoiceScore[] {
+export function* scoreChoices(
+  model: Model,
+  examples: readonly Example[],
+  batchSize: number,
+): Pieces<ChoiceScore[]> {
   const asked = examples.filter((example) => example.choices !== undefined);
   const answers = asked.flatMap(({ choices }) => choices!);
-  const scores = scoreTokens(model, answers, batchSize).map(({ logprobs }) =>
+  const scores = (yield* scoreTokens(model, answers, batchSize)).map(({ logprobs }) =>
     logprobs.reduce((sum, x) => sum + x, 0),
   );
   let at = 0;

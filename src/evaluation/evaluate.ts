@@ -1,11 +1,19 @@
 import type { Example } from '../data/examples.js';
 import { UsageError } from '../errors.js';
 import type { Model } from '../models/model.js';
+import { type Pieces, whole } from '../pieces.js';
 import type { Tokenizer } from '../text/tokenizer.js';
 import { type Curves, curves } from './curves.js';
 import { cannotCompute, evaluationMetrics, type MetricName, setMetrics } from './evaluationMetrics.js';
 import type { Generation } from './generations.js';
-import { gather, type Material, type MaterialOptions, type Metric, type Values } from './material.js';
+import {
+  gather,
+  type Material,
+  type MaterialOptions,
+  type Metric,
+  type Values,
+  withMaterial,
+} from './material.js';
 import { bootstrapInterval, overSeeds, type Summary, summarize } from './metrics/statistics.js';
 
 export interface EvaluateOptions extends MaterialOptions {
@@ -27,13 +35,18 @@ export interface Evaluation {
  *
  * @throws UsageError when a metric needs something (a teacher, references, ...) that is not there
  */
-export function evaluate(
+export function evaluate(...given: Parameters<typeof evaluationPieces>): Evaluation {
+  return whole(evaluationPieces(...given));
+}
+
+/** `evaluate`, a decoding step or a batch at a time. */
+export function* evaluationPieces(
   model: Model,
   teacher: Model | undefined,
   tokenizer: Tokenizer,
   examples: readonly Example[],
   options: EvaluateOptions,
-): Evaluation {
+): Pieces<Evaluation> {
   const given = { teacher: teacher !== undefined, examples, seeds: options.seeds.length };
   for (const name of options.metrics) {
     const problem = cannotCompute(name, given);
@@ -51,24 +64,29 @@ export function evaluate(
   const result: Evaluation = { metrics: {}, perPrompt: {}, curves: {}, samples: [] };
   for (const name of options.metrics) {
     if (Object.hasOwn(curves, name)) {
-      Object.assign(result.curves, curves[name as keyof typeof curves](material));
+      const curve = curves[name as keyof typeof curves];
+      Object.assign(result.curves, yield* withMaterial(() => curve(material)));
     }
     if (name in setMetrics) {
-      const values = setMetrics[name as keyof typeof setMetrics].compute(material);
+      const { compute } = setMetrics[name as keyof typeof setMetrics];
+      const values = yield* withMaterial(() => compute(material));
       if (values.every((x): x is number => x !== null && Number.isFinite(x))) {
         result.metrics[name] = summarize(values);
       }
       continue;
     }
     const metric: Metric = evaluationMetrics[name as keyof typeof evaluationMetrics];
-    const values = metric.compute(material);
+    const values = yield* withMaterial(() => metric.compute(material));
     result.metrics[name] = summary(values, name);
     // A metric of some of the prompts has no place among values that are paired by prompt.
     if (values[0]!.length === examples.length) {
       result.perPrompt[name] = examples.map((_, i) => summarize(values.map((seed) => seed[i]!)).mean);
     }
   }
-  if (drawn) result.samples = teacher ? withTeacher(material) : [...material.sampled()[0]!];
+  if (drawn)
+    result.samples = yield* withMaterial(() =>
+      teacher ? withTeacher(material) : [...material.sampled()[0]!],
+    );
   return result;
 }
 

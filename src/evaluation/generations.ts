@@ -1,6 +1,7 @@
 import type { Example } from '../data/examples.js';
 import type { Model } from '../models/model.js';
-import { rollout } from '../rollout/engine.js';
+import type { Pieces } from '../pieces.js';
+import { rolloutPieces } from '../rollout/engine.js';
 import { plainSampling } from '../rollout/sampling.js';
 import type { Trajectory } from '../rollout/trajectory.js';
 
@@ -38,12 +39,12 @@ export interface GenerationOptions {
 }
 
 /** One response to every example by the model alone, out of the store where it is there. */
-export function generate(
+export function* generate(
   model: Model,
   examples: readonly Example[],
   how: Pick<GenerationRequest, 'of' | 'seed' | 'greedy' | 'vocabSize'>,
   options: GenerationOptions,
-): Generation[] {
+): Pieces<Generation[]> {
   const { maxNewTokens, batchSize, eosIds, store } = options;
   const request: GenerationRequest = {
     ...how,
@@ -56,7 +57,7 @@ export function generate(
   const what = how.greedy
     ? 'greedy decoding'
     : `${how.of === 'teacher' ? 'teacher samples' : 'sampling'}, seed ${how.seed}`;
-  const made = rollout(
+  const made = yield* rolloutPieces(
     model,
     request.prompts.map((ids, index) => ({ index, ids })),
     {

@@ -1,5 +1,6 @@
 import type { Example } from '../data/examples.js';
 import type { Model } from '../models/model.js';
+import type { Pieces } from '../pieces.js';
 import type { Tokenizer } from '../text/tokenizer.js';
 import { type ChoiceScore, scoreChoices } from './choices.js';
 import { type Generation, type GenerationOptions, type GenerationRequest, generate } from './generations.js';
@@ -9,7 +10,7 @@ import { type PairScores, scorePairs, scoreTokens, type TokenScores } from './to
 /** Per seed, per prompt; metrics that draw nothing have one "seed". */
 export type Values = number[][];
 
-/** What metrics may look at; each part is made at most once, and only if a metric asks for it. */
+/** What metrics may look at; each part is made at most once, and only if a metric asks for it (`withMaterial`). */
 export interface Material {
   examples: readonly Example[];
   /** [seed][prompt] samples of the model at temperature 1. */
@@ -59,29 +60,62 @@ export function gather(
   options: MaterialOptions,
 ): Material {
   const vocabSize = Math.min(model.config.vocabSize, teacher?.config.vocabSize ?? Number.POSITIVE_INFINITY);
-  const respond = (of: GenerationRequest['of'], seed: number, greedy = false): Generation[] =>
+  const respond = (of: GenerationRequest['of'], seed: number, greedy = false): Pieces<Generation[]> =>
     generate(of === 'model' ? model : teacher!, examples, { of, seed, greedy, vocabSize }, options);
-  const score = (seeds: Generation[][]): PairScores[][] =>
-    seeds.map((generations) => scorePairs(model, teacher!, generations, options.batchSize));
+  const score = (generations: Generation[]): Pieces<PairScores[]> =>
+    scorePairs(model, teacher!, generations, options.batchSize);
   const asked = options.seeds.slice(0, options.teacherSeeds);
-  const material: Material = {
+  const sampled = part(() => each(options.seeds, (seed) => respond('model', seed)));
+  const teacherSampled = part(() => each(asked, (seed) => respond('teacher', seed)));
+  return {
     examples,
-    sampled: once(() => options.seeds.map((seed) => respond('model', seed))),
-    greedy: once(() => respond('model', 0, true)),
-    teacherSampled: once(() => asked.map((seed) => respond('teacher', seed))),
-    scored: once(() => score(material.sampled().slice(0, asked.length))),
-    teacherScored: once(() => score(material.teacherSampled())),
-    gold: once(() => scoreTokens(model, examples, options.batchSize)),
-    choices: once(() => scoreChoices(model, examples, options.batchSize)),
+    sampled: sampled.get,
+    greedy: part(() => respond('model', 0, true)).get,
+    teacherSampled: teacherSampled.get,
+    scored: part(function* () {
+      return yield* each((yield* sampled.made()).slice(0, asked.length), score);
+    }).get,
+    teacherScored: part(function* () {
+      return yield* each(yield* teacherSampled.made(), score);
+    }).get,
+    gold: part(() => scoreTokens(model, examples, options.batchSize)).get,
+    choices: part(() => scoreChoices(model, examples, options.batchSize)).get,
     text: (generation) => tokenizer.decode(generation.responseIds, { skipSpecial: true }).trim(),
   };
-  return material;
 }
 
-function once<T>(make: () => T): () => T {
+/** What `compute` makes of the material. A part that it asks for and that is not there yet is made, and it is asked again. */
+export function* withMaterial<T>(compute: () => T): Pieces<T> {
+  for (;;) {
+    try {
+      return compute();
+    } catch (missing) {
+      if (!(missing instanceof NotMade)) throw missing;
+      yield* missing.make();
+    }
+  }
+}
+
+class NotMade {
+  constructor(readonly make: () => Pieces<unknown>) {}
+}
+
+/** Sampling and scoring are done in pieces, and metrics are plain functions: a part that is not there is thrown to `withMaterial`. */
+function part<T>(make: () => Pieces<T>): { get: () => T; made: () => Pieces<T> } {
   let value: { made: T } | undefined;
-  return () => {
-    value ??= { made: make() };
+  const made = function* (): Pieces<T> {
+    value ??= { made: yield* make() };
     return value.made;
   };
+  const get = (): T => {
+    if (!value) throw new NotMade(made);
+    return value.made;
+  };
+  return { get, made };
+}
+
+function* each<A, B>(list: readonly A[], make: (a: A) => Pieces<B>): Pieces<B[]> {
+  const results: B[] = [];
+  for (const item of list) results.push(yield* make(item));
+  return results;
 }

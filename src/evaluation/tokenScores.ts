@@ -1,6 +1,7 @@
 import * as tf from '@tensorflow/tfjs-core';
 import { forwardHidden, headLogits, type Model } from '../models/model.js';
 import { cutVocabulary, packSequences, type Sequence } from '../models/packed.js';
+import type { Pieces } from '../pieces.js';
 import { forwardKl, gatherRows, reverseKl, tokenLogprob } from '../tensor/ops/index.js';
 
 /** Values of logits held at a time for each model: 2^24 float32 are 64 MiB. */
@@ -28,12 +29,17 @@ export interface PairScores {
 }
 
 /** Scores of responses, in the order given. */
-export function scoreTokens(model: Model, sequences: readonly Sequence[], batchSize: number): TokenScores[] {
-  return overTokens([model], sequences, batchSize, ([logits], targets) => {
+export function* scoreTokens(
+  model: Model,
+  sequences: readonly Sequence[],
+  batchSize: number,
+): Pieces<TokenScores[]> {
+  const scores = yield* overTokens([model], sequences, batchSize, ([logits], targets) => {
     const best = tf.argMax(logits!, 1) as tf.Tensor1D;
     const correct = tf.cast(tf.equal(best, targets), 'float32') as tf.Tensor1D;
     return [tokenLogprob(logits!, targets), tf.exp(tokenLogprob(logits!, best)) as tf.Tensor1D, correct];
-  }).map(([logprobs, confidence, correct]) => ({
+  });
+  return scores.map(([logprobs, confidence, correct]) => ({
     logprobs: logprobs!,
     confidence: confidence!,
     correct: correct!,
@@ -41,18 +47,19 @@ export function scoreTokens(model: Model, sequences: readonly Sequence[], batchS
 }
 
 /** Scores of responses by two models, in the order given. */
-export function scorePairs(
+export function* scorePairs(
   model: Model,
   teacher: Model,
   sequences: readonly Sequence[],
   batchSize: number,
-): PairScores[] {
-  return overTokens([model, teacher], sequences, batchSize, ([q, p], targets) => [
+): Pieces<PairScores[]> {
+  const scores = yield* overTokens([model, teacher], sequences, batchSize, ([q, p], targets) => [
     tokenLogprob(q!, targets),
     tokenLogprob(p!, targets),
     reverseKl(q!, p!),
     forwardKl(q!, p!),
-  ]).map(([logprobs, teacherLogprobs, reverse, forward]) => ({
+  ]);
+  return scores.map(([logprobs, teacherLogprobs, reverse, forward]) => ({
     logprobs: logprobs!,
     teacherLogprobs: teacherLogprobs!,
     reverseKl: reverse!,
@@ -62,16 +69,16 @@ export function scorePairs(
 
 /**
  * Reads all sequences with every model, those of similar length together, and meets the vocabulary with a few rows at a
- * time, so that memory is bounded whatever the batch. Result: [sequence][quantity], an entry a response token.
+ * time, so that memory is bounded whatever the batch. Result: [sequence][quantity], an entry a response token. A piece is a batch.
  *
  * @param sequences each with a response
  */
-function overTokens(
+function* overTokens(
   models: readonly Model[],
   sequences: readonly Sequence[],
   batchSize: number,
   read: (logits: tf.Tensor2D[], targets: tf.Tensor1D) => tf.Tensor1D[],
-): Float32Array[][] {
+): Pieces<Float32Array[][]> {
   const results: Float32Array[][] = sequences.map(() => []);
   const vocab = Math.min(...models.map((model) => model.config.vocabSize));
   const step = Math.max(1, Math.floor(LOGITS / Math.max(...models.map((m) => m.config.vocabSize))));
@@ -103,6 +110,7 @@ function overTokens(
       results[index] = columns.map((column) => column.slice(at, end));
       at = end;
     }
+    yield;
   }
   return results;
 }

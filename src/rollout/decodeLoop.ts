@@ -9,6 +9,7 @@ import {
   selectRows,
 } from '../models/cache.js';
 import { headLogits, type Model } from '../models/model.js';
+import type { Pieces } from '../pieces.js';
 import { gatherRows, writeRows } from '../tensor/ops/index.js';
 import { type Drawn, nextTokens } from './nextToken.js';
 import type { NextToken, RolloutOptions, Slot } from './options.js';
@@ -35,14 +36,14 @@ export type Choose = (
 /**
  * Decodes all slots of the queue, `batchSize` at a time, in its order. A row whose response is finished is decoded on,
  * unrecorded, until another prompt takes it over or the batch is cut. Which rows are computed together follows from the
- * lengths alone, so that the same responses are decoded by the same arithmetic again.
+ * lengths alone, so that the same responses are decoded by the same arithmetic again. A piece is a decoding step.
  */
-export function decodeAll(
+export function* decodeAll(
   models: readonly Model[],
   queue: readonly Slot[],
   options: RolloutOptions,
   choose: Choose = drawAndRecord,
-): void {
+): Pieces<void> {
   let waiting = [...queue];
   let done = 0;
   const width = Math.min(options.batchSize, queue.length);
@@ -68,6 +69,7 @@ export function decodeAll(
         rows = going.map((b) => rows[b]);
       }
       if (going.length > 0) advance(streams, rows);
+      yield;
     }
   } finally {
     for (const stream of streams) closeStream(stream);

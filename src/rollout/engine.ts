@@ -1,5 +1,6 @@
 import { UsageError } from '../errors.js';
 import type { Model } from '../models/model.js';
+import { type Pieces, whole } from '../pieces.js';
 import { decodeAll, isDone, nextTokensOf } from './decodeLoop.js';
 import type { Prompt, RolloutOptions, Slot } from './options.js';
 import type { Trajectory } from './trajectory.js';
@@ -18,9 +19,18 @@ export type { Prompt, RolloutOptions };
  *   model's context
  */
 export function rollout(student: Model, prompts: readonly Prompt[], options: RolloutOptions): Trajectory[] {
+  return whole(rolloutPieces(student, prompts, options));
+}
+
+/** `rollout`, a decoding step at a time. */
+export function* rolloutPieces(
+  student: Model,
+  prompts: readonly Prompt[],
+  options: RolloutOptions,
+): Pieces<Trajectory[]> {
   const models = modelsOf(student, options);
   const slots = openSlots(models, prompts, options);
-  decodeAll(models, queueOf(slots), options);
+  yield* decodeAll(models, queueOf(slots), options);
   return slots.map((slot) => closeSlot(slot, options));
 }
 
@@ -30,16 +40,16 @@ export function rollout(student: Model, prompts: readonly Prompt[], options: Rol
  *
  * @param trajectories all that `rollout` returned for these options, in its order
  */
-export function replayTeacher(
+export function* replayTeacher(
   student: Model,
   trajectories: readonly Trajectory[],
   options: RolloutOptions,
-): void {
+): Pieces<void> {
   const prompts = trajectories
     .filter((_, i) => i % options.samples === 0)
     .map((t) => ({ index: t.promptIndex, ids: t.promptIds }));
   const slots = openSlots(modelsOf(student, options), prompts, options);
-  decodeAll([options.teacher!.model], queueOf(slots), options, ([teacher], rows) => {
+  yield* decodeAll([options.teacher!.model], queueOf(slots), options, ([teacher], rows) => {
     options.onTeacherLogits?.(teacher!.logits, nextTokensOf(rows));
     const going = rows.filter((slot) => slot !== undefined && !isDone(slot)) as Slot[];
     for (const slot of going) {

@@ -41,10 +41,15 @@ export interface MetricsLog {
  *
  * @param options.resumeAtStep step of the checkpoint the run goes on from: rows of later steps and a torn last line
  *   are dropped first, in one atomic replacement. Without it the file must not exist yet or be empty.
+ * @param options.unvalidated the validation of that step is made again: its row is dropped too
  * @throws UsageError if a complete line is not a metrics row, or a file with rows is opened without `resumeAtStep`.
  */
-export function openMetricsLog(file: string, options: { resumeAtStep?: number } = {}): MetricsLog {
-  if (options.resumeAtStep !== undefined) truncateMetrics(file, options.resumeAtStep);
+export function openMetricsLog(
+  file: string,
+  options: { resumeAtStep?: number; unvalidated?: boolean } = {},
+): MetricsLog {
+  const { resumeAtStep, unvalidated = false } = options;
+  if (resumeAtStep !== undefined) truncateMetrics(file, resumeAtStep, unvalidated);
   else if (existsSync(file) && readFileSync(file).length > 0) {
     throw new UsageError(
       `${file}: already has metrics of another run; expected a new run directory, or --resume`,
@@ -100,9 +105,12 @@ function parseRow(line: string, where: string): MetricsRow {
   throw new UsageError(`${where}: expected a JSON object with a whole number "step", got ${shown}`);
 }
 
-function truncateMetrics(file: string, step: number): void {
+function truncateMetrics(file: string, at: number, unvalidated: boolean): void {
   if (!existsSync(file)) return;
-  const kept = completeLines(file).filter((line, i) => parseRow(line, `${file}, line ${i + 1}`).step <= step);
+  const kept = completeLines(file).filter((line, i) => {
+    const { step, phase } = parseRow(line, `${file}, line ${i + 1}`);
+    return step <= at && !(unvalidated && step === at && phase === 'valid');
+  });
   const temporary = `${file}.tmp`;
   const fd = openSync(temporary, 'w');
   writeFileSync(fd, kept.map((line) => `${line}\n`).join(''));

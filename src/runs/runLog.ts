@@ -32,11 +32,17 @@ export class RunLog {
   /** @param resumeAt step of the checkpoint that the run goes on from, or undefined for a new run */
   static open(
     directory: string,
-    options: { resumeAt: number | undefined; steps: number; label: string; quiet: boolean },
+    options: {
+      resumeAt: number | undefined;
+      unvalidated?: boolean;
+      steps: number;
+      label: string;
+      quiet: boolean;
+    },
   ): RunLog {
     const paths = runPaths(directory);
-    const { resumeAt, steps, label, quiet } = options;
-    const at = resumeAt === undefined ? {} : { resumeAtStep: resumeAt };
+    const { resumeAt, unvalidated = false, steps, label, quiet } = options;
+    const at = resumeAt === undefined ? {} : { resumeAtStep: resumeAt, unvalidated };
     const metrics = openMetricsLog(paths.metrics, at);
     const timing = openMetricsLog(paths.timing, at);
     const last = readMetrics(paths.timing).at(-1);

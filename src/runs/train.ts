@@ -3,6 +3,7 @@ import { dirname } from 'node:path';
 import { saveModel } from '../models/checkpoint.js';
 import type { Model } from '../models/model.js';
 import { disposeState } from '../optim/state.js';
+import { breathe, Stopped } from '../pieces.js';
 import type { BackendInfo } from '../tensor/backend.js';
 import { disposeParams } from '../tensor/params.js';
 import type { TrainConfig } from '../training/config.js';
@@ -97,10 +98,15 @@ async function trainIn(given: TrainConfig, out: string, options: TrainRunOptions
     closingId: materials.tokenizer.eosId,
     scratch: scratchOf(out),
     log: options.log,
+    async pause() {
+      await breathe();
+      if (options.stopping()) throw new Stopped();
+    },
   };
   const method = methods[config.method]();
   const runLog = RunLog.open(out, {
     resumeAt,
+    unvalidated: state.unvalidated ?? false,
     steps: config.train.steps,
     label: config.method,
     quiet: options.quiet,

@@ -31,6 +31,7 @@ const stateSchema = z.strictObject({
   round: z.number().int().min(0),
   step_in_round: z.number().int().min(0),
   best: z.strictObject({ step: z.number().int().min(0), value: z.number() }).nullable(),
+  unvalidated: z.literal(true).optional(),
   ema: z.strictObject({ mean: z.number(), weight: z.number() }).optional(),
   optimizer: z.record(z.string(), z.number()),
 });
@@ -47,6 +48,7 @@ export async function writeTrainingState(directory: string, state: TrainingState
     round: state.round,
     step_in_round: state.stepInRound,
     best: state.best,
+    ...(state.unvalidated && { unvalidated: true }),
     ...(state.ema && { ema: state.ema }),
     optimizer: numbers,
   };
@@ -98,6 +100,7 @@ export async function readTrainingState(
     ...restored,
     rollouts,
     best: json.best,
+    ...(json.unvalidated && { unvalidated: true }),
     ...(json.ema && { ema: json.ema }),
   };
 }

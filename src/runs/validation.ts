@@ -1,6 +1,7 @@
-import { evaluate } from '../evaluation/evaluate.js';
+import { evaluationPieces } from '../evaluation/evaluate.js';
 import { cannotCompute, type MetricName } from '../evaluation/evaluationMetrics.js';
 import type { Model } from '../models/model.js';
+import { paused } from '../pieces.js';
 import type { TrainConfig } from '../training/config.js';
 import type { Method, TrainingContext } from '../training/method.js';
 import type { TrainingState } from '../training/state.js';
@@ -43,20 +44,27 @@ export async function validate(run: Validation, state: TrainingState): Promise<v
   ];
   const examples = materials.valid;
   const given = { teacher: teacher !== undefined, examples, seeds: 1 };
-  const result = evaluate(student, teacher, materials.tokenizer, examples, {
-    metrics: metrics.filter((name) => !cannotCompute(name, given)),
-    ...settings(context),
-  });
-  const form =
+  const result = await paused(
+    evaluationPieces(student, teacher, materials.tokenizer, examples, {
+      metrics: metrics.filter((name) => !cannotCompute(name, given)),
+      ...settings(context),
+    }),
+    context.pause,
+  );
+  const ofTeacher =
     teacher && sampled.length > 0 && !watch.knowsTeacher
-      ? evaluate(teacher, undefined, materials.tokenizer, examples, {
-          metrics: watchedForms,
-          ...settings(context),
-        }).metrics
+      ? await paused(
+          evaluationPieces(teacher, undefined, materials.tokenizer, examples, {
+            metrics: watchedForms,
+            ...settings(context),
+          }),
+          context.pause,
+        )
       : undefined;
+  const form = ofTeacher?.metrics;
   if (form) watch.teacher(form);
   const { drifted, warnings } = watch.look(result.metrics);
-  const own = method.objective?.(context, examples);
+  const own = method.objective && (await paused(method.objective(context, examples), context.pause));
   runLog.evaluation(
     state.step,
     state.round,

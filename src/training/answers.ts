@@ -1,6 +1,7 @@
 import type { Example } from '../data/examples.js';
 import type { Model } from '../models/model.js';
-import { rollout } from '../rollout/engine.js';
+import type { Pieces } from '../pieces.js';
+import { rolloutPieces } from '../rollout/engine.js';
 import type { SamplingOptions } from '../rollout/sampling.js';
 import type { Trajectory } from '../rollout/trajectory.js';
 import type { TrainingContext } from './method.js';
@@ -13,15 +14,15 @@ import { type Models, sharedVocabulary } from './supervised.js';
  * A teacher may end with a token of its own, which to the student is a token like any other: its answer is cut there and
  * closed with the student's end, so that the student learns where an answer ends and not to say the foreign token.
  */
-export function answers(
+export function* answers(
   context: Models & Pick<TrainingContext, 'config' | 'eosIds' | 'closingId'>,
   model: Model,
   examples: readonly Example[],
   options: SamplingOptions & { round: number },
-): Trajectory[] {
+): Pieces<Trajectory[]> {
   const { config, eosIds, closingId = eosIds[0] } = context;
   const foreign = model.config.eosIds.filter((id) => model !== context.student && !eosIds.includes(id));
-  const trajectories = rollout(
+  const trajectories = yield* rolloutPieces(
     model,
     examples.map((example, index) => ({ index, ids: example.promptIds })),
     {

@@ -1,4 +1,5 @@
 import { textSequence } from '../models/packed.js';
+import type { Pieces } from '../pieces.js';
 import { stream } from '../random/streams.js';
 import { divergenceLoss } from './divergenceLoss.js';
 import type { Method, TrainingContext } from './method.js';
@@ -43,7 +44,7 @@ export function distillm(): Method {
   };
 }
 
-function choose(context: TrainingContext, state: TrainingState): Batch {
+function* choose(context: TrainingContext, state: TrainingState): Pieces<Batch> {
   const { seed, train, distillm } = context.config;
   const replay = replayOf(context, state);
   const rng = stream(seed, 'source', state.step);
@@ -51,11 +52,11 @@ function choose(context: TrainingContext, state: TrainingState): Batch {
   const fresh = replay.threshold * (1 - state.step / train.steps);
   const room = replay.buffer.length < distillm.capacity;
   if (draw < fresh || (draw < replay.threshold && room)) {
-    const batch = answered('student', context, state);
+    const batch = yield* answered('student', context, state);
     state.replay = remember(replay, batch.sequences, distillm.capacity);
     return batch;
   }
-  if (draw >= replay.threshold) return answered('gold', context, state);
+  if (draw >= replay.threshold) return yield* answered('gold', context, state);
   return { source: 'replay', sequences: recall(replay, train.batch_size, rng) };
 }
 

@@ -3,6 +3,7 @@ import { RunError } from '../errors.js';
 import { addGradients } from '../optim/accumulate.js';
 import { adamw, type Optimizer } from '../optim/adamw.js';
 import { schedules } from '../optim/schedules.js';
+import { breathe, type Pieces, paused, Stopped, whole } from '../pieces.js';
 import { TeacherLost } from '../scoring/blockingHttp.js';
 import { disposeParams, type Params, valueAndGrads } from '../tensor/params.js';
 import type { TrainConfig } from './config.js';
@@ -46,8 +47,11 @@ export async function trainingLoop(
   const { config } = context;
   const optimizer = optimizerOf(config);
   const { steps } = config.train;
-  await method.prepare?.(context);
-  if (state.step === 0) await hooks.evaluate(state);
+  const evaluate = async (): Promise<void> => {
+    state.unvalidated = true;
+    await hooks.evaluate(state);
+    delete state.unvalidated;
+  };
   const over = (): boolean => state.step >= steps || hooks.spent?.() === true;
   let saved = state.step;
   const checkpoint = async (): Promise<void> => {
@@ -55,26 +59,48 @@ export async function trainingLoop(
     await hooks.checkpoint(state);
     saved = state.step;
   };
+  const gaveUp = async (error: unknown): Promise<never> => {
+    if (!(error instanceof Stopped || error instanceof TeacherLost)) throw error;
+    if (state.step > saved) await checkpoint();
+    if (error instanceof Stopped) throw stopped(state, steps);
+    if (state.step === 0) throw error;
+    throw new RunError(
+      `${error.message}; stopped after step ${state.step} of ${steps}, saved; go on with --resume`,
+    );
+  };
+  try {
+    await method.prepare?.(context);
+    if (state.step === 0) await evaluate();
+    if (state.unvalidated) {
+      await evaluate();
+      await checkpoint();
+    }
+    if (!over() && !startsRound(context, method, state)) await method.reenter?.(context, state);
+  } catch (error) {
+    await gaveUp(error);
+  }
   while (!over()) {
     const before = { ...state };
     try {
       hooks.onStep(await takeStep(context, method, state, optimizer));
-      if (over() || isDue(state.step, config.eval.every)) await hooks.evaluate(state);
+      if (over() || isDue(state.step, config.eval.every)) await evaluate();
     } catch (error) {
-      if (!(error instanceof TeacherLost) || before.step === 0) throw error;
       if (state.step === before.step) takeBack(state, before);
-      if (state.step > saved) await checkpoint();
-      throw new RunError(
-        `${error.message}; stopped after step ${state.step} of ${steps}, saved; go on with --resume`,
-      );
+      await gaveUp(error);
     }
     const last = over(); // asked anew: a validation may use up the patience
     if (last || isDue(state.step, config.checkpoint.every) || hooks.stopping()) await checkpoint();
-    if (!last && hooks.stopping())
-      throw new RunError(`stopped at step ${state.step} of ${steps}, saved; go on with --resume`, 130);
-    // Lets Ctrl-C and timers through: native tensor work never yields by itself.
-    await new Promise((resolve) => setImmediate(resolve));
+    if (!last && hooks.stopping()) throw stopped(state, steps);
+    await breathe();
   }
+}
+
+function stopped({ step }: TrainingState, steps: number): RunError {
+  const what =
+    step > 0
+      ? `stopped at step ${step} of ${steps}, saved; go on with --resume`
+      : 'stopped before the first step; --resume begins again';
+  return new RunError(what, 130);
 }
 
 async function takeStep(
@@ -83,10 +109,11 @@ async function takeStep(
   state: TrainingState,
   optimizer: Optimizer,
 ): Promise<StepRecord> {
-  const started = method.collect && roundIsOver(state, method.stepsPerRound!(context));
-  const collected = started ? await beginRound(context, method, state) : {};
+  const collected =
+    method.collect && startsRound(context, method, state) ? await beginRound(context, method, state) : {};
   const plan = method.step(context, state);
-  const measured = optimizerStep(optimizer, plan, state, context);
+  // A step that has begun is finished: signals are heard, and nothing is given up.
+  const measured = await paused(optimizerStepPieces(optimizer, plan, state, context));
   state.step++;
   state.stepInRound++;
   return {
@@ -121,8 +148,8 @@ function isDue(step: number, every: number): boolean {
   return every > 0 && step % every === 0;
 }
 
-function roundIsOver(state: TrainingState, stepsPerRound: number): boolean {
-  return state.round === 0 || state.stepInRound >= stepsPerRound;
+function startsRound(context: TrainingContext, method: Method, state: TrainingState): boolean {
+  return state.round === 0 || state.stepInRound >= (method.stepsPerRound?.(context) ?? 0);
 }
 
 async function beginRound(
@@ -148,13 +175,18 @@ export function optimizerOf(config: TrainConfig): Optimizer {
 }
 
 /** One optimizer step: the micro-batches' gradients added up, clipped, through AdamW, into the parameters. */
-export function optimizerStep(
+export function optimizerStep(...given: Parameters<typeof optimizerStepPieces>): Record<string, number> {
+  return whole(optimizerStepPieces(...given));
+}
+
+/** `optimizerStep`, a micro-batch at a time. */
+function* optimizerStepPieces(
   optimizer: Optimizer,
   plan: StepPlan,
   state: TrainingState,
   context: TrainingContext,
-): Record<string, number> {
-  const { values: sums, grads } = batchGradients(plan.micro, state.params);
+): Pieces<Record<string, number>> {
+  const { values: sums, grads } = yield* gradientPieces(plan.micro, state.params);
   if (!grads) throw new RunError(`step ${state.step + 1} has an empty batch`);
   const gradNorm = optimizer.globalNorm(grads);
   const bad = Object.entries({ ...sums, grad_norm: gradNorm }).find(([, value]) => !Number.isFinite(value));
@@ -171,16 +203,23 @@ export function optimizerStep(
 }
 
 /** Losses and gradients of the micro-batches of one optimizer step, added up; the caller owns the gradients. */
-export function batchGradients(
-  micro: readonly MicroBatch[],
-  params: Params,
-): { values: Record<string, number>; grads: Params | undefined } {
+export function batchGradients(...given: Parameters<typeof gradientPieces>): BatchGradients {
+  return whole(gradientPieces(...given));
+}
+
+interface BatchGradients {
+  values: Record<string, number>;
+  grads: Params | undefined;
+}
+
+function* gradientPieces(micro: readonly MicroBatch[], params: Params): Pieces<BatchGradients> {
   let grads: Params | undefined;
   const sums: Record<string, number> = {};
   for (const part of micro) {
     const result = lossAndGrads(part, params);
     for (const [name, value] of Object.entries(result.values)) sums[name] = (sums[name] ?? 0) + value;
     grads = grads ? addGradients(grads, result.grads) : result.grads;
+    yield;
   }
   return { values: sums, grads };
 }

@@ -1,6 +1,7 @@
 import type * as tf from '@tensorflow/tfjs-core';
 import type { Example } from '../data/examples.js';
 import type { Model } from '../models/model.js';
+import type { Pieces } from '../pieces.js';
 import type { Params } from '../tensor/params.js';
 import type { TrainConfig } from './config.js';
 import type { TrainingState } from './state.js';
@@ -21,6 +22,8 @@ export interface TrainingContext {
   /** A place for what is computed once and must survive a resume (`seqkd`'s pseudo-responses). */
   scratch: Scratch;
   log: (line: string) => void;
+  /** Between the pieces of what is sampled; throws `Stopped` to give it up. Default: signals and timers are let through. */
+  pause?: () => Promise<void>;
 }
 
 export interface Scratch {
@@ -54,6 +57,8 @@ export interface Method {
   prepare?(context: TrainingContext): Promise<void>;
   /** Fills `state.rollouts` for a new round. A method without it has no rounds. */
   collect?(context: TrainingContext, state: TrainingState): Promise<Record<string, number>>;
+  /** After a resume in the middle of a round: what `collect` had left on the device. */
+  reenter?(context: TrainingContext, state: TrainingState): Promise<void>;
   /** Optimizer steps that one round feeds. */
   stepsPerRound?(context: TrainingContext): number;
   step(context: TrainingContext, state: TrainingState): StepPlan;
@@ -61,7 +66,7 @@ export interface Method {
    * The method's own loss on validation examples, logged as `valid_objective`. Absent where it is a metric of every
    * validation already (`sft`: the LM loss; `minillm`, `opd`: the reverse KL of samples).
    */
-  objective?(context: TrainingContext, examples: readonly Example[]): number;
+  objective?(context: TrainingContext, examples: readonly Example[]): Pieces<number>;
   /** Told the LM loss of every validation, before the checkpoint of that step (`distillm`). */
   validated?(context: TrainingContext, state: TrainingState, lmLoss: number): void;
   /** Frees what `prepare` and `collect` keep on the device. */

@@ -1,7 +1,8 @@
 import { needsValues } from '../objectives/advantages.js';
 import { type ObjectiveConfig, opdObjective, resolveObjective } from '../objectives/presets.js';
+import { type Pieces, paused } from '../pieces.js';
 import { permutation, stream } from '../random/streams.js';
-import { type RolloutOptions, rollout } from '../rollout/engine.js';
+import { type RolloutOptions, rolloutPieces } from '../rollout/engine.js';
 import type { Trajectory } from '../rollout/trajectory.js';
 import type { Method, StepPlan, TrainingContext } from './method.js';
 import { distinctIndices } from './order.js';
@@ -42,11 +43,22 @@ export function minillm(): Method {
             context.config.rollout.rollouts,
             context.config.rollout.max_new_tokens,
           );
-      const sampled = collectRound(context, state, observer);
+      const sampled = await paused(collectRound(context, state, observer), context.pause);
       state.rollouts = context.teachers[0]!.remote
         ? scoreRemotely(context, sampled, objectiveOf(context))
         : sampled;
       return { ...rolloutMetrics(state.rollouts), ...learnValues(context, state) };
+    },
+
+    async reenter(context, state) {
+      if (context.teachers[0]!.remote) return;
+      const replay = teacherOfRound.replay(
+        context,
+        state.round,
+        state.rollouts,
+        rolloutOptions(context, state),
+      );
+      await paused(replay, context.pause);
     },
 
     step(context, state): StepPlan {
@@ -92,12 +104,12 @@ function collectRound(
   context: TrainingContext,
   state: TrainingState,
   onTeacherLogits: RolloutOptions['onTeacherLogits'],
-): Trajectory[] {
+): Pieces<Trajectory[]> {
   const { config, student, train } = context;
   const { rollouts, samples } = config.rollout;
   const prompts = rollouts / samples;
   const picked = distinctIndices(config.seed, 'train', state.round - 1, train.length, prompts);
-  return rollout(
+  return rolloutPieces(
     student,
     picked.map((index) => ({ index, ids: train[index]!.promptIds })),
     { ...rolloutOptions(context, state), ...(onTeacherLogits && { onTeacherLogits }) },

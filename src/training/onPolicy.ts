@@ -1,5 +1,6 @@
 import type { Example } from '../data/examples.js';
 import type { Sequence } from '../models/packed.js';
+import { type Pieces, paused } from '../pieces.js';
 import { answerSampling, answers } from './answers.js';
 import type { Method, TrainingContext } from './method.js';
 import type { TrainingState } from './state.js';
@@ -22,7 +23,7 @@ export interface Batch {
  */
 export function onPolicy(
   lossOf: (context: TrainingContext) => ResponseLoss,
-  choose: (context: TrainingContext, state: TrainingState) => Batch,
+  choose: (context: TrainingContext, state: TrainingState) => Pieces<Batch>,
   validation: 'gold' | 'student',
 ): Method {
   // Chosen in `collect`, used in the `step` that always follows it: no checkpoint can come between.
@@ -44,23 +45,23 @@ export function onPolicy(
     },
     stepsPerRound: () => 1,
     async collect(context, state) {
-      batch = choose(context, state);
+      batch = await paused(choose(context, state), context.pause);
       return { on_policy: batch.source === 'student' || batch.source === 'replay' ? 1 : 0 };
     },
   };
 }
 
 /** The prompts of this step's batch with responses of the given kind. */
-export function answered(
+export function* answered(
   source: Exclude<Source, 'replay'>,
   context: TrainingContext,
   state: TrainingState,
-): Batch {
+): Pieces<Batch> {
   const examples: Example[] = batchOf(context.train, context, state);
   if (source === 'gold') return { source, sequences: examples };
   const model = source === 'student' ? context.student : context.teachers[0]!;
   return {
     source,
-    sequences: answers(context, model, examples, { ...answerSampling(context), round: state.round }),
+    sequences: yield* answers(context, model, examples, { ...answerSampling(context), round: state.round }),
   };
 }

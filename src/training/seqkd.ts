@@ -1,6 +1,7 @@
 import type { Example } from '../data/examples.js';
 import { UsageError } from '../errors.js';
 import type { Sequence } from '../models/packed.js';
+import { type Pieces, paused } from '../pieces.js';
 import { plainSampling } from '../rollout/sampling.js';
 import type { Trajectory } from '../rollout/trajectory.js';
 import { answers } from './answers.js';
@@ -21,8 +22,8 @@ export function seqkd(): Method {
   let validation: Sequence[] | undefined;
   const method = kd({
     batch: (context, state) => batchOf(pseudo, context, state),
-    validation: (context, examples) => {
-      validation ??= teacherAnswers(context, examples);
+    *validation(context, examples) {
+      validation ??= yield* teacherAnswers(context, examples);
       return validation;
     },
   });
@@ -48,12 +49,13 @@ export function seqkd(): Method {
 async function sampleTeacher(context: TrainingContext): Promise<number[][]> {
   const { train, log } = context;
   log(`seqkd: the teacher answers ${train.length} training prompts`);
-  const responses = teacherAnswers(context, train).map((t) => Array.from(t.responseIds));
+  const answers = await paused(teacherAnswers(context, train), context.pause);
+  const responses = answers.map((t) => Array.from(t.responseIds));
   await context.scratch.write(FILE, responses.map((ids) => `${JSON.stringify(ids)}\n`).join(''));
   return responses;
 }
 
-function teacherAnswers(context: TrainingContext, examples: readonly Example[]): Trajectory[] {
+function teacherAnswers(context: TrainingContext, examples: readonly Example[]): Pieces<Trajectory[]> {
   return answers(context, context.teachers[0]!, examples, { ...plainSampling, round: 0 });
 }
 

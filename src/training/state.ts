@@ -22,6 +22,8 @@ export interface TrainingState {
   rollouts: Trajectory[];
   /** The best validation so far. */
   best: { step: number; value: number } | null;
+  /** The validation that was due after this step was broken off. */
+  unvalidated?: true;
   /** What baseline `ema` remembers of the batches before. */
   ema?: EmaState;
   /** With baseline `value` or returns `gae`, from the first round on. */

@@ -9,6 +9,7 @@ import {
   type Sequence,
 } from '../models/packed.js';
 import { type BatchTotals, batchTotals } from '../objectives/aggregate.js';
+import type { Pieces } from '../pieces.js';
 import type { Params } from '../tensor/params.js';
 import type { Method, MicroBatch, StepPlan, TrainingContext } from './method.js';
 import { microBatches } from './microBatches.js';
@@ -31,7 +32,7 @@ export interface SupervisedOptions {
   /** What step s learns from; default: batch s of the training data. */
   batch?: (context: TrainingContext, state: TrainingState) => readonly Sequence[];
   /** What the loss is taken on in validation; default: the gold responses. */
-  validation?: (context: TrainingContext, examples: readonly Example[]) => readonly Sequence[];
+  validation?: (context: TrainingContext, examples: readonly Example[]) => Pieces<readonly Sequence[]>;
 }
 
 /**
@@ -70,21 +71,22 @@ export function supervised(
         teacherTokens: options.teachers ? context.teachers.length * allTokens(sequences) : 0,
       };
     },
-    objective(context, examples) {
-      const micro = lossesOn(context, options.validation?.(context, examples) ?? examples);
-      return lossWithoutGradient(micro, context.student.params);
+    *objective(context, examples) {
+      const sequences = options.validation ? yield* options.validation(context, examples) : examples;
+      return yield* lossWithoutGradient(lossesOn(context, sequences), context.student.params);
     },
   };
 }
 
 /** The loss of micro-batches, without a gradient. */
-function lossWithoutGradient(micro: readonly MicroBatch[], params: Params): number {
+function* lossWithoutGradient(micro: readonly MicroBatch[], params: Params): Pieces<number> {
   let sum = 0;
   for (const part of micro) {
     const constants = part.constants();
     const loss = tf.tidy(() => part.loss(params, constants).loss);
     sum += loss.dataSync()[0]!;
     tf.dispose([loss, ...constants]);
+    yield;
   }
   return sum;
 }

@@ -1,5 +1,6 @@
 import * as tf from '@tensorflow/tfjs-core';
 import { cutVocabulary, packSequences } from '../models/packed.js';
+import { type Pieces, whole } from '../pieces.js';
 import { type RolloutOptions, replayTeacher } from '../rollout/engine.js';
 import type { Trajectory } from '../rollout/trajectory.js';
 import { gatherRows, writeRows } from '../tensor/ops/index.js';
@@ -75,10 +76,7 @@ export class TeacherLogits {
   ): tf.Tensor2D {
     const { maxNewTokens } = options;
     const remote = models.teachers[0]!.remote !== undefined; // keeps what it was told itself
-    if (!remote && this.round !== round) {
-      const observer = this.capture(models, round, trajectories.length, maxNewTokens);
-      if (observer) replayTeacher(models.student, trajectories, { ...options, onTeacherLogits: observer });
-    }
+    if (!remote && this.round !== round) whole(this.replay(models, round, trajectories, options));
     if (!this.kept)
       return score(
         models,
@@ -89,6 +87,18 @@ export class TeacherLogits {
       Array.from(trajectories[i]!.responseIds, (_, token) => i * maxNewTokens + token),
     );
     return tf.tidy(() => gatherRows(kept, tf.tensor1d(slots, 'int32')));
+  }
+
+  /** `capture` again, for a resume in the middle of a round. */
+  *replay(
+    models: Models,
+    round: number,
+    trajectories: readonly Trajectory[],
+    options: RolloutOptions,
+  ): Pieces<void> {
+    const observer = this.capture(models, round, trajectories.length, options.maxNewTokens);
+    if (observer)
+      yield* replayTeacher(models.student, trajectories, { ...options, onTeacherLogits: observer });
   }
 
   dispose(): void {

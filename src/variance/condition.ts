@@ -1,6 +1,7 @@
 import * as tf from '@tensorflow/tfjs-core';
 import { packSequences } from '../models/packed.js';
-import { type Prompt, rollout } from '../rollout/engine.js';
+import type { Pieces } from '../pieces.js';
+import { type Prompt, rolloutPieces } from '../rollout/engine.js';
 import type { Trajectory } from '../rollout/trajectory.js';
 import { type Models, responseTokens, teacherLogits } from '../training/supervised.js';
 import type { Estimator } from './grid.js';
@@ -50,32 +51,32 @@ export class Condition {
   }
 
   /** Of repeat 0..M−1. */
-  repeat(m: number): readonly Trajectory[] {
+  *repeat(m: number): Pieces<readonly Trajectory[]> {
     const known = this.rounds.get(m);
     if (known) return known;
     const began = performance.now();
-    const sampled = this.sample(this.setting.prompts[m]!, warmupRounds + m);
+    const sampled = yield* this.sample(this.setting.prompts[m]!, warmupRounds + m);
     this.samplingSeconds[m] = (performance.now() - began) / 1000;
     this.rounds.set(m, sampled);
     return sampled;
   }
 
   /** Of warm-up round 0..`warmupRounds`−1. */
-  warmup(round: number): readonly Trajectory[] {
+  *warmup(round: number): Pieces<readonly Trajectory[]> {
     const known = this.rounds.get(-1 - round);
     if (known) return known;
     const { prompts, warmupPrompts } = this.setting;
     const count = prompts[0]!.length;
     const turn = prompts[0]!.map((_, i) => warmupPrompts[(round * count + i) % warmupPrompts.length]!);
-    const sampled = this.sample([...new Set(turn)], round);
+    const sampled = yield* this.sample([...new Set(turn)], round);
     this.rounds.set(-1 - round, sampled);
     return sampled;
   }
 
-  private sample(prompts: readonly Prompt[], round: number): Trajectory[] {
+  private sample(prompts: readonly Prompt[], round: number): Pieces<Trajectory[]> {
     const { models, samples, seed, maxNewTokens, eosIds, batchSize } = this.setting;
     const { objective, sampling } = this.by;
-    return rollout(models.student, prompts, {
+    return rolloutPieces(models.student, prompts, {
       temperature: objective.temperature,
       topK: 0,
       topP: 1,

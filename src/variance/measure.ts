@@ -1,5 +1,6 @@
 import { parameterCount } from '../models/model.js';
 import { needsValues } from '../objectives/advantages.js';
+import type { Pieces } from '../pieces.js';
 import { disposeParams } from '../tensor/params.js';
 import { batchGradients } from '../training/loop.js';
 import { policyBatches } from '../training/policyBatches.js';
@@ -52,13 +53,18 @@ export interface MeasureOptions {
  *
  * Yields each measurement as soon as it is complete: the reference first, then by condition.
  */
-export function* measure(
+export function* measure(...given: Parameters<typeof measurePieces>): Generator<Measurement> {
+  for (const measurement of measurePieces(...given)) if (measurement) yield measurement;
+}
+
+/** `measure`, with undefined at every decoding step and after every gradient. */
+export function* measurePieces(
   setting: Setting,
   space: GradientSpace,
   reference: Estimator,
   estimators: readonly Estimator[],
   options: MeasureOptions = {},
-): Generator<Measurement> {
+): Generator<Measurement | undefined> {
   const isNew = ({ name }: Estimator): boolean => !options.known?.has(name);
   const others = estimators.filter((e) => e.name !== reference.name && isNew(e));
   let base: Repeats | undefined;
@@ -68,11 +74,11 @@ export function* measure(
     const warmup = new Warmup(setting, condition);
     try {
       if (!base) {
-        base = repeat(setting, space, condition, warmup, reference, options);
+        base = yield* repeat(setting, space, condition, warmup, reference, options);
         if (isNew(reference)) yield measured(reference, base, base);
       }
       for (const estimator of group)
-        yield measured(estimator, repeat(setting, space, condition, warmup, estimator, options), base);
+        yield measured(estimator, yield* repeat(setting, space, condition, warmup, estimator, options), base);
     } finally {
       warmup.dispose();
     }
@@ -88,24 +94,24 @@ function measured({ name }: Estimator, { vectors, ...rest }: Repeats, base: Repe
   return { name, own, cross: vectors === base.vectors ? own : gram(vectors, base.vectors), ...rest };
 }
 
-function repeat(
+function* repeat(
   setting: Setting,
   space: GradientSpace,
   condition: Condition,
   warmup: Warmup,
   { objective }: Estimator,
   options: MeasureOptions,
-): Repeats {
+): Pieces<Repeats> {
   const { models, batchSize } = setting;
   const repeats = setting.prompts.length;
-  const ema = warmup.ema(objective);
+  const ema = yield* warmup.ema(objective);
   const vectors: Float32Array[] = [];
   const seconds: number[] = [];
   const sums = { ess: 0, packed: 0, responses: 0 };
   for (let m = 0; m < repeats; m++) {
-    const sampled = condition.repeat(m);
+    const sampled = yield* condition.repeat(m);
     const began = performance.now() / 1000 - condition.scoringSeconds;
-    const trajectories = warmup.valued(sampled, objective);
+    const trajectories = yield* warmup.valued(sampled, objective);
     const { signals, micro } = policyBatches(models, trajectories, objective, {
       microBatchSize: batchSize,
       teacherLogits: (part) => condition.teacherLogits(part),
@@ -119,6 +125,7 @@ function repeat(
     sums.packed += allTokens(sampled);
     sums.responses += responseTokens(sampled);
     options.onGradient?.();
+    yield;
   }
   return {
     vectors,

@@ -3,6 +3,7 @@ import { type EmaState, noEma } from '../objectives/batchStatistics.js';
 import type { ObjectiveConfig } from '../objectives/presets.js';
 import { returnForms } from '../objectives/returns.js';
 import { disposeState } from '../optim/state.js';
+import type { Pieces } from '../pieces.js';
 import type { Trajectory } from '../rollout/trajectory.js';
 import { asBatch } from '../training/policyBatches.js';
 import { predictValues, type ValueHead, valueFeatures } from '../training/valueHead.js';
@@ -31,17 +32,15 @@ export class Warmup {
   ) {}
 
   /** The moving average that baseline `ema` goes on from. */
-  ema(objective: ObjectiveConfig): EmaState {
+  *ema(objective: ObjectiveConfig): Pieces<EmaState> {
     if (objective.baseline !== 'ema') return noEma;
-    return this.school(objective).rounds.reduce(
-      (ema, round) => advantages({ ...asBatch(round), ema }, objective).ema!,
-      noEma,
-    );
+    const { rounds } = yield* this.school(objective);
+    return rounds.reduce((ema, round) => advantages({ ...asBatch(round), ema }, objective).ema!, noEma);
   }
 
   /** The rollouts of a repeat, with values where the objective reads them. */
-  valued(sampled: readonly Trajectory[], objective: ObjectiveConfig): readonly Trajectory[] {
-    const { head } = this.school(objective);
+  *valued(sampled: readonly Trajectory[], objective: ObjectiveConfig): Pieces<readonly Trajectory[]> {
+    const { head } = yield* this.school(objective);
     if (!head) return sampled;
     const features = valueFeatures(this.setting.models.student, sampled, this.setting.batchSize);
     const values = predictValues(head, features);
@@ -49,7 +48,7 @@ export class Warmup {
     return sampled.map((t) => ({ ...t, values: values.get(t)! }));
   }
 
-  private school(objective: ObjectiveConfig): Schooled {
+  private *school(objective: ObjectiveConfig): Pieces<Schooled> {
     const values = needsValues(objective);
     if (!values && objective.baseline !== 'ema') return { rounds: [] };
     // A head learns the return of λ = 1, whatever the baseline: estimators that differ in nothing else share one.
@@ -64,16 +63,20 @@ export class Warmup {
     const known = this.known.get(key);
     if (known) return known;
     let head: ValueHead | undefined;
-    const rounds = Array.from({ length: warmupRounds }, (_, i) => {
-      const sampled = this.condition.warmup(i);
-      if (!values) return sampled;
+    const rounds: (readonly Trajectory[])[] = [];
+    for (let i = 0; i < warmupRounds; i++) {
+      const sampled = yield* this.condition.warmup(i);
+      if (!values) {
+        rounds.push(sampled);
+        continue;
+      }
       const round = valueRound(this.setting.models, sampled, objective, head, {
         ...valueOptions,
         microBatchSize: this.setting.batchSize,
       });
       head = round.head;
-      return round.trajectories;
-    });
+      rounds.push(round.trajectories);
+    }
     const schooled = { rounds, ...(head && { head }) };
     this.known.set(key, schooled);
     return schooled;

@@ -6,6 +6,7 @@ import { cannotCompute, type MetricName, metricNames } from '../../src/evaluatio
 import type { Generation, GenerationRequest } from '../../src/evaluation/generations.js';
 import { exposureBias } from '../../src/evaluation/metrics/exposureBias.js';
 import { scorePairs, scoreTokens } from '../../src/evaluation/tokenScores.js';
+import { whole } from '../../src/pieces.js';
 import { rollout } from '../../src/rollout/engine.js';
 import { plainSampling } from '../../src/rollout/sampling.js';
 import type { Trajectory } from '../../src/rollout/trajectory.js';
@@ -367,7 +368,7 @@ describe('evaluation', () => {
 describe('token scores', () => {
   it('log-probability, confidence and correctness by the slow model, whatever shares a batch', () => {
     const before = tf.memory().numTensors;
-    const found = scoreTokens(model, examples, 4);
+    const found = whole(scoreTokens(model, examples, 4));
     expect(tf.memory().numTensors).toBe(before);
     examples.forEach((example, i) => {
       const ids = [...example.promptIds, ...example.responseIds];
@@ -387,7 +388,7 @@ describe('token scores', () => {
   it('both models over the vocabulary that both have', () => {
     const all = samples(10);
     const before = tf.memory().numTensors;
-    const found = scorePairs(model, teacher, all, 4);
+    const found = whole(scorePairs(model, teacher, all, 4));
     expect(tf.memory().numTensors).toBe(before);
     all.forEach((t, i) => {
       states(t).forEach(({ logq, logp }, k) => {

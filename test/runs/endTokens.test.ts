@@ -1,6 +1,7 @@
 import { cpSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { whole } from '../../src/pieces.js';
 import { initBackend } from '../../src/tensor/backend.js';
 import { answerSampling, answers } from '../../src/training/answers.js';
 import { runInProcess } from '../helpers/cli.js';
@@ -82,14 +83,14 @@ describe('student and teacher end with different tokens', () => {
     const { context, dispose } = tinyWorld({ config: { method: 'seqkd' }, examples: 64 });
     const ask = (ends: number[]) => {
       const teacher = { ...context.teachers[0]!, config: { ...context.teachers[0]!.config, eosIds: ends } };
-      return answers({ ...context, teachers: [teacher] }, teacher, context.train, {
-        ...answerSampling(context),
-        round: 0,
-      }).map((t) => Array.from(t.responseIds));
+      const models = { ...context, teachers: [teacher] };
+      return whole(answers(models, teacher, context.train, { ...answerSampling(context), round: 0 })).map(
+        (t) => Array.from(t.responseIds),
+      );
     };
-    const whole = ask([EOS]);
-    const end = whole.find((ids) => ids.length > 2)![1]!;
-    const expected = whole.map((ids) => {
+    const uncut = ask([EOS]);
+    const end = uncut.find((ids) => ids.length > 2)![1]!;
+    const expected = uncut.map((ids) => {
       const cut = ids.indexOf(end);
       return cut < 0 ? ids : [...ids.slice(0, cut), EOS];
     });

@@ -1,6 +1,7 @@
 import * as tf from '@tensorflow/tfjs-core';
 import { describe, expect, it } from 'vitest';
 import { aggregationNames } from '../../src/objectives/aggregate.js';
+import { whole } from '../../src/pieces.js';
 import { rollout } from '../../src/rollout/engine.js';
 import { plainSampling } from '../../src/rollout/sampling.js';
 import { disposeParams } from '../../src/tensor/params.js';
@@ -105,9 +106,10 @@ export function methodsSuite({ learn, accumulate }: { learn: Share; accumulate: 
         examples: 8,
         corpus: fields.distillm ? 8 : 0,
       });
-      const start = world.method.objective!(world.context, world.context.train);
+      const objective = () => whole(world.method.objective!(world.context, world.context.train));
+      const start = objective();
       const records = await world.run();
-      const end = world.method.objective!(world.context, world.context.train);
+      const end = objective();
       world.dispose();
       expect(tf.memory().numTensors).toBe(before);
       expect(end).toBeLessThan(0.6 * start);

@@ -190,8 +190,9 @@ async function measureAll(
   options: VarianceOptions,
   log: (line: string) => void,
 ): Promise<Measurement[]> {
-  const { measure } = await import('../../variance/measure.js');
+  const { measurePieces } = await import('../../variance/measure.js');
   const { appendMeasurement, describeSetting, openStore } = await import('../../variance/store.js');
+  const { breathe } = await import('../../pieces.js');
   const { createProgress } = await import('../../runs/progress.js');
   const before = options.out
     ? await openStore(options.out, describeSetting(setting, space, base), options.repeats)
@@ -213,17 +214,18 @@ async function measureAll(
     quiet: options.quiet ?? false,
   });
   let gradients = 0;
-  const { stopping, release } = interruptible(log, 'stopping after this estimator');
+  const { stopping, release } = interruptible(log, 'stopping; estimators that are complete are kept');
   try {
-    const found = measure(setting, space, reference, list, {
+    const found = measurePieces(setting, space, reference, list, {
       known: new Set(known.map(({ name }) => name)),
       onGradient: () => progress.update(++gradients),
     });
     for (const measurement of found) {
-      measurements.push(measurement);
-      if (options.out) await appendMeasurement(options.out, measurement);
-      // Lets Ctrl-C and timers through: native tensor work never yields by itself.
-      await new Promise((resolve) => setImmediate(resolve));
+      if (measurement) {
+        measurements.push(measurement);
+        if (options.out) await appendMeasurement(options.out, measurement);
+      }
+      await breathe();
       if (stopping() && measurements.length < wanted.size)
         throw stopped(measurements.length, wanted.size, options.out);
     }

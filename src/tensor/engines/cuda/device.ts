@@ -6,11 +6,16 @@
  */
 export interface Device {
   readonly info: DeviceInfo;
-  /** Products of float32 matrices: in float32, or in TF32 with float32 sums (10 bits of fraction), where the card has it. */
+  /**
+   * What the factors of products are rounded to; sums, results and all else are float32. `float32`: not at all; `tf32`: 10 bits of
+   * fraction, where the card has it; `bfloat16`: 7 bits, from copies that take half the memory.
+   */
   precision: Precision;
   /** An address of at least `bytes` bytes, aligned to 256. Freed blocks are kept and given out again. */
   alloc(bytes: number): number;
   free(address: number): void;
+  /** Told that a kernel wrote over what it was given: copies of those weights are made anew. */
+  written(address: number): void;
   upload(address: number, data: Float32Array | Int32Array | Uint8Array): void;
   /** Waits for all that was queued, then fills `data`. */
   download(address: number, data: Float32Array | Int32Array | Uint8Array): void;
@@ -37,7 +42,7 @@ export interface Device {
   trim(): void;
 }
 
-export const precisions = ['float32', 'tf32'] as const;
+export const precisions = ['float32', 'tf32', 'bfloat16'] as const;
 export type Precision = (typeof precisions)[number];
 
 export interface DeviceInfo {
@@ -72,6 +77,8 @@ export interface Product {
   inner: number;
   transposeA?: boolean;
   transposeB?: boolean;
+  /** b will be multiplied by again before it changes: the weights of a model. */
+  weights?: boolean;
   /** Address of [columns]; 0 or absent: none. */
   bias?: number;
   /** Address of [rows, columns]; may be y itself; 0 or absent: none. */
@@ -81,8 +88,6 @@ export interface Product {
   strideA?: number;
   strideB?: number;
   strideY?: number;
-  /** Numbers from one row to the next, where it is not the width. */
-  leadA?: number;
-  leadB?: number;
+  /** Numbers of y from one row to the next, where it is not the width. */
   leadY?: number;
 }

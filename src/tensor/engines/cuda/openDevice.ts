@@ -3,7 +3,8 @@ import { existsSync, mkdirSync, readFileSync, renameSync, writeFileSync } from '
 import { createRequire } from 'node:module';
 import { join } from 'node:path';
 import { buildAddon, cudaCache } from './buildAddon.js';
-import type { Device, DeviceInfo, DeviceMemory, Product } from './device.js';
+import { type Device, type DeviceInfo, type DeviceMemory, type Product, precisions } from './device.js';
+import { HalfOperands } from './halfOperands.js';
 import { KERNELS, type KernelSource, kernelFiles, kernelSources, packArguments } from './kernelSources.js';
 import { findLibraries } from './libraries.js';
 
@@ -98,11 +99,15 @@ function deviceOf(
   };
   const sized = (x: number | readonly number[]): number[] =>
     typeof x === 'number' ? [x, 1, 1] : [x[0] ?? 1, x[1] ?? 1, x[2] ?? 1];
-  return {
+  const device: Device = {
     info,
     precision: 'tf32',
     alloc: addon.alloc,
-    free: addon.free,
+    free(address) {
+      halves.forget(address);
+      addon.free(address);
+    },
+    written: (address) => halves.forget(address),
     upload: addon.upload,
     download: addon.download,
     copy: addon.copy,
@@ -117,17 +122,24 @@ function deviceOf(
       addon.launch(handleOf(kernel, source), ...sized(grid), ...sized(block), shared, packed);
     },
     matMul(product) {
-      addon.matMul(...numbersOf(product), this.precision === 'tf32' ? 1 : 0);
+      const number = precisions.indexOf(this.precision);
+      if (this.precision !== 'bfloat16') return addon.matMul(...numbersOf(product), number);
+      const { rows, columns, inner, batch = 1, weights = false } = product;
+      const { strideA = rows * inner, strideB = inner * columns } = product;
+      const a = halves.copy(product.a, rows * inner + (batch - 1) * strideA, false);
+      const b = halves.copy(product.b, inner * columns + (batch - 1) * strideB, weights);
+      addon.matMul(...numbersOf({ ...product, a: a.address, b: b.address }), number);
+      a.release();
+      b.release();
     },
   };
+  const halves = new HalfOperands(device);
+  return device;
 }
 
 /** In the order of the addons' matMul. */
 function numbersOf(p: Product): number[] {
   const { rows, columns, inner, transposeA = false, transposeB = false } = p;
-  const leadA = p.leadA ?? (transposeA ? rows : inner);
-  const leadB = p.leadB ?? (transposeB ? inner : columns);
-  const leadY = p.leadY ?? columns;
   return [
     ...[
       p.a,
@@ -142,6 +154,6 @@ function numbersOf(p: Product): number[] {
       p.residual ?? 0,
     ],
     ...[p.batch ?? 1, p.strideA ?? rows * inner, p.strideB ?? inner * columns, p.strideY ?? rows * columns],
-    ...[leadA, leadB, leadY],
+    ...[transposeA ? rows : inner, transposeB ? inner : columns, p.leadY ?? columns],
   ];
 }

@@ -13,6 +13,7 @@ const inPlace: Record<string, CudaKernel> = {
       const args = [buffer!.address, rows!.address, values!.address, values!.size, columnsOf(buffer!)];
       const blocks = blocksOf(values!.size, THREADS);
       device.launch('tfjs_write_rows', blocks, THREADS, [...args, rowsOf(buffer!)]);
+      device.written(buffer!.address);
     }
     return [buffer!];
   },

@@ -214,7 +214,7 @@ napi_value matMul(Arguments& a) {
   p.bias = address(a, 8), p.residual = address(a, 9);
   p.batch = a.integer(10), p.strideA = a.integer(11), p.strideB = a.integer(12), p.strideY = a.integer(13);
   p.leadA = a.integer(14), p.leadB = a.integer(15), p.leadY = a.integer(16);
-  p.tf32 = a.integer(17);
+  p.precision = static_cast<Precision>(a.integer(17));
   products.run(p, stream);
   return nullptr;
 }

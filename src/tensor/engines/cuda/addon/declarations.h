@@ -35,7 +35,7 @@ struct LtHeuristic {
   int reserved[4];
 };
 
-constexpr int COMPUTE_32F = 68, COMPUTE_32F_FAST_TF32 = 77, REAL_32F = 0;
+constexpr int COMPUTE_32F = 68, COMPUTE_32F_FAST_TF32 = 77, REAL_32F = 0, REAL_16BF = 14;
 constexpr int32_t OPERATION_N = 0, OPERATION_T = 1;
 constexpr int DESC_TRANSA = 3, DESC_TRANSB = 4, DESC_EPILOGUE = 7, DESC_BIAS_POINTER = 8;
 constexpr int32_t EPILOGUE_BIAS = 4;

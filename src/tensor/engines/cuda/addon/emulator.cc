@@ -218,16 +218,31 @@ napi_value launch(Arguments& a) {
   return nullptr;
 }
 
+// A factor of a product as float32: it is, or it is bfloat16 and widened into `room`.
+const float* factor(void* at, int64_t size, bool half, std::vector<float>& room) {
+  if (!half) return static_cast<float*>(at);
+  room.resize(size);
+  for (int64_t i = 0; i < size; i++) {
+    const uint32_t bits = static_cast<uint32_t>(static_cast<uint16_t*>(at)[i]) << 16;
+    std::memcpy(&room[i], &bits, sizeof bits);
+  }
+  return room.data();
+}
+
 // a, b, y, rows, columns, inner, transposeA, transposeB, bias, residual, batch, strides of a, b, y, leads of a, b, y, precision
 napi_value matMul(Arguments& a) {
   const int64_t rows = a.integer(3), columns = a.integer(4), inner = a.integer(5);
   const bool ta = a.integer(6), tb = a.integer(7);
   const float *bias = static_cast<float*>(pointer(a, 8)), *residual = static_cast<float*>(pointer(a, 9));
   const int64_t leadA = a.integer(14), leadB = a.integer(15), leadY = a.integer(16);
+  const bool half = a.integer(17) == 2;
+  const int64_t batches = a.integer(10), last = batches - 1;
+  std::vector<float> roomA, roomB;
+  const float* allA = factor(pointer(a, 0), last * a.integer(11) + rows * inner, half, roomA);
+  const float* allB = factor(pointer(a, 1), last * a.integer(12) + inner * columns, half, roomB);
   std::vector<double> sums(columns);
-  for (int64_t batch = 0; batch < a.integer(10); batch++) {
-    const float* A = static_cast<float*>(pointer(a, 0)) + batch * a.integer(11);
-    const float* B = static_cast<float*>(pointer(a, 1)) + batch * a.integer(12);
+  for (int64_t batch = 0; batch < batches; batch++) {
+    const float *A = allA + batch * a.integer(11), *B = allB + batch * a.integer(12);
     float* y = static_cast<float*>(pointer(a, 2)) + batch * a.integer(13);
     for (int64_t i = 0; i < rows; i++) {
       std::fill(sums.begin(), sums.end(), 0.0);
@@ -279,8 +294,6 @@ napi_value start(napi_env env, napi_value exports) {
   define(env, exports, "trim", guarded<trim>);
   return exports;
 }
-
-
 
 }  // namespace
 }  // namespace minillm

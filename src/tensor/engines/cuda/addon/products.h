@@ -8,12 +8,14 @@
 
 namespace minillm {
 
+enum class Precision { FLOAT32, TF32, BFLOAT16 };  // in the order of device.ts
+
 struct Product {
   CUdeviceptr a, b, y, bias, residual;
   int64_t rows, columns, inner;
   bool transposeA, transposeB;
   int64_t batch, strideA, strideB, strideY, leadA, leadB, leadY;
-  bool tf32;
+  Precision precision;  // of a and b; y, bias, residual and sums are float32
 };
 
 class Products {
@@ -56,12 +58,12 @@ class Products {
 
   Plan& planOf(const Product& p) {
     const int flags = (p.transposeA ? 1 : 0) | (p.transposeB ? 2 : 0) | (p.bias ? 4 : 0) | (p.residual ? 8 : 0) |
-                      (p.tf32 ? 16 : 0) | (p.residual == p.y && p.residual ? 32 : 0) | alignment(p) << 8;
+                      (p.residual == p.y && p.residual ? 16 : 0) | alignment(p) << 8 | static_cast<int>(p.precision) << 16;
     const Key key(p.rows, p.columns, p.inner, flags, p.batch, p.strideA, p.strideB, p.strideY, p.leadA, p.leadB, p.leadY);
     const auto found = plans.find(key);
     if (found != plans.end()) return found->second;
     Plan plan;
-    check(lt.desc(&plan.desc, p.tf32 ? COMPUTE_32F_FAST_TF32 : COMPUTE_32F, REAL_32F), "a description");
+    check(lt.desc(&plan.desc, p.precision == Precision::TF32 ? COMPUTE_32F_FAST_TF32 : COMPUTE_32F, REAL_32F), "a description");
     const int32_t yes = OPERATION_T, no = OPERATION_N;
     set(plan.desc, DESC_TRANSA, p.transposeB ? yes : no);
     set(plan.desc, DESC_TRANSB, p.transposeA ? yes : no);
@@ -69,10 +71,11 @@ class Products {
       set(plan.desc, DESC_EPILOGUE, EPILOGUE_BIAS);
       set(plan.desc, DESC_BIAS_POINTER, p.bias);
     }
-    layout(&plan.b, p.transposeB ? p.inner : p.columns, p.transposeB ? p.columns : p.inner, p.leadB, p.batch, p.strideB);
-    layout(&plan.a, p.transposeA ? p.rows : p.inner, p.transposeA ? p.inner : p.rows, p.leadA, p.batch, p.strideA);
-    layout(&plan.y, p.columns, p.rows, p.leadY, p.batch, p.strideY);
-    layout(&plan.c, p.columns, p.rows, p.residual == p.y ? p.leadY : p.columns, p.batch, p.strideY);
+    const int factors = p.precision == Precision::BFLOAT16 ? REAL_16BF : REAL_32F;
+    layout(&plan.b, factors, p.transposeB ? p.inner : p.columns, p.transposeB ? p.columns : p.inner, p.leadB, p.batch, p.strideB);
+    layout(&plan.a, factors, p.transposeA ? p.rows : p.inner, p.transposeA ? p.inner : p.rows, p.leadA, p.batch, p.strideA);
+    layout(&plan.y, REAL_32F, p.columns, p.rows, p.leadY, p.batch, p.strideY);
+    layout(&plan.c, REAL_32F, p.columns, p.rows, p.residual == p.y ? p.leadY : p.columns, p.batch, p.strideY);
     LtPreference preference;
     check(lt.preference(&preference), "a preference");
     const size_t most = WORKSPACE;
@@ -95,8 +98,8 @@ class Products {
   void set(LtDesc desc, int name, T value) {
     check(lt.descSet(desc, name, &value, sizeof value), "an attribute");
   }
-  void layout(LtLayout* to, int64_t rows, int64_t columns, int64_t lead, int64_t batch, int64_t stride) {
-    check(lt.layout(to, REAL_32F, rows, columns, lead), "a layout");
+  void layout(LtLayout* to, int type, int64_t rows, int64_t columns, int64_t lead, int64_t batch, int64_t stride) {
+    check(lt.layout(to, type, rows, columns, lead), "a layout");
     if (batch == 1) return;
     const int32_t count = static_cast<int32_t>(batch);
     check(lt.layoutSet(*to, LAYOUT_BATCH_COUNT, &count, sizeof count), "a batch");

@@ -116,6 +116,7 @@ function decodeModel(call: Call): DeviceTensor[] {
   ) =>
     device.matMul({
       ...{ a: from, b: w[0]!.address, y, rows: batch, columns: columnsOf(w[0]!), inner: w[0]!.shape[0]! },
+      weights: true,
       bias: or0(w[1]!),
       ...more,
     });

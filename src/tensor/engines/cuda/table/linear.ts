@@ -18,6 +18,7 @@ export const linear: Record<string, CudaKernel> = {
     }
     call.device.matMul({
       ...{ a: a.address, b: b.address, y: y.address, rows, columns, inner, transposeA, transposeB },
+      weights: !transposeA,
       bias: call.attrs.has_bias ? bias.address : 0,
       residual: call.attrs.has_residual ? residual.address : 0,
     });
@@ -30,7 +31,7 @@ export const linear: Record<string, CudaKernel> = {
     const [y, slope] = [call.out([rows, columns]), call.out([withSlope ? rows : 0, columns])];
     if (y.size === 0) return [y, slope];
     const operands = { a: x.address, b: w.address, y: y.address, rows, columns, inner };
-    call.device.matMul({ ...operands, bias: bias.address });
+    call.device.matMul({ ...operands, weights: true, bias: bias.address });
     overAll(call, 'elementwise_gelu_slope', [y.address, y.address, withSlope ? slope.address : 0], y.size);
     return [y, slope];
   },
@@ -40,7 +41,7 @@ export const linear: Record<string, CudaKernel> = {
     const du = call.out([rows, columns]);
     if (du.size === 0) return [du];
     const operands = { a: dy.address, b: w.address, y: du.address, rows, columns, inner };
-    call.device.matMul({ ...operands, transposeB: true });
+    call.device.matMul({ ...operands, weights: true, transposeB: true });
     overAll(call, 'elementwise_multiply', [du.address, slope.address, du.address], du.size);
     return [du];
   },

@@ -32,7 +32,7 @@ export const losses: Record<string, CudaKernel> = {
     for (let from = 0; from < rows; from += most) {
       const count = Math.min(most, rows - from);
       const operands = { a: states.address + 4 * from * inner, b: head.address, y: logits };
-      call.device.matMul({ ...operands, rows: count, columns: width, inner, transposeB });
+      call.device.matMul({ ...operands, rows: count, columns: width, inner, transposeB, weights: true });
       const args = [logits, ids.address + 4 * from, y.address + 4 * from, 0, width];
       call.device.launch('losses_token', count, threadsFor(width), args);
     }

@@ -37,6 +37,7 @@ export const optimizer: Record<string, CudaKernel> = {
       const [p, m, v, g] = [0, 1, 2, 3].map((list) => call.inputs[list * count + i]!.address);
       const args = [p!, m!, v!, g!, decay.address, i, settings.address];
       overAll(call, 'optimizer_adamw', args, call.inputs[i]!.size);
+      call.device.written(p!);
     }
     return [call.out([])];
   },
