@@ -20,6 +20,7 @@ import { claim } from './claim.js';
 import { DriftWatch } from './driftWatch.js';
 import { describeEnvironment } from './environment.js';
 import { checkInputs } from './inputDigests.js';
+import { acceptChanges } from './lengthen.js';
 import { loadMaterials, type Materials } from './materials.js';
 import { readMetrics } from './metricsLog.js';
 import { stringifyConfig } from './runConfig.js';
@@ -84,6 +85,7 @@ async function trainIn(given: TrainConfig, out: string, options: TrainRunOptions
   const unread = unreadFields(config);
   if (unread.length > 0) options.log(`note: ${config.method} does not read ${unread.join(', ')}`);
   const materials = await loadMaterials(config, options.log);
+  if (options.resume) await acceptChanges(out, config, options.log);
   await openRunDirectory(out, stringifyConfig(config), options.resume);
   const paths = runPaths(out);
   const { resume, changedInputs = false, log } = options;
