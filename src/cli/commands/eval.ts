@@ -92,6 +92,8 @@ export function evalCommand(): Command {
       const { assertSameTokenizer } = await import('../../runs/materials.js');
       assertSameTokenizer([options.model, tokenizer], [options.teacher!, teacherTokenizer]);
     }
+    const { checkTokenizer } = await import('../../runs/materials.js');
+    for (const one of teacher ? [model, teacher] : [model]) checkTokenizer(one.config, tokenizer);
     const context = Math.min(
       model.config.maxPositions,
       teacher?.config.maxPositions ?? Number.POSITIVE_INFINITY,

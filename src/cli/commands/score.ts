@@ -121,6 +121,7 @@ async function toSequences(
       if (!tokenizer) {
         const own = await (await import('../../text/tokenizer.js')).loadTokenizer(directory);
         tokenizer = bos ? own : (await import('../../text/withoutBos.js')).withoutBos(own);
+        (await import('../../runs/materials.js')).checkTokenizer(model.config, tokenizer);
       }
       const { promptIds, responseIds } = encodeExample(tokenizer, row.prompt, row.response);
       const ids = Int32Array.from([...promptIds, ...responseIds]);
