@@ -1,4 +1,5 @@
 import { type Command, InvalidArgumentError, Option } from 'commander';
+import { writeAbove } from '../runs/progress.js';
 import {
   type BackendInfo,
   type BackendName,
@@ -37,7 +38,7 @@ export function withCommonOptions(command: Command): Command {
 
 /** Progress, logs and notes: standard error, so that standard output carries only results. */
 export function logger(options: CommonOptions): (line: string) => void {
-  return options.quiet ? () => {} : (line) => void process.stderr.write(`${line}\n`);
+  return options.quiet ? () => {} : (line) => writeAbove(line);
 }
 
 /** One line of result on standard output. */

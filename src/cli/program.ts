@@ -1,6 +1,7 @@
 import { existsSync, readFileSync } from 'node:fs';
 import { Command, CommanderError } from 'commander';
 import { RunError, UsageError } from '../errors.js';
+import { leaveBars } from '../runs/progress.js';
 import { commands } from './commands/index.js';
 import { localModel } from './common.js';
 
@@ -68,5 +69,6 @@ export function everyCommand(command: Command): Command[] {
 
 /** One line. It may quote a file or a server, whose control characters are nothing for a terminal. */
 function complain(message: string): void {
+  leaveBars();
   process.stderr.write(`minillm: ${message.replace(/\s*\p{Cc}+\s*/gu, ' ')}\n`);
 }

@@ -106,7 +106,7 @@ export async function loadInputs(
   const { loadModel } = await import('../models/checkpoint.js');
   const { loadTokenizer } = await import('../text/tokenizer.js');
   const { loadExamples } = await import('../data/examples.js');
-  const { assertSameTokenizer } = await import('../runs/materials.js');
+  const { assertSameTokenizer, checkTokenizer } = await import('../runs/materials.js');
   const { withEndTokens } = await import('../runs/endTokens.js');
   const { withoutBos } = await import('../text/withoutBos.js');
   const own = await loadTokenizer(studentDir);
@@ -114,6 +114,7 @@ export async function loadInputs(
   assertSameTokenizer([studentDir, tokenizer], [teacherDir, await loadTokenizer(teacherDir)]);
   const student = withEndTokens(await loadModel(studentDir), { directory: studentDir, tokenizer }, log);
   const teacher = await loadModel(teacherDir);
+  for (const { config } of [student, teacher]) checkTokenizer(config, tokenizer);
   const context = Math.min(student.config.maxPositions, teacher.config.maxPositions);
   if (maxNewTokens >= context)
     throw new UsageError(

@@ -2,7 +2,8 @@ import path from 'node:path';
 import { UsageError } from '../errors.js';
 import { permutation, stream } from '../random/streams.js';
 import { type Item, rowItems } from './fields.js';
-import { jsonlText, readJsonl } from './jsonl.js';
+import { jsonlText } from './jsonl.js';
+import { readRows } from './rows.js';
 import { checksumTable, type SplitName, splitNames, writeFiles } from './splits.js';
 
 export interface DollyOptions {
@@ -76,7 +77,7 @@ export async function buildDolly(options: DollyOptions): Promise<DollyCounts> {
 }
 
 async function* items(file: string): AsyncGenerator<{ item: Item; category?: string }> {
-  for await (const { where, value } of readJsonl(file)) {
+  for await (const { where, value } of readRows(file)) {
     const category = typeof value.category === 'string' ? { category: value.category } : {};
     for (const item of rowItems(value, where)) yield { item, ...category };
   }

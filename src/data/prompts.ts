@@ -1,8 +1,8 @@
 import { UsageError } from '../errors.js';
 import type { ChatMessage } from '../text/chat.js';
 import { chatMessages } from './fields.js';
-import { readJsonl } from './jsonl.js';
 import { tokenSpan } from './padding.js';
+import { readRows } from './rows.js';
 
 /** A row to be continued: a text, a conversation, or token ids, which need no tokenizer. */
 export interface PromptRow {
@@ -19,7 +19,7 @@ export interface PromptRow {
  */
 export async function readPrompts(file: string): Promise<PromptRow[]> {
   const rows: PromptRow[] = [];
-  for await (const { where, value } of readJsonl(file)) {
+  for await (const { where, value } of readRows(file)) {
     const { prompt, ids, messages } = value;
     if (ids !== undefined) {
       const all = tokenIds(ids, `${where}: "ids"`);

@@ -1,6 +1,6 @@
 import { UsageError } from '../errors.js';
-import { readJsonl } from './jsonl.js';
 import { tokenIds } from './prompts.js';
+import { readRows } from './rows.js';
 
 /** A response that somebody sampled, with what he knew of it; what is absent is computed anew. */
 export interface GivenRollout {
@@ -30,7 +30,7 @@ const lists = {
  */
 export async function readRollouts(file: string): Promise<GivenRollout[]> {
   const rows: GivenRollout[] = [];
-  for await (const { where, value } of readJsonl(file)) {
+  for await (const { where, value } of readRows(file)) {
     const row: GivenRollout = {
       where,
       promptIds: requiredIds(value, 'prompt_ids', where),
@@ -58,7 +58,7 @@ export interface GivenText {
 /** Reads rows `{"ids":[…]}` of plain text, two tokens or more. @throws UsageError naming file and line */
 export async function readTexts(file: string): Promise<GivenText[]> {
   const rows: GivenText[] = [];
-  for await (const { where, value } of readJsonl(file)) {
+  for await (const { where, value } of readRows(file)) {
     const ids = requiredIds(value, 'ids', where);
     if (ids.length < 2)
       throw new UsageError(`${where}: "ids" has one token; a text needs two, the first predicts the second`);

@@ -38,6 +38,8 @@ export interface EvaluationFile {
   perPrompt: Record<string, number[]>;
   promptSet: string | null;
   data: string | null;
+  /** What the evaluation says beside its numbers. */
+  notes: string[];
   curves: {
     exposure?: Exposure;
     calibration?: ReliabilityBin[];
@@ -66,6 +68,7 @@ export function readEvaluation(file: Record<string, unknown>): EvaluationFile {
     ),
     promptSet: text(file.prompt_set),
     data: text(file.data),
+    notes: Array.isArray(file.notes) ? file.notes.flatMap((line) => text(line) ?? []) : [],
     curves: Object.fromEntries(Object.entries(found).filter(([, curve]) => curve !== undefined)),
   };
 }

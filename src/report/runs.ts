@@ -2,6 +2,9 @@ import { readdirSync, statSync } from 'node:fs';
 import path from 'node:path';
 import { parse } from 'yaml';
 import { UsageError } from '../errors.js';
+import { wordlessNote } from '../evaluation/wordless.js';
+import { trainConfigSchema } from '../training/config.js';
+import { choseUntrained, selectionOf, UNTRAINED } from '../training/selection.js';
 import { type EvaluationFile, type MetricSummary, readEvaluation } from './evaluationFile.js';
 import { loadSamples, type SampleRow } from './sampleRows.js';
 import { finite, isObject, jsonLines, parseObject, readText, record } from './untrusted.js';
@@ -147,6 +150,7 @@ function loadRun(directory: string): Run {
   const { rows: logged, bad } = jsonLines(readText(path.join(directory, metricsFile)), loggedRow);
   if (bad > 0) notes.push(`${metricsFile}: ${bad} line${bad === 1 ? '' : 's'} could not be read`);
   const samples = loadSamples(directory, notes);
+  notes.push(...choiceNotes(config, logged), ...evaluated.notes);
   if (evaluationText === null) notes.push(`no ${evaluationFile} yet`);
   const planned = isObject(config.train) && typeof config.train.steps === 'number' ? config.train.steps : 0;
   const reached = logged.reduce((most, row) => Math.max(most, row.step), 0);
@@ -175,6 +179,26 @@ function loadRun(directory: string): Run {
     ),
     notes,
   };
+}
+
+/** A best/ that nobody trained, and a Rouge-L that chose it without seeing the references. */
+function choiceNotes(config: Record<string, unknown>, logged: readonly LoggedRow[]): string[] {
+  const parsed = trainConfigSchema.safeParse(config);
+  if (!parsed.success) return [];
+  const rows = logged.map(({ step, phase, values }) => ({
+    step,
+    phase,
+    value: (name: string) => values[name],
+  }));
+  const blind = logged.find(({ values }) => values.references_without_words)?.values;
+  return [
+    ...(choseUntrained(selectionOf(parsed.data), rows) ? [UNTRAINED] : []),
+    ...(blind
+      ? [
+          `${wordlessNote(blind.references_without_words!, blind.references ?? 0, 'validation rows')}; best/ is chosen by it`,
+        ]
+      : []),
+  ];
 }
 
 function parseConfig(text: string | null, notes: string[]): Record<string, unknown> {

@@ -124,7 +124,8 @@ export async function pruneCheckpoints(runDir: string, keep: number): Promise<vo
   await removeLeftovers(root);
 }
 
-async function checkpointSteps(runDir: string): Promise<number[]> {
+/** Steps of the checkpoints that are there, rising. */
+export async function checkpointSteps(runDir: string): Promise<number[]> {
   const names = await entries(join(runDir, 'checkpoints'));
   return names
     .filter((name) => /^\d+$/.test(name))

@@ -16,6 +16,8 @@ export interface EvaluationOrigin {
   /** The file of the prompts. */
   data: string;
   seeds: readonly number[];
+  /** What a reader of the numbers should know: the report says it. */
+  notes?: readonly string[];
 }
 
 /**
@@ -25,7 +27,7 @@ export interface EvaluationOrigin {
  */
 export async function writeEvaluation(
   runDir: string,
-  { label, isTeacher, data, seeds }: EvaluationOrigin,
+  { label, isTeacher, data, seeds, notes = [] }: EvaluationOrigin,
   evaluation: Evaluation,
   examples: readonly Example[],
   tokenizer: Tokenizer,
@@ -38,6 +40,7 @@ export async function writeEvaluation(
     model: label,
     method: label,
     ...(isTeacher && { is_teacher: true }),
+    ...(notes.length > 0 && { notes }),
     data: basename(data),
     prompts: examples.length,
     prompt_set: promptSet(examples),

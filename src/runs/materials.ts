@@ -143,7 +143,7 @@ export function assertSameTokenizer(a: [string, Tokenizer], b: [string, Tokenize
 export function checkTokenizer({ vocabSize }: ModelConfig, tokenizer: Tokenizer): void {
   if (vocabSize < tokenizer.vocabSize) {
     throw new UsageError(
-      `the tokenizer has ${tokenizer.vocabSize} tokens and a model only ${vocabSize}; use the tokenizer that belongs to it`,
+      `the tokenizer has ${tokenizer.vocabSize} tokens and a model only ${vocabSize} (the model has no row for ${JSON.stringify(tokenizer.decode([tokenizer.vocabSize - 1]))}); use the tokenizer that belongs to it`,
     );
   }
 }

@@ -14,6 +14,8 @@ export interface ProgressOptions {
   done?: number;
   /** Name of a unit, e.g. `step` (default). */
   unit?: string;
+  /** Units after which the work repeats, such as the steps of a round (default 1): the rate is that of whole periods. */
+  period?: number;
   /** Seconds between plain lines where there is no terminal (default 10). */
   everySeconds?: number;
   quiet?: boolean;
@@ -29,6 +31,8 @@ export interface Progress {
   update(done: number, numbers?: Readonly<Record<string, number | string>>): void;
   /** A line of its own that stays, above the bar. */
   note(line: string): void;
+  /** Milliseconds that went into something else, such as a validation: they are no part of the rate. */
+  exclude(milliseconds: number): void;
   /** Shows the last state once more and leaves the line. */
   finish(): void;
 }
@@ -58,52 +62,76 @@ function formatNumber(value: number | string): string {
       : value.toPrecision(3);
 }
 
+/** What stands on a terminal now: lines of others go above it (`writeAbove`). */
+const bars = new Map<ProgressStream, Progress>();
+
+/** A line that stays: above the bar where one is drawn on the stream, so that neither is written into the other. */
+export function writeAbove(line: string, stream: ProgressStream = process.stderr): void {
+  const bar = bars.get(stream);
+  if (bar) bar.note(line);
+  else stream.write(`${line}\n`);
+}
+
+/** Ends every bar that is drawn, so that what follows begins on a line of its own. */
+export function leaveBars(): void {
+  for (const bar of [...bars.values()]) bar.finish();
+}
+
+/** A process that ends in the middle of its work leaves the shell a line of its own. */
+let leavesAtExit = false;
+
 export function createProgress(options: ProgressOptions): Progress {
-  if (options.quiet) return { update() {}, note() {}, finish() {} };
+  if (options.quiet) return { update() {}, note() {}, exclude() {}, finish() {} };
   const { label, total, unit = 'step', everySeconds = 10, stream = process.stderr, now = Date.now } = options;
   const terminal = stream.isTTY === true;
   const interval = terminal ? redrawMilliseconds : everySeconds * 1000;
-  const history: { at: number; done: number }[] = [{ at: now(), done: options.done ?? 0 }];
+  const {
+    rate: currentRate,
+    add,
+    shift,
+    done: finished,
+  } = rateMeter(now(), options.done ?? 0, options.period);
   let numbers: Readonly<Record<string, number | string>> = {};
   let drawnAt = Number.NEGATIVE_INFINITY;
   let drawn = false;
   let stale = false;
 
-  const text = (): string => {
-    const first = history[0]!;
-    const { at, done } = history.at(-1)!;
-    const rate = at > first.at ? ((done - first.done) * 1000) / (at - first.at) : 0;
-    const parts = [total === undefined ? `${done} ${unit}s` : `${done}/${total}`];
+  const parts = (): string[] => {
+    const done = finished();
+    const rate = currentRate();
+    const shown = [total === undefined ? `${done} ${unit}s` : `${done}/${total}`];
     // A slow unit is told as seconds a unit: "0.02 steps/s" means nothing to anybody.
     if (rate > 0)
-      parts.push(rate >= 1 ? `${formatNumber(rate)} ${unit}s/s` : `${formatNumber(1 / rate)} s/${unit}`);
+      shown.push(rate >= 1 ? `${formatNumber(rate)} ${unit}s/s` : `${formatNumber(1 / rate)} s/${unit}`);
     if (rate > 0 && total !== undefined && done < total)
-      parts.push(`${formatDuration((total - done) / rate)} left`);
-    for (const [name, value] of Object.entries(numbers)) parts.push(`${name} ${formatNumber(value)}`);
-    return parts.join('  ');
+      shown.push(`${formatDuration((total - done) / rate)} left`);
+    for (const [name, value] of Object.entries(numbers)) shown.push(`${name} ${formatNumber(value)}`);
+    return shown;
   };
 
   const bar = (): string => {
     if (total === undefined || total <= 0) return '';
     const width = 20;
-    const filled = Math.max(0, Math.min(width, Math.floor((history.at(-1)!.done / total) * width)));
+    const filled = Math.max(0, Math.min(width, Math.floor((finished() / total) * width)));
     return `${'█'.repeat(filled)}${'░'.repeat(width - filled)} `;
   };
 
   const draw = (): void => {
-    // One column is left free: a line as wide as the terminal wraps, and could not be drawn over.
-    if (terminal)
-      stream.write(`\r\x1b[2K${`${label} ${bar()}${text()}`.slice(0, (stream.columns ?? 80) - 1)}`);
-    else stream.write(`${label} ${text()}\n`);
+    if (terminal) {
+      // 0 columns, as some terminals say, and none at all mean: unknown.
+      stream.write(`\r\x1b[2K${fitted(`${label} `, bar(), parts(), stream.columns || 80)}`);
+      bars.set(stream, progress);
+      if (!leavesAtExit) process.once('exit', leaveBars);
+      leavesAtExit = true;
+    } else stream.write(`${label} ${parts().join('  ')}\n`);
     drawnAt = now();
     drawn = true;
     stale = false;
   };
 
-  return {
+  const progress: Progress = {
     update(done, values = numbers) {
-      history.push({ at: now(), done });
-      if (history.length > rateWindow) history.shift();
+      add(now(), done);
       numbers = values;
       stale = true;
       if (now() - drawnAt >= interval) draw();
@@ -112,10 +140,52 @@ export function createProgress(options: ProgressOptions): Progress {
       stream.write(terminal && drawn ? `\r\x1b[2K${line}\n` : `${line}\n`);
       if (terminal && drawn) draw();
     },
+    exclude: shift,
     finish() {
       if (stale) draw();
       if (terminal && drawn) stream.write('\n');
+      if (bars.get(stream) === progress) bars.delete(stream);
       drawn = false;
+    },
+  };
+  return progress;
+}
+
+/** As many whole parts as the terminal is wide. One column stays free: a full line wraps, and could not be drawn over. */
+function fitted(label: string, bar: string, parts: readonly string[], columns: number): string {
+  const room = columns - 1;
+  const line = (count: number): string => `${label}${bar}${parts.slice(0, count).join('  ')}`;
+  for (let count = parts.length; count > 0; count--) if (line(count).length <= room) return line(count);
+  return `${label}${parts[0]}`.slice(0, room);
+}
+
+/**
+ * Units a second over the last updates. The first unit warms up (memory, kernels, caches) and may take ten times as long as
+ * those that follow: it is left out. Where a period begins with work for all of it (the sampling of a round), only whole
+ * periods tell the rate, and the first counts as long as it is the only one.
+ */
+function rateMeter(start: number, done: number, period = 1) {
+  const marks = [{ at: start, done }];
+  let first = true;
+  const window = Math.max(rateWindow, 2 * period + 1);
+  return {
+    done: () => marks.at(-1)!.done,
+    add(at: number, finished: number): void {
+      marks.push({ at, done: finished });
+      if (marks.length > window) {
+        marks.shift();
+        first = false;
+      }
+    },
+    shift(milliseconds: number): void {
+      for (const mark of marks) mark.at += milliseconds;
+    },
+    rate(): number {
+      const last = marks.at(-1)!;
+      const whole = marks.filter((mark) => mark.done < last.done && (last.done - mark.done) % period === 0);
+      const warm = whole.filter((mark) => !(first && mark === marks[0]));
+      const from = warm[0] ?? (period > 1 ? whole[0] : undefined);
+      return from && last.at > from.at ? ((last.done - from.done) * 1000) / (last.at - from.at) : 0;
     },
   };
 }

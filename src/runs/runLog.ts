@@ -38,10 +38,12 @@ export class RunLog {
       steps: number;
       label: string;
       quiet: boolean;
+      /** Steps of a round, where there are rounds: the first of them takes the longest. */
+      period?: number;
     },
   ): RunLog {
     const paths = runPaths(directory);
-    const { resumeAt, unvalidated = false, steps, label, quiet } = options;
+    const { resumeAt, unvalidated = false, steps, label, quiet, period = 1 } = options;
     const at = resumeAt === undefined ? {} : { resumeAtStep: resumeAt, unvalidated };
     const metrics = openMetricsLog(paths.metrics, at);
     const timing = openMetricsLog(paths.timing, at);
@@ -52,7 +54,7 @@ export class RunLog {
       metrics,
       timing,
       openTensorBoard(paths.tensorboard, at),
-      createProgress({ label, total: steps, done, unit: 'step', quiet }),
+      createProgress({ label, total: steps, done, unit: 'step', period, quiet }),
       last?.wall_s ?? 0,
       Number(last?.train_s ?? 0),
       Number(trained?.teacher_tokens ?? 0),
@@ -82,20 +84,26 @@ export class RunLog {
 
   /**
    * @param seen what else the validation says: forms of the responses that left the teacher's while the reverse KL fell
-   *   (driftWatch.ts), and at the first validation what the teacher's own samples are like
+   *   (driftWatch.ts), at the first validation what the teacher's own samples are like, and how many references have no words
+   *   for the Rouge-L that chooses best/
    */
   evaluation(
     step: number,
     roundNumber: number,
     metrics: Record<string, Summary>,
-    seen: { drifted?: readonly string[]; teacher?: Record<string, Summary> | undefined } = {},
+    seen: {
+      drifted?: readonly string[];
+      teacher?: Record<string, Summary> | undefined;
+      wordless?: number;
+    } = {},
   ): void {
-    const { drifted = [], teacher = {} } = seen;
+    const { drifted = [], teacher = {}, wordless = 0 } = seen;
     this.metrics.write({
       ...this.head(step, roundNumber, 'valid'),
       ...meansOf(metrics, 'valid_'),
       ...meansOf(teacher, 'teacher_'),
       ...(drifted.length > 0 && { drifted: drifted.join(' ') }),
+      ...(wordless > 0 && { references: metrics.lm_loss!.n, references_without_words: wordless }),
     });
     this.board.scalars(step, meansOf(metrics, 'valid/'));
   }
@@ -108,7 +116,9 @@ export class RunLog {
   async untimed(work: () => Promise<void>): Promise<void> {
     const started = performance.now();
     await work();
-    this.stepStarted += performance.now() - started;
+    const taken = performance.now() - started;
+    this.stepStarted += taken;
+    this.progress.exclude(taken);
   }
 
   close(): void {

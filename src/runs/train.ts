@@ -1,5 +1,6 @@
 import { mkdir, readFile } from 'node:fs/promises';
 import { dirname } from 'node:path';
+import { withoutWords, wordlessNote } from '../evaluation/wordless.js';
 import { saveModel } from '../models/checkpoint.js';
 import type { Model } from '../models/model.js';
 import { disposeState } from '../optim/state.js';
@@ -11,20 +12,23 @@ import { unreadFields } from '../training/fields.js';
 import { optimizerOf, trainingLoop } from '../training/loop.js';
 import type { TrainingContext } from '../training/method.js';
 import { methods } from '../training/methods.js';
+import { selectionOf, UNTRAINED } from '../training/selection.js';
 import type { TrainingState } from '../training/state.js';
 import { writeDirectoryAtomic, writeFileAtomic } from './atomic.js';
+import { untrainedBest } from './bestChoice.js';
 import { loadLatestCheckpoint, pruneCheckpoints, saveCheckpoint } from './checkpoint.js';
 import { claim } from './claim.js';
 import { DriftWatch } from './driftWatch.js';
 import { describeEnvironment } from './environment.js';
 import { checkInputs } from './inputDigests.js';
+import { acceptChanges } from './lengthen.js';
 import { loadMaterials, type Materials } from './materials.js';
 import { readMetrics } from './metricsLog.js';
 import { stringifyConfig } from './runConfig.js';
 import { withRunDate } from './runDate.js';
 import { openRunDirectory, refuseOccupied, runPaths, scratchOf } from './runDirectory.js';
 import { RunLog } from './runLog.js';
-import { selectionOf, validate } from './validation.js';
+import { validate } from './validation.js';
 
 export interface TrainRunOptions {
   resume: boolean;
@@ -47,6 +51,8 @@ export interface TrainSummary {
   /** Tokens that teachers read or wrote for training. */
   teacher_tokens: number;
   final: string;
+  /** What somebody who goes on from this run should know; empty where there is nothing. */
+  notes: string[];
 }
 
 /**
@@ -80,10 +86,17 @@ async function trainIn(given: TrainConfig, out: string, options: TrainRunOptions
   const unread = unreadFields(config);
   if (unread.length > 0) options.log(`note: ${config.method} does not read ${unread.join(', ')}`);
   const materials = await loadMaterials(config, options.log);
+  if (options.resume) await acceptChanges(out, config, options.log);
   await openRunDirectory(out, stringifyConfig(config), options.resume);
   const paths = runPaths(out);
   const { resume, changedInputs = false, log } = options;
   await checkInputs(config, out, { resume, changed: changedInputs, log });
+  if (typeof config.student === 'string') {
+    const before = await untrainedBest(config.student);
+    if (before) log(`note: student ${before}`);
+  }
+  const blind = blindSelection(config, materials);
+  if (blind) log(`note: ${blind}`);
   const environment = describeEnvironment(options.backend, config.seed);
   if (options.resume) await sayWhatDiffers(paths.environment, environment, options.log);
   await writeFileAtomic(paths.environment, `${JSON.stringify(environment, null, 2)}\n`);
@@ -110,6 +123,7 @@ async function trainIn(given: TrainConfig, out: string, options: TrainRunOptions
     steps: config.train.steps,
     label: config.method,
     quiet: options.quiet,
+    period: method.stepsPerRound?.(context) ?? 1,
   });
   const validation = {
     ...{ context, method, materials, out, runLog, watch: DriftWatch.from(readMetrics(paths.metrics)) },
@@ -142,12 +156,21 @@ async function trainIn(given: TrainConfig, out: string, options: TrainRunOptions
     train_seconds: Math.round(runLog.trainSeconds * 10) / 10,
     teacher_tokens: runLog.teacherTokens,
     final: paths.final,
+    notes: [...(blind ? [blind] : []), ...(state.best?.step === 0 && state.step > 0 ? [UNTRAINED] : [])],
   };
   disposeParams(state.params);
   disposeState(state.optimizer);
   if (state.value) disposeState(state.value);
   for (const teacher of materials.teachers) disposeParams(teacher.params);
   return summary;
+}
+
+/** A line where best/ is chosen by a Rouge-L that cannot see the references. */
+function blindSelection(config: TrainConfig, { valid }: Materials): string | undefined {
+  if (selectionOf(config).metric !== 'rouge_l_sampled') return undefined;
+  const count = withoutWords(valid);
+  if (count === 0) return undefined;
+  return `${wordlessNote(count, valid.length, 'validation rows')}; best/ is chosen by it (eval.select: loss chooses by the LM loss)`;
 }
 
 /** What ends a run before its last step, in words. */

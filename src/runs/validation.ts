@@ -1,9 +1,12 @@
 import { evaluationPieces } from '../evaluation/evaluate.js';
 import { cannotCompute, type MetricName } from '../evaluation/evaluationMetrics.js';
+import type { Summary } from '../evaluation/metrics/statistics.js';
+import { withoutWords } from '../evaluation/wordless.js';
 import type { Model } from '../models/model.js';
 import { paused } from '../pieces.js';
 import type { TrainConfig } from '../training/config.js';
 import type { Method, TrainingContext } from '../training/method.js';
+import { selectionOf } from '../training/selection.js';
 import type { TrainingState } from '../training/state.js';
 import { type DriftWatch, watchedForms } from './driftWatch.js';
 import type { Materials } from './materials.js';
@@ -19,17 +22,6 @@ export interface Validation {
   runLog: RunLog;
   watch: DriftWatch;
   save: (directory: string, student: Model) => Promise<void>;
-}
-
-/** What `best/` is chosen by. */
-export function selectionOf(config: TrainConfig): {
-  metric: MetricName;
-  better: (a: number, b: number) => boolean;
-} {
-  const select = config.eval.select ?? (config.method === 'sft' ? 'loss' : 'rouge_l');
-  return select === 'loss'
-    ? { metric: 'lm_loss', better: (a, b) => a < b }
-    : { metric: 'rouge_l_sampled', better: (a, b) => a > b };
 }
 
 /** Validates the student, looks for reward hacking, and saves a new best as `best/`. */
@@ -72,9 +64,11 @@ export async function validate(run: Validation, state: TrainingState): Promise<v
       ...result.metrics,
       ...(own !== undefined && { objective: { mean: own, stderr: null, n: examples.length } }),
     },
-    { drifted, teacher: form },
+    {
+      ...{ drifted, teacher: form },
+      ...(metric === 'rouge_l_sampled' && { wordless: withoutWords(examples) }),
+    },
   );
-  for (const line of warnings) runLog.note(line);
   method.validated?.(context, state, result.metrics.lm_loss!.mean);
   if (result.samples.length > 0) {
     await writeSamples(out, `step-${state.step}`, result.samples, examples, materials.tokenizer);
@@ -84,7 +78,33 @@ export async function validate(run: Validation, state: TrainingState): Promise<v
     state.best = { step: state.step, value };
     await run.save(runPaths(out).best, student);
   }
+  runLog.note(validationLine(result.metrics, metric, own, state));
+  for (const line of warnings) runLog.note(line);
 }
+
+/** A validation in one line: what best/ is chosen by first, then what it has beside it. */
+function validationLine(
+  metrics: Partial<Record<MetricName, Pick<Summary, 'mean'>>>,
+  selected: MetricName,
+  objective: number | undefined,
+  { step, best }: TrainingState,
+): string {
+  const shown = [...new Set<MetricName>([selected, 'lm_loss', 'reverse_kl_seq'])].flatMap((name) => {
+    const value = metrics[name]?.mean;
+    if (value === undefined) return [];
+    const chosen =
+      name === selected && best && step > 0
+        ? best.step === step
+          ? ' (best)'
+          : ` (best ${short(best.value)} at step ${best.step}${best.step === 0 ? ', before training' : ''})`
+        : '';
+    return [`${name} ${short(value)}${chosen}`];
+  });
+  if (objective !== undefined) shown.push(`objective ${short(objective)}`);
+  return `validation at step ${step}: ${shown.join(', ')}`;
+}
+
+const short = (value: number): string => String(Number(value.toPrecision(4)));
 
 function settings({ config, eosIds }: TrainingContext) {
   return {

@@ -9,7 +9,7 @@ export interface Call<T> {
   body?: unknown;
   /** Largest answer read. */
   maxBytes: number;
-  /** @throws BadAnswer when the answer is not what was asked for; it is then asked for again */
+  /** @throws BadAnswer when the answer is not what was asked for; it is then asked for again, unless it is a FinalAnswer */
   read(bytes: Uint8Array): T;
 }
 
@@ -18,6 +18,9 @@ export class TeacherLost extends RunError {}
 
 /** An answer that cannot be used. The message is a part of one line. */
 export class BadAnswer extends Error {}
+
+/** One that would come again however often it was asked for. */
+export class FinalAnswer extends BadAnswer {}
 
 export interface CallPolicy {
   concurrency: number;
@@ -224,7 +227,7 @@ function outcomeOf<T>(reply: Reply, call: Call<T>): Outcome<T> {
     return { value: call.read(bytes) };
   } catch (error) {
     if (!(error instanceof BadAnswer)) throw error;
-    return { problem: error.message, again: true, wait: 0 };
+    return { problem: error.message, again: !(error instanceof FinalAnswer), wait: 0 };
   }
 }
 

@@ -9,19 +9,35 @@ export interface ServedModel {
   tokenizer?: string;
 }
 
-/** What a server says of one position: ln p by token id; null at the first, which nothing predicts. */
+/** What a server says of one position: ln p by token id, −∞ for a probability of zero; null at the first, which nothing predicts. */
 export type Position = Map<number, number> | null;
+
+/** JSON has no number for ln 0, and vLLM writes this one. */
+const CLAMPED = -9999;
+
+/** Whether a log-probability stands for a probability of zero. */
+export function isZero(logprob: number): boolean {
+  return logprob <= CLAMPED;
+}
 
 type Json = Record<string, unknown>;
 
 export function parseJson(bytes: Uint8Array): Json {
   try {
-    const value: unknown = JSON.parse(new TextDecoder().decode(bytes));
+    const value: unknown = JSON.parse(asJson(new TextDecoder().decode(bytes)));
     if (typeof value === 'object' && value !== null) return value as Json;
   } catch {
     // said below
   }
   throw new BadAnswer('an answer that is no JSON object (cut off?)');
+}
+
+/** Python writes numbers that JSON lacks as bare words. Infinities become numbers too large; NaN a text, which no number is. */
+function asJson(text: string): string {
+  if (!/Infinity|NaN/.test(text)) return text;
+  return text.replace(/"(?:[^"\\]|\\.)*"|-?Infinity|NaN/g, (word) =>
+    word.endsWith('Infinity') ? word.replace('Infinity', '1e999') : word === 'NaN' ? '"NaN"' : word,
+  );
 }
 
 /** @throws BadAnswer when it is no list of models */
@@ -45,7 +61,8 @@ export function modelList(bytes: Uint8Array): ServedModel[] {
 /**
  * `prompt_logprobs` of a completion in vLLM's form: choices[i].prompt_logprobs = [null, {"id": {"logprob": x, …}, …}, …].
  *
- * @param count prompts asked about @throws BadAnswer for anything else, a NaN and a log-probability above 0 included
+ * @param count prompts asked about @throws BadAnswer for anything else, a NaN and a log-probability above 0 included. A
+ *   probability of zero comes as −Infinity, as a number beyond those of 64 bits, as null (JavaScript), or clamped (vLLM)
  */
 export function promptLogprobs(bytes: Uint8Array, count: number): Position[][] {
   const { choices } = parseJson(bytes);
@@ -67,7 +84,8 @@ function position(entry: unknown): Position {
   if (typeof entry !== 'object') throw new BadAnswer('prompt_logprobs that are no objects');
   return new Map(
     Object.entries(entry as Json).map(([id, value]): [number, number] => {
-      const logprob = typeof value === 'number' ? value : (value as Json | null)?.logprob;
+      const given = typeof value === 'object' && value !== null ? (value as Json).logprob : value;
+      const logprob = given === null || isZero(given as number) ? Number.NEGATIVE_INFINITY : given;
       if (!/^\d{1,9}$/.test(id)) throw new BadAnswer('a token id that is no number');
       if (typeof logprob !== 'number' || !(logprob <= 1e-4))
         throw new BadAnswer(`a log-probability of ${JSON.stringify(logprob) ?? 'nothing'}`);

@@ -56,7 +56,7 @@ export class RemoteTeacher implements Teacher {
 
   constructor(
     private readonly options: RemoteTeacherOptions,
-    tokenizer: Tokenizer,
+    private readonly tokenizer: Tokenizer,
   ) {
     this.gives = options.gives;
     this.base = options.url.replace(/\/+$/, '').replace(/\/v1$/, '');
@@ -93,7 +93,9 @@ export class RemoteTeacher implements Teacher {
   logprobs(sequences: readonly Sequence[]): Float32Array[] {
     const calls = chunks(sequences, this.options.batchSize).map((part) => {
       const read = (bytes: Uint8Array): Float32Array[] =>
-        promptLogprobs(bytes, part.length).map((row, i) => sampledOf(row, part[i]!));
+        promptLogprobs(bytes, part.length).map((row, i) =>
+          sampledOf(row, part[i]!, (id) => this.inWords(id)),
+        );
       return this.call('/v1/completions', this.completion(part.map(idsOf), 0), bytesOf(part, 1), read);
     });
     return this.http.all(calls).flat();
@@ -118,6 +120,10 @@ export class RemoteTeacher implements Teacher {
 
   close(): void {
     this.http.close();
+  }
+
+  private inWords(id: number): string {
+    return `token ${id} (${JSON.stringify(this.tokenizer.decode([id]))})`;
   }
 
   private keep(found: ReadonlyMap<string, Float32Array>): void {
@@ -150,7 +156,7 @@ export class RemoteTeacher implements Teacher {
         const size = s.responseIds.length * this.vocabSize;
         const values = all.slice(at, at + size);
         at += size;
-        checkDistribution(values, this.vocabSize);
+        checkDistribution(values, this.vocabSize, s, (id) => this.inWords(id));
         return values;
       });
     });

@@ -11,7 +11,10 @@ import { readVocabulary } from './vocabulary.js';
 
 /** Text to token ids and back. */
 export interface Tokenizer {
-  /** Largest id + 1, added tokens included; a model's vocabulary may be larger (padded), never smaller. */
+  /**
+   * Largest id + 1, added tokens included; a model's vocabulary may be larger (padded), never smaller. A padding token that the
+   * model of the directory has no row for (Llama 2 with `<pad>` added as 32000) does not count: it is never fed to it.
+   */
   vocabSize: number;
   eosId: number;
   bosId?: number;
@@ -24,7 +27,7 @@ export interface Tokenizer {
   special?: SpecialText;
   /** Renders a conversation by the tokenizer's chat template; absent where it has none. */
   chat?: Chat;
-  /** SHA-256 of the mapping from id to token: equal for two tokenizers whose ids mean the same. */
+  /** SHA-256 of the mapping from id to token, but for a padding token behind all others: equal for two tokenizers whose ids mean the same. */
   fingerprint: string;
 }
 
@@ -86,6 +89,12 @@ async function readSettings(dir: string): Promise<Settings> {
   };
 }
 
+/** Whether config.json says that the model has no row for an id. */
+function beyond(id: number, idFiles: readonly Json[]): boolean {
+  const sizes = idFiles.map(({ vocab_size }) => vocab_size).filter((size) => typeof size === 'number');
+  return sizes.some((size) => id >= size);
+}
+
 /** The tokenizer that a parsed tokenizer.json describes; `where` names it in messages. */
 export function createTokenizer(json: Json, where: string, settings: Settings): Tokenizer {
   const tokenById = readVocabulary(json, where);
@@ -121,6 +130,11 @@ export function createTokenizer(json: Json, where: string, settings: Settings): 
       `${where}: cannot tell which token ends a text; put "eos_token" into tokenizer_config.json beside it`,
     );
   const bosId = special('bos');
+  const pad = special('pad');
+  const padBeyond = pad !== undefined && pad !== eosId && beyond(pad, idFiles) ? pad : undefined;
+  // One directory of two may have it, added as the last.
+  const meant = pad !== eosId && tokenById.at(-1)![0] === pad ? tokenById.slice(0, -1) : tokenById;
+  const counted = tokenById.filter(([id]) => id !== padBeyond);
   const leading = leadingTokens(hub, tokenizerConfig, bosId);
   const specials = specialTokensOf(json);
   let renamed: HubTokenizer | undefined;
@@ -133,15 +147,19 @@ export function createTokenizer(json: Json, where: string, settings: Settings): 
       throw new UsageError(
         `${where}: has no token for a part of ${JSON.stringify(text.slice(0, 40))} and no unknown token`,
       );
+    if (padBeyond !== undefined && ids.includes(padBeyond))
+      throw new UsageError(
+        `${where}: ${JSON.stringify(text.slice(0, 40))} holds the padding token, id ${padBeyond}, which the model has no row for; take it out of the text`,
+      );
     return addSpecial ? lead(leading, ids as number[]) : (ids as number[]);
   };
 
   const chat = chatOf(tokenizerConfig, settings.chatTemplate, where);
   return {
-    vocabSize: tokenById.at(-1)![0] + 1,
+    vocabSize: counted.at(-1)![0] + 1,
     eosId,
     ...(bosId !== undefined && { bosId }),
-    padId: special('pad') ?? eosId,
+    padId: padBeyond === undefined ? (pad ?? eosId) : eosId,
     ...(chat && { chat }),
     ...(specials.length > 0 && { special: specialText(specials) }),
     encode: splitsLikeGpt2(json) ? byPreToken(encode, addedTokens(json)) : encode,
@@ -149,7 +167,7 @@ export function createTokenizer(json: Json, where: string, settings: Settings): 
       const list = Array.from(ids).filter((id) => known.has(id));
       return list.length === 0 ? '' : hub.decode(list, { skip_special_tokens: skipSpecial });
     },
-    fingerprint: createHash('sha256').update(JSON.stringify(tokenById)).digest('hex'),
+    fingerprint: createHash('sha256').update(JSON.stringify(meant)).digest('hex'),
   };
 }
 

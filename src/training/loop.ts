@@ -2,7 +2,7 @@ import * as tf from '@tensorflow/tfjs-core';
 import { RunError } from '../errors.js';
 import { addGradients } from '../optim/accumulate.js';
 import { adamw, type Optimizer } from '../optim/adamw.js';
-import { schedules } from '../optim/schedules.js';
+import { type Schedule, schedules } from '../optim/schedules.js';
 import { breathe, type Pieces, paused, Stopped, whole } from '../pieces.js';
 import { TeacherLost } from '../scoring/blockingHttp.js';
 import { disposeParams, type Params, valueAndGrads } from '../tensor/params.js';
@@ -144,7 +144,8 @@ function diverged(what: string): RunError {
   );
 }
 
-function isDue(step: number, every: number): boolean {
+/** Whether something that happens every so many steps (0 = never) happens after this one. */
+export function isDue(step: number, every: number): boolean {
   return every > 0 && step % every === 0;
 }
 
@@ -162,10 +163,16 @@ async function beginRound(
   return method.collect!(context, state);
 }
 
+/** The learning rate of every step of a run. */
+export function learningRateOf({ train }: TrainConfig): Schedule {
+  const { lr, schedule, min_lr_ratio, warmup, steps } = train;
+  return schedules[schedule]({ peak: lr, warmup, steps, floor: lr * min_lr_ratio });
+}
+
 export function optimizerOf(config: TrainConfig): Optimizer {
-  const { lr, schedule, min_lr_ratio, warmup, steps, weight_decay, betas, eps, clip } = config.train;
+  const { weight_decay, betas, eps, clip } = config.train;
   return adamw({
-    learningRate: schedules[schedule]({ peak: lr, warmup, steps, floor: lr * min_lr_ratio }),
+    learningRate: learningRateOf(config),
     beta1: betas[0],
     beta2: betas[1],
     eps,

@@ -72,6 +72,17 @@ const server = createServer(async (request, response) => {
       bytes = bytes.subarray(0, bytes.length - 8);
     } else if (fault === 'nan') {
       bytes.writeFloatLE(Number.NaN, 4);
+    } else if (fault === 'zero') {
+      bytes.writeFloatLE(Number.NEGATIVE_INFINITY, 4);
+    } else if (fault.startsWith('zero_')) {
+      // What servers write for ln 0, as the log-probability of every token at the last position.
+      const word = { clamped: '-9999.0', python: '-Infinity', overflow: '-1e999', js: 'null' }[
+        fault.slice(5)
+      ];
+      json((v) => {
+        for (const entry of Object.values(v.choices[0].prompt_logprobs.at(-1))) entry.logprob = 'ZERO';
+      });
+      bytes = Buffer.from(bytes.toString().replaceAll('"ZERO"', word));
     } else if (fault === 'positive') {
       bytes.writeFloatLE(0.5, 4);
     } else if (fault === 'above') {

@@ -32,6 +32,7 @@ describe('readEvaluation', () => {
     expect(found).toEqual({
       metrics: { length: { mean: 3, stderr: null, n: 2 }, steps: { mean: 4, stderr: null, n: 1 } },
       perPrompt: { length: [1, 2] },
+      notes: [],
       promptSet: 'abc',
       data: null,
       curves: {

@@ -19,7 +19,7 @@ function run(
     evaluation: Object.fromEntries(
       Object.entries(evaluation).map(([name, mean]) => [name, { mean, stderr: 0.01, n: 100 }]),
     ),
-    evaluated: { perPrompt: {}, promptSet: null, data: null, curves: {} },
+    evaluated: { perPrompt: {}, promptSet: null, data: null, notes: [], curves: {} },
     samples: [],
     samplesFrom: null,
     configText: null,

@@ -167,7 +167,7 @@ describe('what is not overwritten or mixed', () => {
 
   it('--resume with another configuration, naming the difference', async () => {
     await refusal(
-      /another configuration \(steps: 6 there, steps: 7 here\)/,
+      /another configuration \(train\.steps: 6 there, 7 here, and train\.schedule cosine would have given the 6 steps/,
       '--out',
       out,
       '--resume',
@@ -175,7 +175,7 @@ describe('what is not overwritten or mixed', () => {
       'train.steps=7',
     );
     await refusal(
-      /another configuration \(seed: 3 there, seed: 4 here\)/,
+      /another configuration \(seed: 3 there, 4 here\)/,
       '--out',
       out,
       '--resume',
@@ -183,7 +183,7 @@ describe('what is not overwritten or mixed', () => {
       'seed=4',
     );
     await refusal(
-      /there, micro_batch_size: 2 here\)/,
+      /train\.micro_batch_size: nothing there, 2 here\)/,
       '--out',
       out,
       '--resume',

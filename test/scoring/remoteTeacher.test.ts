@@ -9,6 +9,7 @@ import { loadModel } from '../../src/models/checkpoint.js';
 import type { Model } from '../../src/models/model.js';
 import type { Sequence } from '../../src/models/packed.js';
 import { localTeacher } from '../../src/scoring/localTeacher.js';
+import { promptLogprobs } from '../../src/scoring/protocol.js';
 import { RemoteTeacher, type RemoteTeacherOptions } from '../../src/scoring/remoteTeacher.js';
 import { scoringServer } from '../../src/scoring/server.js';
 import { initBackend } from '../../src/tensor/backend.js';
@@ -154,6 +155,44 @@ describe('a teacher behind minillm serve', () => {
   ])('prompt_logprobs, %s: one line', (fault, line) => {
     const remote = connect({ url: `${faults}/${fault}`, retries: 1 });
     expect(() => remote.logprobs(sequences)).toThrow(line);
+  });
+
+  it.each(['clamped', 'python', 'overflow', 'js'])(
+    'a probability of zero (%s) is one line that names the token, and asked for once',
+    (form) => {
+      const lines: string[] = [];
+      const remote = connect({
+        batchSize: 3,
+        url: `${faults}/zero_${form}-999`,
+        log: (line) => lines.push(line),
+      });
+      expect(() => remote.logprobs(sequences)).toThrow(
+        /: it gives the probability of token 0 \("<\|endoftext\|>"\) as zero, at token 3 of a response \(position 5\): there is no finite ln p/,
+      );
+      expect(lines).toEqual([]);
+      // Of the most likely tokens one may well be impossible: the forward KL needs no ln p there.
+      const [row] = connect({ url: `${faults}/zero_${form}-1.top`, gives: 'top_k', topK: 3 }).distributions(
+        sequences.slice(0, 1),
+      );
+      expect(row!.slice(30).every((x) => x === Number.NEGATIVE_INFINITY)).toBe(true);
+      expect(row!.slice(0, 30).some((x) => x > -3)).toBe(true);
+    },
+  );
+
+  it('a whole distribution with a zero in it: the same line', () => {
+    const remote = connect({ url: `${faults}/zero-999` });
+    expect(() => remote.distributions(sequences)).toThrow(
+      /: it gives the probability of token 1 \(" "\) as zero, at token 1 of a response \(position 3\)/,
+    );
+  });
+
+  it('the words of Python inside a text stay what they are', () => {
+    const answer = (token: string) =>
+      new TextEncoder().encode(
+        `{"choices":[{"prompt_logprobs":[null,{"4":{"logprob":-Infinity,"decoded_token":${JSON.stringify(token)}}}]}]}`,
+      );
+    for (const token of ['-Infinity', 'a "NaN" \\', ''])
+      expect(promptLogprobs(answer(token), 1)).toEqual([[null, new Map([[4, Number.NEGATIVE_INFINITY]])]]);
   });
 
   it('named tokens of more than the whole probability are no distribution', () => {
@@ -351,6 +390,16 @@ describe('training with a remote teacher', () => {
       expect(await distance(whole.final, resumed.final)).toBe(0);
     },
   );
+
+  it('a token without probability ends a run in one line, with the last whole step saved', async () => {
+    const teacher = { url: `${faults}/zero_clamped-1-999`, gives: 'sampled', batch_size: 64 };
+    const change = { objective: { kd_ratio: 0 }, train: { steps: 6 }, checkpoint: { every: 0 }, teacher };
+    const broken = await student('opd-zero', 'opd', { ...change, eval: { every: 0 } });
+    expect(broken.code).toBe(1);
+    expect(broken.stderr).toMatch(
+      /^minillm: teacher at .*: it gives the probability of token \d+ \(".*"\) as zero, .*; stopped after step \d of 6, saved; go on with --resume\n$/,
+    );
+  });
 
   it('opd from sampled tokens alone: the same student as with whole distributions', async () => {
     const change = { objective: { kd_ratio: 0 }, train: { steps: 4 } };

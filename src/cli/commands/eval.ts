@@ -92,6 +92,8 @@ export function evalCommand(): Command {
       const { assertSameTokenizer } = await import('../../runs/materials.js');
       assertSameTokenizer([options.model, tokenizer], [options.teacher!, teacherTokenizer]);
     }
+    const { checkTokenizer } = await import('../../runs/materials.js');
+    for (const one of teacher ? [model, teacher] : [model]) checkTokenizer(one.config, tokenizer);
     const context = Math.min(
       model.config.maxPositions,
       teacher?.config.maxPositions ?? Number.POSITIVE_INFINITY,
@@ -115,6 +117,14 @@ export function evalCommand(): Command {
           `${names.join(', ')}: not measured, ${names.length > 1 ? problem.replace(/^needs/, 'need') : problem}`,
         );
     }
+    const { untrainedBest } = await import('../../runs/bestChoice.js');
+    const { withoutWords, wordlessNote } = await import('../../evaluation/wordless.js');
+    const wordless = metrics.some((name) => name.startsWith('rouge_l')) ? withoutWords(examples) : 0;
+    const notes = [
+      await untrainedBest(options.model),
+      wordless > 0 ? wordlessNote(wordless, examples.length, 'rows') : undefined,
+    ].filter((line) => line !== undefined);
+    for (const line of notes) log(`note: ${line}`);
     const cache = options.cache ?? (options.run && join(options.run, 'generations'));
     const { responseProgress } = await import('../responseProgress.js');
     const progress = responseProgress(options.quiet);
@@ -133,11 +143,17 @@ export function evalCommand(): Command {
       const { writeEvaluation } = await import('../../runs/evaluationFiles.js');
       const { data, seeds, label = basename(options.run) } = options;
       const isTeacher = options.teacher !== undefined && resolve(options.teacher) === resolve(options.model);
-      await writeEvaluation(options.run, { label, isTeacher, data, seeds }, result, examples, tokenizer);
+      const origin = { label, isTeacher, data, seeds, notes };
+      await writeEvaluation(options.run, origin, result, examples, tokenizer);
     }
     print(
       JSON.stringify(
-        { prompts: examples.length, dropped, seeds: options.seeds, metrics: result.metrics },
+        {
+          ...{ prompts: examples.length, dropped, seeds: options.seeds },
+          ...(wordless > 0 && { references_without_words: wordless }),
+          ...(notes.length > 0 && { notes }),
+          metrics: result.metrics,
+        },
         null,
         2,
       ),

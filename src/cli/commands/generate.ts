@@ -83,7 +83,7 @@ export function generateCommand(): Command {
     const { loadModel } = await import('../../models/checkpoint.js');
     const { rollout } = await import('../../rollout/engine.js');
     const { loadTokenizer, tokenizerIfPresent } = await import('../../text/tokenizer.js');
-    const { assertSameTokenizer } = await import('../../runs/materials.js');
+    const { assertSameTokenizer, checkTokenizer } = await import('../../runs/materials.js');
     const { withEndTokens } = await import('../../runs/endTokens.js');
     const loaded = await loadModel(options.model);
     const teacher = options.mixWith ? await loadModel(options.mixWith) : undefined;
@@ -96,6 +96,8 @@ export function generateCommand(): Command {
       assertSameTokenizer([options.model, tokenizer], [options.mixWith!, teacherTokenizer]);
     }
     const model = withEndTokens(loaded, { directory: options.model, tokenizer }, log);
+    if (needsText)
+      for (const one of teacher ? [model, teacher] : [model]) checkTokenizer(one.config, tokenizer!);
     const { chatOptions } = await import('../chatOptions.js');
     const speaks = prompts.some(({ messages }) => messages !== undefined);
     const chat = chatOptions(speaks ? tokenizer : undefined, options, log);

@@ -159,6 +159,10 @@ async function sample(
       `${options.prompts}: rows of text need a tokenizer.json in ${options.student}; give rows {"ids":[…]}`,
     );
   }
+  if (prompts.some((p) => p.prompt !== undefined)) {
+    const { checkTokenizer } = await import('../../runs/materials.js');
+    for (const { config } of [models.student, ...models.teachers]) checkTokenizer(config, tokenizer!);
+  }
   return rollout(
     models.student,
     prompts.map((p, index) => ({ index, ids: p.ids ?? tokenizer!.encode(p.prompt!) })),

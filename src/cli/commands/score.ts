@@ -41,7 +41,7 @@ Example:
     );
   return withCommonOptions(command).action(async (options: ScoreCommandOptions) => {
     const log = logger(options);
-    const rows = await readRows(options.input);
+    const rows = await readInput(options.input);
     await startBackend(options, log);
     const { loadModel } = await import('../../models/checkpoint.js');
     const { disposeParams } = await import('../../tensor/params.js');
@@ -82,11 +82,11 @@ interface Scored {
 }
 
 /** Every row is checked before the first is scored, so that a bad file gives no half answer. */
-async function readRows(file: string): Promise<Row[]> {
-  const { readJsonl } = await import('../../data/jsonl.js');
+async function readInput(file: string): Promise<Row[]> {
+  const { readRows } = await import('../../data/rows.js');
   const { tokenSpan } = await import('../../data/padding.js');
   const rows: Row[] = [];
-  for await (const { where, value } of readJsonl(file)) {
+  for await (const { where, value } of readRows(file)) {
     const { ids, prompt, response } = value;
     if (ids !== undefined) {
       if (!Array.isArray(ids) || !ids.every((id) => Number.isInteger(id) && id >= 0 && id < 2 ** 31)) {
@@ -121,6 +121,7 @@ async function toSequences(
       if (!tokenizer) {
         const own = await (await import('../../text/tokenizer.js')).loadTokenizer(directory);
         tokenizer = bos ? own : (await import('../../text/withoutBos.js')).withoutBos(own);
+        (await import('../../runs/materials.js')).checkTokenizer(model.config, tokenizer);
       }
       const { promptIds, responseIds } = encodeExample(tokenizer, row.prompt, row.response);
       const ids = Int32Array.from([...promptIds, ...responseIds]);

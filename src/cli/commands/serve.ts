@@ -56,12 +56,15 @@ Example:
     const { localTeacher } = await import('../../scoring/localTeacher.js');
     const { scoringServer } = await import('../../scoring/server.js');
     const { disposeParams } = await import('../../tensor/params.js');
+    const { checkTokenizer } = await import('../../runs/materials.js');
     const model = await loadModel(directory);
+    const tokenizer = await tokenizerIfPresent(directory);
+    if (tokenizer) checkTokenizer(model.config, tokenizer);
     const id = options.name ?? basename(resolve(name));
     const server = scoringServer({
       id,
       teacher: localTeacher(model, options.batchSize),
-      tokenizer: await tokenizerIfPresent(directory),
+      tokenizer,
       batchSize: options.batchSize,
       maxBody: options.maxBody,
       apiKey,

@@ -56,6 +56,7 @@ export function trainCommand(): Command {
       const best = summary.best
         ? `; best ${summary.best.metric} ${summary.best.value.toFixed(3)} at step ${summary.best.step}`
         : '';
+      for (const line of summary.notes) print(`note: ${line}`);
       print(
         `${summary.steps} steps in ${summary.train_seconds} s${best}; student in ${summary.final}; report in ${report}`,
       );

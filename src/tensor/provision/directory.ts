@@ -1,7 +1,15 @@
-import { constants, copyFileSync, existsSync, mkdirSync, readFileSync, statSync } from 'node:fs';
-import { dirname, join, resolve } from 'node:path';
+import { existsSync, readdirSync, readFileSync, statSync } from 'node:fs';
+import { join, resolve } from 'node:path';
 import { UsageError } from '../../errors.js';
-import { type CacheEntry, LIBRARY_FOLDER, listFiles, publish, stagingFolder, type Variant } from './store.js';
+import {
+  type CacheEntry,
+  copyWritable,
+  LIBRARY_FOLDER,
+  listFiles,
+  publish,
+  stagingFolder,
+  type Variant,
+} from './store.js';
 
 const LIBRARIES = ['libtensorflow_cc.so.2', 'libtensorflow_framework.so.2'];
 
@@ -27,11 +35,7 @@ export async function provisionFromDirectory(
     );
   }
   const out = join(stagingFolder(cacheDir), 'out');
-  const copy = (from: string, to: string) => {
-    mkdirSync(dirname(join(out, to)), { recursive: true });
-    // FICLONE: shares the blocks where the file system can, else copies.
-    copyFileSync(from, join(out, to), constants.COPYFILE_FICLONE);
-  };
+  const copy = (from: string, to: string): void => copyWritable(from, join(out, to));
   for (const file of LIBRARIES) copy(join(dir, file), `${LIBRARY_FOLDER}/${file}`);
   for (const part of [
     'tensorflow/c',
@@ -52,7 +56,10 @@ export async function provisionFromDirectory(
   return publish(cacheDir, out, { version: readVersion(dir), variant, source: 'path' });
 }
 
-/** TensorFlow writes its version as three macros; the header moved in 2.19. */
+/**
+ * TensorFlow writes its version as three macros, in a header that moved in 2.19 and names no number since 2.20; there the Python
+ * package's folder of metadata tells it, which lies beside an installed one.
+ */
 function readVersion(dir: string): string {
   for (const header of ['tensorflow/core/public/release_version.h', 'tensorflow/core/public/version.h']) {
     const file = join(dir, 'include', header);
@@ -63,7 +70,12 @@ function readVersion(dir: string): string {
     );
     if (parts.every((part) => part !== undefined)) return parts.join('.');
   }
+  for (const folder of [dir, join(dir, '..')]) {
+    const names = readdirSync(folder).sort();
+    const version = names.flatMap((name) => /^tensorflow\w*-(\d[\w.]*)\.dist-info$/.exec(name)?.[1] ?? [])[0];
+    if (version) return version;
+  }
   throw new UsageError(
-    `${dir}/include: names no TensorFlow version (tensorflow/core/public/release_version.h)`,
+    `${dir}: names no TensorFlow version, neither in include/tensorflow/core/public/release_version.h nor by a folder tensorflow-….dist-info beside it`,
   );
 }

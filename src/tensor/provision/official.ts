@@ -1,4 +1,4 @@
-import { cpSync, existsSync, mkdirSync, renameSync } from 'node:fs';
+import { existsSync, mkdirSync, renameSync, statSync } from 'node:fs';
 import { delimiter, join } from 'node:path';
 import { RunError } from '../../errors.js';
 import { probeAddon } from './install.js';
@@ -12,8 +12,10 @@ import {
 import { run } from './process.js';
 import {
   type CacheEntry,
+  copyWritable,
   folderBytes,
   LIBRARY_FOLDER,
+  listFiles,
   PREBUILT_ADDON,
   publish,
   stagingFolder,
@@ -36,7 +38,10 @@ export async function provisionFromOfficial(
   const copy = join(staging, 'package');
   mkdirSync(copy);
   for (const part of ['package.json', 'binding.gyp', 'binding', 'scripts']) {
-    if (existsSync(join(pkg.dir, part))) cpSync(join(pkg.dir, part), join(copy, part), { recursive: true });
+    const from = join(pkg.dir, part);
+    if (!existsSync(from)) continue;
+    if (statSync(from).isFile()) copyWritable(from, join(copy, part));
+    else for (const file of listFiles(from)) copyWritable(join(from, file), join(copy, part, file));
   }
   work.say(`running the install script of ${pkg.name} (official download)`);
   const modules = visibleNodeModules(pkg.dir);

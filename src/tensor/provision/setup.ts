@@ -2,6 +2,7 @@ import { existsSync, rmSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { RunError, UsageError } from '../../errors.js';
 import { addonFor, compilerProblem } from './addon.js';
+import { isCarried, packEngine, provisionFromCarried } from './carry.js';
 import { provisionFromDirectory } from './directory.js';
 import { type EngineState, inspectEngine, placeEngine } from './install.js';
 import { withLock } from './lock.js';
@@ -16,6 +17,7 @@ import {
 import {
   type CacheEntry,
   listEntries,
+  openEntry,
   removeUnfinished,
   type Source,
   stagingFolder,
@@ -25,7 +27,7 @@ import {
 import { isCurrentSeries, provisionFromPip, provisionFromWheelFile } from './wheel.js';
 
 export interface SetupOptions {
-  /** `official`, `wheel`, or a path (a wheel, or a folder with the libraries); by default the first that works. */
+  /** `official`, `wheel`, or a path (an archive of `packReady`, a wheel, or a folder with the libraries); by default the first that works. */
   from?: string | undefined;
   /** The CUDA build. */
   gpu?: boolean | undefined;
@@ -56,7 +58,7 @@ export async function setupEngine(options: SetupOptions = {}): Promise<SetupResu
   const pkg = locatePackage(options.packageDir);
   if (isPath(options.from) && !existsSync(options.from)) {
     throw new UsageError(
-      `--from ${options.from}: no such file or directory; expected official, wheel, or the path of a wheel or a folder`,
+      `--from ${options.from}: no such file or directory; expected official, wheel, or the path of an archive of setup --pack, a wheel or a folder`,
     );
   }
   const result = (changed: boolean, engine: EngineState & { state: 'ready' }): SetupResult => ({
@@ -115,6 +117,20 @@ export async function ensureEngine(options: SetupOptions & { limitMs?: number } 
     say(`native engine: ${(error as Error).message.split('\n')[0]}; going on with wasm`);
     return false;
   }
+}
+
+/**
+ * Writes the engine that is set up as one archive, for `from` on a machine without a network.
+ *
+ * @throws RunError where the package's own install script made it: the cache holds nothing of it then
+ */
+export async function packReady(file: string, engine: EngineState & { state: 'ready' }): Promise<void> {
+  const entry = engine.entry === undefined ? 'it is not of the cache' : openEntry(engine.entry);
+  if (typeof entry === 'string')
+    throw new RunError(
+      `--pack ${file}: ${engine.detail}: ${entry}; set up with --from official or wheel first`,
+    );
+  await packEngine(entry, file);
 }
 
 type Ready = EngineState & { state: 'ready' };
@@ -202,8 +218,9 @@ const provide: Record<
     return provisionFromPip(variant, work);
   },
   path: async (_pkg, variant, options, work) => {
-    assertWheelPlatform();
     const path = options.from!;
+    if (isCarried(path)) return provisionFromCarried(path, variant === 'gpu', work.cacheDir);
+    assertWheelPlatform();
     if (statSync(path).isDirectory()) return provisionFromDirectory(path, variant, work.cacheDir);
     return provisionFromWheelFile(path, variant, work);
   },

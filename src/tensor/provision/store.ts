@@ -1,5 +1,8 @@
 import { createHash, randomBytes } from 'node:crypto';
 import {
+  chmodSync,
+  constants,
+  copyFileSync,
   createReadStream,
   existsSync,
   lstatSync,
@@ -8,9 +11,10 @@ import {
   readFileSync,
   renameSync,
   rmSync,
+  statSync,
   writeFileSync,
 } from 'node:fs';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { z } from 'zod';
 
 /**
@@ -77,6 +81,11 @@ export async function publish(
     };
   }
   const manifest = manifestSchema.parse({ format: 1, ...facts, platform: platformName, files });
+  return putInPlace(cacheDir, filled, manifest);
+}
+
+/** The same for a folder whose manifest is known. */
+export function putInPlace(cacheDir: string, filled: string, manifest: Manifest): CacheEntry {
   writeFileSync(join(filled, MANIFEST), `${JSON.stringify(manifest, null, 1)}\n`);
   const dir = join(cacheDir, `libtensorflow-${manifest.version}-${manifest.variant}`);
   if (existsSync(dir)) {
@@ -129,6 +138,13 @@ export async function sha256OfFile(path: string): Promise<string> {
   const hash = createHash('sha256');
   for await (const chunk of createReadStream(path, { highWaterMark: 2 ** 22 })) hash.update(chunk as Buffer);
   return hash.digest('hex');
+}
+
+/** Copies a file, sharing its blocks where the file system can; what comes of a read-only source can be written all the same. */
+export function copyWritable(from: string, to: string): void {
+  mkdirSync(dirname(to), { recursive: true });
+  copyFileSync(from, to, constants.COPYFILE_FICLONE);
+  chmodSync(to, statSync(to).mode | 0o600);
 }
 
 /** Regular files below a folder, as relative paths with forward slashes, sorted. */
