@@ -288,3 +288,5 @@ export const trainConfigSchema = z.strictObject({
 });
 
 export type TrainConfig = z.output<typeof trainConfigSchema>;
+/** A configuration as a person writes it: what has a default may be left out. */
+export type TrainConfigInput = z.input<typeof trainConfigSchema>;

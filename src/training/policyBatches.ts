@@ -34,7 +34,7 @@ export function policyBatches(
   options: PolicyBatchOptions,
 ): { signals: TokenSignals; micro: MicroBatch[] } {
   const signals = advantages(
-    { ...asBatch(trajectories), ...(options.ema && { ema: options.ema }) },
+    { ...sampledBatch(trajectories), ...(options.ema && { ema: options.ema }) },
     objective,
   );
   const byRow = new Map(trajectories.map((t, i) => [t, i]));
@@ -80,7 +80,7 @@ function lengthsOf(trajectories: readonly Trajectory[]): number[] {
 }
 
 /** What trajectories know, as the objectives take it. */
-export function asBatch(trajectories: readonly Trajectory[]): SampledBatch {
+export function sampledBatch(trajectories: readonly Trajectory[]): SampledBatch {
   return {
     studentLogprobs: trajectories.map((t) => t.studentLogprobs),
     teacherLogprobs: trajectories.map((t) => t.teacherLogprobs!),

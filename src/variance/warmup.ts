@@ -4,7 +4,7 @@ import type { ObjectiveConfig } from '../objectives/presets.js';
 import { returnForms } from '../objectives/returns.js';
 import { disposeState } from '../optim/state.js';
 import type { Trajectory } from '../rollout/trajectory.js';
-import { asBatch } from '../training/policyBatches.js';
+import { sampledBatch } from '../training/policyBatches.js';
 import { predictValues, type ValueHead, valueFeatures } from '../training/valueHead.js';
 import { valueRound } from '../training/valueRound.js';
 import { type Condition, type Setting, warmupRounds } from './condition.js';
@@ -34,7 +34,7 @@ export class Warmup {
   ema(objective: ObjectiveConfig): EmaState {
     if (objective.baseline !== 'ema') return noEma;
     return this.school(objective).rounds.reduce(
-      (ema, round) => advantages({ ...asBatch(round), ema }, objective).ema!,
+      (ema, round) => advantages({ ...sampledBatch(round), ema }, objective).ema!,
       noEma,
     );
   }
