@@ -3,7 +3,6 @@ import { dirname } from 'node:path';
 import { saveModel } from '../models/checkpoint.js';
 import type { Model } from '../models/model.js';
 import { disposeState } from '../optim/state.js';
-import type { BackendInfo } from '../tensor/backend.js';
 import { disposeParams } from '../tensor/params.js';
 import type { TrainConfig } from '../training/config.js';
 import { unreadFields } from '../training/fields.js';
@@ -17,24 +16,15 @@ import { claim } from './claim.js';
 import { DriftWatch } from './driftWatch.js';
 import { describeEnvironment } from './environment.js';
 import { checkInputs } from './inputDigests.js';
+import { refuseFinished, tidyUp } from './keep.js';
 import { loadMaterials, type Materials } from './materials.js';
 import { readMetrics } from './metricsLog.js';
 import { stringifyConfig } from './runConfig.js';
 import { withRunDate } from './runDate.js';
 import { openRunDirectory, refuseOccupied, runPaths, scratchOf } from './runDirectory.js';
 import { RunLog } from './runLog.js';
+import { type RunOptions, type TrainRunOptions, withDefaults } from './runOptions.js';
 import { selectionOf, validate } from './validation.js';
-
-export interface TrainRunOptions {
-  resume: boolean;
-  /** Goes on although data or models were replaced since the run began. */
-  changedInputs?: boolean;
-  backend: BackendInfo;
-  log: (line: string) => void;
-  quiet: boolean;
-  /** True once Ctrl-C was pressed. */
-  stopping: () => boolean;
-}
 
 export interface TrainSummary {
   out: string;
@@ -49,16 +39,18 @@ export interface TrainSummary {
 }
 
 /**
- * One training run from a configuration to `best/` and `final/`, in a directory of its own.
+ * One training run from a configuration (`trainConfigFrom`, `readTrainConfig`) to `best/` and `final/`, in a directory of its own.
+ * What a hook throws ends the run; the checkpoints before it are intact and `resume` goes on from them.
  *
+ * @throws RunError when the loss diverges, or after `stopping`
  * @throws UsageError if the directory holds another run, or another process is at work in it, or its inputs were replaced
  */
 export async function runTraining(
-  given: TrainConfig,
+  config: TrainConfig,
   out: string,
-  options: TrainRunOptions,
+  options: TrainRunOptions = {},
 ): Promise<TrainSummary> {
-  refuseOccupied(out, options.resume);
+  refuseOccupied(out, options.resume ?? false);
   // Where no directory can be made, opening the run's own says so.
   const place = await mkdir(dirname(out), { recursive: true }).then(
     () => true,
@@ -68,20 +60,20 @@ export async function runTraining(
     ? await claim(runPaths(out).process, `${out}: process`, 'trains there')
     : async () => {};
   try {
-    return await trainIn(given, out, options);
+    return await trainIn(config, out, await withDefaults(config, options));
   } finally {
     await release();
   }
 }
 
-async function trainIn(given: TrainConfig, out: string, options: TrainRunOptions): Promise<TrainSummary> {
+async function trainIn(given: TrainConfig, out: string, options: RunOptions): Promise<TrainSummary> {
   const config = await withRunDate(given, out, options.log);
   const unread = unreadFields(config);
   if (unread.length > 0) options.log(`note: ${config.method} does not read ${unread.join(', ')}`);
   const materials = await loadMaterials(config, options.log);
   await openRunDirectory(out, stringifyConfig(config), options.resume);
   const paths = runPaths(out);
-  const { resume, changedInputs = false, log } = options;
+  const { resume, changedInputs, log } = options;
   await checkInputs(config, out, { resume, changed: changedInputs, log });
   const environment = describeEnvironment(options.backend, config.seed);
   if (options.resume) await sayWhatDiffers(paths.environment, environment, options.log);
@@ -111,12 +103,20 @@ async function trainIn(given: TrainConfig, out: string, options: TrainRunOptions
   };
   try {
     await trainingLoop(context, method, state, {
-      onStep: (record) => runLog.step(record),
-      evaluate: () => runLog.untimed(() => validate(validation, state)),
+      onStep: async (record) => {
+        runLog.step(record);
+        await runLog.untimed(async () => void (await options.onStep?.(record)));
+      },
+      evaluate: () =>
+        runLog.untimed(async () => {
+          const record = await validate(validation, state);
+          await options.onEvaluate?.(record);
+        }),
       checkpoint: () =>
         runLog.untimed(async () => {
-          await saveCheckpoint(out, state, context.student, materials.tokenizerFrom);
+          const directory = await saveCheckpoint(out, state, context.student, materials.tokenizerFrom);
           await pruneCheckpoints(out, config.checkpoint.keep);
+          await options.onCheckpoint?.({ step: state.step, directory });
         }),
       stopping: options.stopping,
       spent: () => whySpent(config, state, runLog) !== undefined,
@@ -128,6 +128,7 @@ async function trainIn(given: TrainConfig, out: string, options: TrainRunOptions
     method.dispose?.();
     runLog.close();
   }
+  options.log(await tidyUp(out, options.keep));
   const summary: TrainSummary = {
     out,
     method: config.method,
@@ -182,7 +183,7 @@ async function openState(
   config: TrainConfig,
   materials: Materials,
   out: string,
-  options: TrainRunOptions,
+  options: RunOptions,
 ): Promise<{ state: TrainingState; resumeAt: number | undefined }> {
   const optimizer = optimizerOf(config);
   const saved = options.resume
@@ -195,6 +196,7 @@ async function openState(
     disposeParams(materials.student.params);
     return { state: saved, resumeAt: saved.step };
   }
+  if (options.resume) refuseFinished(out);
   const { params } = materials.student;
   const state = {
     step: 0,

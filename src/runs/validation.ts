@@ -1,5 +1,6 @@
 import { evaluate } from '../evaluation/evaluate.js';
 import { cannotCompute, type MetricName } from '../evaluation/evaluationMetrics.js';
+import type { Summary } from '../evaluation/metrics/statistics.js';
 import type { Model } from '../models/model.js';
 import type { TrainConfig } from '../training/config.js';
 import type { Method, TrainingContext } from '../training/method.js';
@@ -31,8 +32,18 @@ export function selectionOf(config: TrainConfig): {
     : { metric: 'rouge_l_sampled', better: (a, b) => a > b };
 }
 
+/** What a validation found. */
+export interface EvaluationRecord {
+  step: number;
+  round: number;
+  /** By the names of docs/evaluation.md, each with its mean, standard error and n. */
+  metrics: Record<string, Summary>;
+  /** Whether this student became `best/`. */
+  best: boolean;
+}
+
 /** Validates the student, looks for reward hacking, and saves a new best as `best/`. */
-export async function validate(run: Validation, state: TrainingState): Promise<void> {
+export async function validate(run: Validation, state: TrainingState): Promise<EvaluationRecord> {
   const { context, method, materials, out, runLog, watch } = run;
   const { config, student } = context;
   const { metric, better } = selectionOf(config);
@@ -57,25 +68,23 @@ export async function validate(run: Validation, state: TrainingState): Promise<v
   if (form) watch.teacher(form);
   const { drifted, warnings } = watch.look(result.metrics);
   const own = method.objective?.(context, examples);
-  runLog.evaluation(
-    state.step,
-    state.round,
-    {
-      ...result.metrics,
-      ...(own !== undefined && { objective: { mean: own, stderr: null, n: examples.length } }),
-    },
-    { drifted, teacher: form },
-  );
+  const all = {
+    ...result.metrics,
+    ...(own !== undefined && { objective: { mean: own, stderr: null, n: examples.length } }),
+  };
+  runLog.evaluation(state.step, state.round, all, { drifted, teacher: form });
   for (const line of warnings) runLog.note(line);
   method.validated?.(context, state, result.metrics.lm_loss!.mean);
   if (result.samples.length > 0) {
     await writeSamples(out, `step-${state.step}`, result.samples, examples, materials.tokenizer);
   }
   const value = result.metrics[metric]?.mean;
-  if (value !== undefined && (state.best === null || better(value, state.best.value))) {
+  const best = value !== undefined && (state.best === null || better(value, state.best.value));
+  if (best) {
     state.best = { step: state.step, value };
     await run.save(runPaths(out).best, student);
   }
+  return { step: state.step, round: state.round, metrics: all, best };
 }
 
 function settings({ config, eosIds }: TrainingContext) {
