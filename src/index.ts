@@ -89,6 +89,6 @@ export { type EncodeOptions, loadTokenizer, type Tokenizer } from './text/tokeni
 export { type TrainConfig, type TrainConfigInput, trainConfigSchema } from './training/config.js';
 export { type Inspection, inspectStep } from './training/inspect.js';
 export type { StepRecord } from './training/loop.js';
-export { sampledBatch } from './training/policyBatches.js';
+export { lossConstants, sampledBatch } from './training/policyBatches.js';
 export { type Rescored, rescore, type SampledResponse } from './training/rescore.js';
 export type { Models } from './training/supervised.js';

@@ -3,7 +3,12 @@ import { packSequences } from '../models/packed.js';
 import { advantages, type SampledBatch, type TokenSignals } from '../objectives/advantages.js';
 import { batchTotals, tokenCoefficients } from '../objectives/aggregate.js';
 import type { EmaState } from '../objectives/batchStatistics.js';
-import { aggregationOf, type MinillmLoss, minillmLoss } from '../objectives/minillmLoss.js';
+import {
+  aggregationOf,
+  type MinillmLoss,
+  type MinillmLossInputs,
+  minillmLoss,
+} from '../objectives/minillmLoss.js';
 import type { ObjectiveConfig } from '../objectives/presets.js';
 import { flatten } from '../objectives/ragged.js';
 import type { Trajectory } from '../rollout/trajectory.js';
@@ -89,6 +94,27 @@ export function sampledBatch(trajectories: readonly Trajectory[]): SampledBatch 
     collision: trajectories.map((t) => t.collision),
     groups: trajectories.map((t) => t.promptIndex),
     ...(trajectories.every((t) => t.values) && { values: trajectories.map((t) => t.values!) }),
+  };
+}
+
+/**
+ * All that `minillmLoss` takes beside the logits, for the responses of one optimizer batch, response after response. Losses over them
+ * are the batch's. The caller owns `tokenIds`.
+ */
+export function lossConstants(
+  trajectories: readonly Trajectory[],
+  signals: TokenSignals,
+  objective: ObjectiveConfig,
+): Omit<MinillmLossInputs, 'studentLogits' | 'teacherLogits'> {
+  const lengths = lengthsOf(trajectories);
+  const totals = batchTotals(lengths, objective.max_response);
+  return {
+    tokenIds: tf.tensor1d(
+      trajectories.flatMap((t) => Array.from(t.responseIds)),
+      'int32',
+    ),
+    coefficients: tokenCoefficients(aggregationOf(objective), lengths, totals),
+    ...pick(signals, trajectories, [...trajectories.keys()]),
   };
 }
 
