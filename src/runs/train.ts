@@ -24,7 +24,8 @@ import { withRunDate } from './runDate.js';
 import { openRunDirectory, refuseOccupied, runPaths, scratchOf } from './runDirectory.js';
 import { RunLog } from './runLog.js';
 import { type RunOptions, type TrainRunOptions, withDefaults } from './runOptions.js';
-import { selectionOf, validate } from './validation.js';
+import { selectionOf } from './selection.js';
+import { validate } from './validation.js';
 
 export interface TrainSummary {
   out: string;
@@ -133,7 +134,7 @@ async function trainIn(given: TrainConfig, out: string, options: RunOptions): Pr
     out,
     method: config.method,
     steps: state.step,
-    best: state.best && { ...state.best, metric: selectionOf(config).metric },
+    best: state.best && { ...state.best, metric: selectionOf(config, materials.valid)?.metric ?? 'none' },
     train_seconds: Math.round(runLog.trainSeconds * 10) / 10,
     teacher_tokens: runLog.teacherTokens,
     final: paths.final,

@@ -10,6 +10,7 @@ import type { Materials } from './materials.js';
 import { runPaths } from './runDirectory.js';
 import type { RunLog } from './runLog.js';
 import { writeSamples } from './samples.js';
+import { selectionOf } from './selection.js';
 
 export interface Validation {
   context: TrainingContext;
@@ -19,17 +20,6 @@ export interface Validation {
   runLog: RunLog;
   watch: DriftWatch;
   save: (directory: string, student: Model) => Promise<void>;
-}
-
-/** What `best/` is chosen by. */
-export function selectionOf(config: TrainConfig): {
-  metric: MetricName;
-  better: (a: number, b: number) => boolean;
-} {
-  const select = config.eval.select ?? (config.method === 'sft' ? 'loss' : 'rouge_l');
-  return select === 'loss'
-    ? { metric: 'lm_loss', better: (a, b) => a < b }
-    : { metric: 'rouge_l_sampled', better: (a, b) => a > b };
 }
 
 /** What a validation found. */
@@ -46,13 +36,18 @@ export interface EvaluationRecord {
 export async function validate(run: Validation, state: TrainingState): Promise<EvaluationRecord> {
   const { context, method, materials, out, runLog, watch } = run;
   const { config, student } = context;
-  const { metric, better } = selectionOf(config);
+  const examples = materials.valid;
+  const selection = selectionOf(config, examples);
   const teacher = localTeacher(context);
   const sampled = sampledMetrics(config, teacher);
   const metrics = [
-    ...new Set<MetricName>(['lm_loss', metric, ...sampled, ...(config.eval.metrics as MetricName[])]),
+    ...new Set<MetricName>([
+      'lm_loss',
+      ...(selection ? [selection.metric] : []),
+      ...sampled,
+      ...(config.eval.metrics as MetricName[]),
+    ]),
   ];
-  const examples = materials.valid;
   const given = { teacher: teacher !== undefined, examples, seeds: 1 };
   const result = evaluate(student, teacher, materials.tokenizer, examples, {
     metrics: metrics.filter((name) => !cannotCompute(name, given)),
@@ -74,12 +69,13 @@ export async function validate(run: Validation, state: TrainingState): Promise<E
   };
   runLog.evaluation(state.step, state.round, all, { drifted, teacher: form });
   for (const line of warnings) runLog.note(line);
-  method.validated?.(context, state, result.metrics.lm_loss!.mean);
+  const { lm_loss } = result.metrics;
+  if (lm_loss) method.validated?.(context, state, lm_loss.mean);
   if (result.samples.length > 0) {
     await writeSamples(out, `step-${state.step}`, result.samples, examples, materials.tokenizer);
   }
-  const value = result.metrics[metric]?.mean;
-  const best = value !== undefined && (state.best === null || better(value, state.best.value));
+  const value = selection && result.metrics[selection.metric]?.mean;
+  const best = value !== undefined && (state.best === null || selection!.better(value, state.best.value));
   if (best) {
     state.best = { step: state.step, value };
     await run.save(runPaths(out).best, student);
