@@ -6,8 +6,7 @@ import { readMetrics } from './metricsLog.js';
 import { runPaths } from './runDirectory.js';
 
 /** What a finished run keeps: everything, or all but what only a resume needs. */
-export const keeps = ['all', 'final'] as const;
-export type Keep = (typeof keeps)[number];
+export type Keep = 'all' | 'final';
 
 /**
  * The end of a run: with `final`, removes its checkpoints and scratch files.
