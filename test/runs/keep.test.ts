@@ -60,6 +60,15 @@ describe('hooks', () => {
   });
 });
 
+it('the line about the backend says why it was chosen', async () => {
+  const lines: string[] = [];
+  await runTraining({ ...config, backend: 'wasm' }, at('backend'), {
+    log: (line) => lines.push(line),
+    quiet: true,
+  });
+  expect(lines[0]).toBe('backend wasm (asked for)');
+});
+
 describe('what a finished run keeps', () => {
   it('all: the end says how much of it may go', async () => {
     const lines: string[] = [];
