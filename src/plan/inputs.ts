@@ -1,6 +1,6 @@
 import { stat } from 'node:fs/promises';
 import { corpusChunks } from '../data/corpus.js';
-import { type ExampleLimits, loadExamples } from '../data/examples.js';
+import { loadExamples } from '../data/examples.js';
 import { inspectModel } from '../models/checkpoint.js';
 import type { ModelConfig } from '../models/config.js';
 import type { Sequence } from '../models/packed.js';
@@ -10,6 +10,7 @@ import {
   checkRound,
   checkTokenizer,
   dataFiles,
+  exampleLimits,
   newStudentConfig,
   readsCorpus,
 } from '../runs/materials.js';
@@ -123,15 +124,8 @@ async function planData(
   const files = await dataFiles(config, log);
   if ((await bytesOf(files.train)) > QUICK_ROWS)
     return boundsOf(config, hasText, `${files.train} is larger than ${QUICK_ROWS >> 20} MiB`);
-  const limits: ExampleLimits = {
-    template: config.data.template,
-    maxPromptTokens: config.data.max_prompt_tokens,
-    maxTokens: config.data.max_tokens,
-    specialTokens: config.data.special_tokens,
-    chat: { args: config.data.template_args, date: config.data.date },
-  };
-  const train = await loadExamples(files.train, tokenizer, limits);
-  const valid = await loadExamples(files.valid, tokenizer, limits);
+  const train = await loadExamples(files.train, tokenizer, exampleLimits(config, 'training'));
+  const valid = await loadExamples(files.valid, tokenizer, exampleLimits(config, 'validation'));
   checkRound(config, train.examples.length);
   return {
     trainRows: train.examples.length,

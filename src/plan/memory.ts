@@ -58,8 +58,9 @@ export function memoryOf(config: TrainConfig, { models, data, hasText }: PlanInp
   const longestGold = most(data.train, (s) => s.promptIds.length + s.responseIds.length - 1);
   const goldRows = most(data.train, (s) => s.responseIds.length);
   const samples = decodes(config);
-  const length = policy ? longestPrompt + rollout.max_new_tokens - 1 : longestGold;
-  const rows = policy ? rollout.max_new_tokens : goldRows;
+  const sampled = policy || goldRows === 0; // rows of prompts only: all that is learned from is sampled
+  const length = sampled ? longestPrompt + rollout.max_new_tokens - 1 : longestGold;
+  const rows = sampled ? rollout.max_new_tokens : goldRows;
   const micro = Math.min(train.micro_batch_size ?? MICRO_BATCH, train.batch_size);
   const textMicro = hasText
     ? Math.min(train.micro_batch_size ?? MICRO_BATCH, pretrain.batch_size ?? train.batch_size)

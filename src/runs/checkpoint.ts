@@ -18,14 +18,17 @@ import { readTrainingState, writeTrainingState } from './trainingState.js';
 /**
  * A checkpoint is a directory `checkpoints/<step>/`: the student as a Hugging Face model directory in float32, with
  * the rest of the TrainingState beside it in `training-state/`. It appears under its name only when it is complete.
+ *
+ * @returns that directory
  */
 export async function saveCheckpoint(
   runDir: string,
   state: TrainingState,
   student: Model,
   tokenizerFrom: string,
-): Promise<void> {
-  await writeDirectoryAtomic(join(runDir, 'checkpoints', String(state.step)), async (temporary) => {
+): Promise<string> {
+  const directory = join(runDir, 'checkpoints', String(state.step));
+  await writeDirectoryAtomic(directory, async (temporary) => {
     await saveModel(
       temporary,
       { config: student.config, params: state.params },
@@ -33,6 +36,7 @@ export async function saveCheckpoint(
     );
     await writeTrainingState(join(temporary, 'training-state'), state);
   });
+  return directory;
 }
 
 /**

@@ -1,6 +1,6 @@
 import { join } from 'node:path';
 import { corpusChunks } from '../data/corpus.js';
-import { type Example, loadExamples, saySpecials } from '../data/examples.js';
+import { type Example, type ExampleLimits, loadExamples, saySpecials } from '../data/examples.js';
 import { UsageError } from '../errors.js';
 import { loadModel } from '../models/checkpoint.js';
 import type { ModelConfig } from '../models/config.js';
@@ -8,9 +8,10 @@ import { newModelConfig } from '../models/families.js';
 import { initModel, type Model, withRecompute } from '../models/model.js';
 import { loadTokenizer, type Tokenizer } from '../text/tokenizer.js';
 import { withoutBos } from '../text/withoutBos.js';
-import { isPolicyGradient, placeOfTeacher, type TrainConfig } from '../training/config.js';
+import { isPolicyGradient, placeOfTeacher, readsReferences, type TrainConfig } from '../training/config.js';
 import { foreignEnds, withEndTokens } from './endTokens.js';
 import { connectTeacher } from './remoteTeacher.js';
+import { withoutReferences } from './selection.js';
 import { wordnetDirectory } from './wordnetCache.js';
 
 /** Everything a run reads before it starts. */
@@ -43,15 +44,9 @@ export async function loadMaterials(config: TrainConfig, log: (line: string) => 
     teacherTokenizers.set(directory, other);
   }
   const data = await dataFiles(config, log);
-  const limits = {
-    template: config.data.template,
-    maxPromptTokens: config.data.max_prompt_tokens,
-    maxTokens: config.data.max_tokens,
-    specialTokens: config.data.special_tokens,
-    chat: { args: config.data.template_args, date: config.data.date },
-  };
-  const load = async (file: string, what: string): Promise<Example[]> => {
-    const loaded = await loadExamples(file, tokenizer, limits);
+  const load = async (file: string, split: 'training' | 'validation'): Promise<Example[]> => {
+    const what = `${split} data`;
+    const loaded = await loadExamples(file, tokenizer, exampleLimits(config, split));
     const { examples, dropped } = loaded;
     log(
       `${what}: ${examples.length} examples${dropped > 0 ? ` (${dropped} over the token limits dropped)` : ''}`,
@@ -60,8 +55,10 @@ export async function loadMaterials(config: TrainConfig, log: (line: string) => 
     if (specials) log(`note: ${what}: ${specials}`);
     return examples;
   };
-  const train = await load(data.train, 'training data');
-  const valid = (await load(data.valid, 'validation data')).slice(0, config.eval.prompts);
+  const train = await load(data.train, 'training');
+  const valid = (await load(data.valid, 'validation')).slice(0, config.eval.prompts);
+  const unmeasured = withoutReferences(config, valid);
+  if (unmeasured) log(`note: ${unmeasured}`);
   const usesCorpus = readsCorpus(config) && data.corpus !== undefined;
   const corpus = usesCorpus ? await corpusChunks(data.corpus!, tokenizer, config.pretrain.length) : [];
   const loaded =
@@ -91,6 +88,20 @@ export async function loadMaterials(config: TrainConfig, log: (line: string) => 
   sayVocabularies(student, teachers, log);
   checkRound(config, train.length);
   return { student, teachers, tokenizer, tokenizerFrom, train, valid, corpus };
+}
+
+/** How the rows of a split are read: a reference that nothing reads may be absent, and is never too long. */
+export function exampleLimits(config: TrainConfig, split: 'training' | 'validation'): ExampleLimits {
+  const { data, method } = config;
+  const limits = {
+    template: data.template,
+    maxPromptTokens: data.max_prompt_tokens,
+    maxTokens: data.max_tokens,
+    specialTokens: data.special_tokens,
+    chat: { args: data.template_args, date: data.date },
+  };
+  if (readsReferences(config)) return { ...limits, neededBy: method };
+  return { ...limits, outputs: split === 'training' ? 'unread' : 'optional' };
 }
 
 /** Whether the method may have a loss on plain text. */

@@ -8,8 +8,15 @@ import { metricNames } from '../evaluation/evaluationMetrics.js';
 import { resolveModel } from '../models/hub.js';
 import { baselines } from '../objectives/baselines.js';
 import { returnForms } from '../objectives/returns.js';
-import { isPolicyGradient, isUrl, type TrainConfig, trainConfigSchema } from '../training/config.js';
+import {
+  isPolicyGradient,
+  isUrl,
+  type TrainConfig,
+  type TrainConfigInput,
+  trainConfigSchema,
+} from '../training/config.js';
 import { objectiveOf } from '../training/minillm.js';
+import { type Refuse, refuseFrom } from './blame.js';
 import { checkRemoteTeacher } from './remoteTeacher.js';
 import { setValue } from './setField.js';
 import { parseUntrustedYaml } from './yaml.js';
@@ -19,6 +26,8 @@ export interface ConfigLayer {
   sets: readonly string[];
   /** What paths in them are relative to. */
   pathsFrom: string;
+  /** What an error line writes before the one that is wrong; default `--set `. */
+  name?: string;
 }
 
 /**
@@ -40,13 +49,46 @@ export async function readTrainConfig(
     throw new UsageError(`${file}: expected a YAML mapping with method, student, data and train`);
   }
   await resolvePaths(raw as Tree, dirname(file));
-  for (const layer of sets) {
-    if (typeof layer === 'string') await applySet(raw as Tree, layer, process.cwd());
-    else for (const set of layer.sets) await applySet(raw as Tree, set, layer.pathsFrom);
+  const layers = sets.map((layer) =>
+    typeof layer === 'string' ? { sets: [layer], pathsFrom: process.cwd() } : layer,
+  );
+  for (const layer of layers) for (const set of layer.sets) await applySet(raw as Tree, set, layer.pathsFrom);
+  const given = layers.flatMap(({ sets, name = '--set ' }) => sets.map((set) => ({ set, name })));
+  const refuse = refuseFrom(file, given);
+  return checked(raw, refuse, mayLack);
+}
+
+/**
+ * A training configuration from an object with the fields of docs/configuration.md: the same schema, the same checks and the same
+ * messages as for a YAML file. The object is not changed.
+ *
+ * @param pathsFrom what relative paths are relative to; default: the working directory
+ * @throws UsageError with one line naming the field, what was found and what was expected
+ */
+export async function trainConfigFrom(
+  fields: TrainConfigInput,
+  pathsFrom: string = process.cwd(),
+): Promise<TrainConfig> {
+  const refuse = refuseFrom('configuration');
+  let raw: unknown;
+  try {
+    raw = structuredClone(fields);
+  } catch (error) {
+    return refuse(`${(error as Error).message}; expected plain values, as a YAML file holds them`, '');
   }
-  const config = validate(trainConfigSchema, raw, file);
-  checkTogether(config, file);
-  await checkFiles(config, file, mayLack);
+  if (!isTree(raw)) return refuse('expected an object with method, student, data and train', '');
+  await resolvePaths(raw, pathsFrom);
+  return checked(raw, refuse, []);
+}
+
+async function checked(
+  raw: unknown,
+  refuse: Refuse,
+  mayLack: readonly ('models' | 'data')[],
+): Promise<TrainConfig> {
+  const config = parsed(trainConfigSchema, raw, refuse);
+  checkTogether(config, refuse);
+  await checkFiles(config, refuse, mayLack);
   return config;
 }
 
@@ -144,13 +186,18 @@ async function readText(file: string): Promise<string> {
 
 /** One line out of a zod failure: the first issue, its path, what was expected and, for a wrong key, what exists. */
 export function validate<S extends z.ZodType>(schema: S, value: unknown, where: string): z.output<S> {
+  return parsed(schema, value, refuseFrom(where));
+}
+
+function parsed<S extends z.ZodType>(schema: S, value: unknown, refuse: Refuse): z.output<S> {
   const result = schema.safeParse(value);
   if (result.success) return result.data;
   const issue = deepest(result.error.issues)!;
   const field = issue.path.join('.');
-  const known =
-    issue.code === 'unrecognized_keys' ? `; expected ${keysAt(schema, issue.path).join(', ')}` : '';
-  throw new UsageError(`${where}: ${field === '' ? '' : `${field}: `}${issue.message}${known}`);
+  const wrongKeys = issue.code === 'unrecognized_keys' ? issue.keys : [];
+  const known = wrongKeys.length > 0 ? `; expected ${keysAt(schema, issue.path).join(', ')}` : '';
+  const place = [...issue.path, ...wrongKeys.slice(0, 1)].join('.');
+  return refuse(`${field === '' ? '' : `${field}: `}${issue.message}${known}`, place);
 }
 
 /** The keys that a schema knows at a path. */
@@ -175,7 +222,7 @@ function deepest(issues: readonly z.core.$ZodIssue[]): z.core.$ZodIssue | undefi
 }
 
 /** Without rollouts there are no returns for a value head to learn. */
-function checkNoValueHead({ method, objective }: TrainConfig, fail: (line: string) => never): void {
+function checkNoValueHead({ method, objective }: TrainConfig, fail: Refuse): void {
   const asked =
     objective.baseline === 'value'
       ? 'baseline'
@@ -189,7 +236,7 @@ function checkNoValueHead({ method, objective }: TrainConfig, fail: (line: strin
 }
 
 /** A loss on plain text that somebody asked for, and no text. The one that presets bring is left out without it. */
-function checkText({ method, objective, distillm, data }: TrainConfig, fail: (line: string) => never): void {
+function checkText({ method, objective, distillm, data }: TrainConfig, fail: Refuse): void {
   if (data.corpus || data.wordnet) return;
   const [field, weight] =
     method === 'distillm' ? ['distillm.lm_coef', distillm.lm_coef] : ['objective.lm_coef', objective.lm_coef];
@@ -197,10 +244,7 @@ function checkText({ method, objective, distillm, data }: TrainConfig, fail: (li
     fail(`${field}: ${weight} weighs a loss on plain text; give data.corpus, or set it to 0`);
 }
 
-function checkTogether(config: TrainConfig, file: string): void {
-  const fail = (line: string): never => {
-    throw new UsageError(`${file}: ${line}`);
-  };
+function checkTogether(config: TrainConfig, fail: Refuse): void {
   const { data, train, rollout } = config;
   if (data.wordnet && (data.train || data.valid))
     fail('data: give either wordnet or train and valid, not both');
@@ -276,7 +320,7 @@ function checkTogether(config: TrainConfig, file: string): void {
 
 async function checkFiles(
   { student, teacher, data }: TrainConfig,
-  file: string,
+  refuse: Refuse,
   mayLack: readonly ('models' | 'data')[],
 ): Promise<void> {
   const models: [string, string | undefined][] = [
@@ -294,8 +338,6 @@ async function checkFiles(
     ...(mayLack.includes('data') ? [] : rows),
   ]) {
     if (path === undefined) continue;
-    await access(path).catch(() => {
-      throw new UsageError(`${file}: ${field}: ${path} does not exist`);
-    });
+    await access(path).catch(() => refuse(`${field}: ${path} does not exist`));
   }
 }

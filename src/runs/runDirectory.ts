@@ -18,6 +18,7 @@ export function runPaths(directory: string) {
     timing: join(directory, 'timing.jsonl'),
     samples: join(directory, 'samples'),
     evaluation: join(directory, 'evaluation.json'),
+    checkpoints: join(directory, 'checkpoints'),
     best: join(directory, 'best'),
     final: join(directory, 'final'),
     tensorboard: join(directory, 'tensorboard'),

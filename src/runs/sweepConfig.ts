@@ -122,9 +122,9 @@ export async function readSweep(file: string, sets: readonly string[] = []): Pro
     const method = distinct.method ?? set.method ?? (await methodOf(resolve(directory, base)));
     const shared = { ...set, ...methods[method as keyof typeof methods], ...budgetFields(rest.budget, file) };
     const layers: ConfigLayer[] = [
-      { sets: setsOf(shared), pathsFrom: directory },
+      { sets: setsOf(shared), pathsFrom: directory, name: '' },
       { sets, pathsFrom: process.cwd() },
-      { sets: setsOf(distinct), pathsFrom: directory },
+      { sets: setsOf(distinct), pathsFrom: directory, name: '' },
     ];
     const read = await readTrainConfig(resolve(directory, base), layers).catch((error: Error) => {
       throw error instanceof UsageError ? new UsageError(`${file}: run ${name}: ${error.message}`) : error;

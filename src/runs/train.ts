@@ -5,14 +5,13 @@ import { saveModel } from '../models/checkpoint.js';
 import type { Model } from '../models/model.js';
 import { disposeState } from '../optim/state.js';
 import { breathe, Stopped } from '../pieces.js';
-import type { BackendInfo } from '../tensor/backend.js';
 import { disposeParams } from '../tensor/params.js';
 import type { TrainConfig } from '../training/config.js';
 import { unreadFields } from '../training/fields.js';
 import { optimizerOf, trainingLoop } from '../training/loop.js';
 import type { TrainingContext } from '../training/method.js';
 import { methods } from '../training/methods.js';
-import { selectionOf, UNTRAINED } from '../training/selection.js';
+import { UNTRAINED } from '../training/selection.js';
 import type { TrainingState } from '../training/state.js';
 import { writeDirectoryAtomic, writeFileAtomic } from './atomic.js';
 import { untrainedBest } from './bestChoice.js';
@@ -21,6 +20,7 @@ import { claim } from './claim.js';
 import { DriftWatch } from './driftWatch.js';
 import { describeEnvironment } from './environment.js';
 import { checkInputs } from './inputDigests.js';
+import { refuseFinished, tidyUp } from './keep.js';
 import { acceptChanges } from './lengthen.js';
 import { loadMaterials, type Materials } from './materials.js';
 import { readMetrics } from './metricsLog.js';
@@ -28,18 +28,9 @@ import { stringifyConfig } from './runConfig.js';
 import { withRunDate } from './runDate.js';
 import { openRunDirectory, refuseOccupied, runPaths, scratchOf } from './runDirectory.js';
 import { RunLog } from './runLog.js';
+import { type RunOptions, type TrainRunOptions, withDefaults } from './runOptions.js';
+import { selectionFor } from './selection.js';
 import { validate } from './validation.js';
-
-export interface TrainRunOptions {
-  resume: boolean;
-  /** Goes on although data or models were replaced since the run began. */
-  changedInputs?: boolean;
-  backend: BackendInfo;
-  log: (line: string) => void;
-  quiet: boolean;
-  /** True once Ctrl-C was pressed. */
-  stopping: () => boolean;
-}
 
 export interface TrainSummary {
   out: string;
@@ -56,16 +47,18 @@ export interface TrainSummary {
 }
 
 /**
- * One training run from a configuration to `best/` and `final/`, in a directory of its own.
+ * One training run from a configuration (`trainConfigFrom`, `readTrainConfig`) to `best/` and `final/`, in a directory of its own.
+ * What a hook throws ends the run; the checkpoints before it are intact and `resume` goes on from them.
  *
+ * @throws RunError when the loss diverges, or after `stopping`
  * @throws UsageError if the directory holds another run, or another process is at work in it, or its inputs were replaced
  */
 export async function runTraining(
-  given: TrainConfig,
+  config: TrainConfig,
   out: string,
-  options: TrainRunOptions,
+  options: TrainRunOptions = {},
 ): Promise<TrainSummary> {
-  refuseOccupied(out, options.resume);
+  refuseOccupied(out, options.resume ?? false);
   // Where no directory can be made, opening the run's own says so.
   const place = await mkdir(dirname(out), { recursive: true }).then(
     () => true,
@@ -75,13 +68,13 @@ export async function runTraining(
     ? await claim(runPaths(out).process, `${out}: process`, 'trains there')
     : async () => {};
   try {
-    return await trainIn(given, out, options);
+    return await trainIn(config, out, await withDefaults(config, options));
   } finally {
     await release();
   }
 }
 
-async function trainIn(given: TrainConfig, out: string, options: TrainRunOptions): Promise<TrainSummary> {
+async function trainIn(given: TrainConfig, out: string, options: RunOptions): Promise<TrainSummary> {
   const config = await withRunDate(given, out, options.log);
   const unread = unreadFields(config);
   if (unread.length > 0) options.log(`note: ${config.method} does not read ${unread.join(', ')}`);
@@ -89,7 +82,7 @@ async function trainIn(given: TrainConfig, out: string, options: TrainRunOptions
   if (options.resume) await acceptChanges(out, config, options.log);
   await openRunDirectory(out, stringifyConfig(config), options.resume);
   const paths = runPaths(out);
-  const { resume, changedInputs = false, log } = options;
+  const { resume, changedInputs, log } = options;
   await checkInputs(config, out, { resume, changed: changedInputs, log });
   if (typeof config.student === 'string') {
     const before = await untrainedBest(config.student);
@@ -131,12 +124,20 @@ async function trainIn(given: TrainConfig, out: string, options: TrainRunOptions
   };
   try {
     await trainingLoop(context, method, state, {
-      onStep: (record) => runLog.step(record),
-      evaluate: () => runLog.untimed(() => validate(validation, state)),
+      onStep: async (record) => {
+        runLog.step(record);
+        await runLog.untimed(async () => void (await options.onStep?.(record)));
+      },
+      evaluate: () =>
+        runLog.untimed(async () => {
+          const record = await validate(validation, state);
+          await options.onEvaluate?.(record);
+        }),
       checkpoint: () =>
         runLog.untimed(async () => {
-          await saveCheckpoint(out, state, context.student, materials.tokenizerFrom);
+          const directory = await saveCheckpoint(out, state, context.student, materials.tokenizerFrom);
           await pruneCheckpoints(out, config.checkpoint.keep);
+          await options.onCheckpoint?.({ step: state.step, directory });
         }),
       stopping: options.stopping,
       spent: () => whySpent(config, state, runLog) !== undefined,
@@ -148,11 +149,12 @@ async function trainIn(given: TrainConfig, out: string, options: TrainRunOptions
     method.dispose?.();
     runLog.close();
   }
+  options.log(await tidyUp(out, options.keep));
   const summary: TrainSummary = {
     out,
     method: config.method,
     steps: state.step,
-    best: state.best && { ...state.best, metric: selectionOf(config).metric },
+    best: state.best && { ...state.best, metric: selectionFor(config, materials.valid)?.metric ?? 'none' },
     train_seconds: Math.round(runLog.trainSeconds * 10) / 10,
     teacher_tokens: runLog.teacherTokens,
     final: paths.final,
@@ -167,7 +169,7 @@ async function trainIn(given: TrainConfig, out: string, options: TrainRunOptions
 
 /** A line where best/ is chosen by a Rouge-L that cannot see the references. */
 function blindSelection(config: TrainConfig, { valid }: Materials): string | undefined {
-  if (selectionOf(config).metric !== 'rouge_l_sampled') return undefined;
+  if (selectionFor(config, valid)?.metric !== 'rouge_l_sampled') return undefined;
   const count = withoutWords(valid);
   if (count === 0) return undefined;
   return `${wordlessNote(count, valid.length, 'validation rows')}; best/ is chosen by it (eval.select: loss chooses by the LM loss)`;
@@ -211,7 +213,7 @@ async function openState(
   config: TrainConfig,
   materials: Materials,
   out: string,
-  options: TrainRunOptions,
+  options: RunOptions,
 ): Promise<{ state: TrainingState; resumeAt: number | undefined }> {
   const optimizer = optimizerOf(config);
   const saved = options.resume
@@ -224,6 +226,7 @@ async function openState(
     disposeParams(materials.student.params);
     return { state: saved, resumeAt: saved.step };
   }
+  if (options.resume) refuseFinished(out);
   const { params } = materials.student;
   const state = {
     step: 0,

@@ -6,13 +6,13 @@ import type { Model } from '../models/model.js';
 import { paused } from '../pieces.js';
 import type { TrainConfig } from '../training/config.js';
 import type { Method, TrainingContext } from '../training/method.js';
-import { selectionOf } from '../training/selection.js';
 import type { TrainingState } from '../training/state.js';
 import { type DriftWatch, watchedForms } from './driftWatch.js';
 import type { Materials } from './materials.js';
 import { runPaths } from './runDirectory.js';
 import type { RunLog } from './runLog.js';
 import { writeSamples } from './samples.js';
+import { selectionFor } from './selection.js';
 
 export interface Validation {
   context: TrainingContext;
@@ -24,17 +24,32 @@ export interface Validation {
   save: (directory: string, student: Model) => Promise<void>;
 }
 
+/** What a validation found. */
+export interface EvaluationRecord {
+  step: number;
+  round: number;
+  /** By the names of docs/evaluation.md, each with its mean, standard error and n. */
+  metrics: Record<string, Summary>;
+  /** Whether this student became `best/`. */
+  best: boolean;
+}
+
 /** Validates the student, looks for reward hacking, and saves a new best as `best/`. */
-export async function validate(run: Validation, state: TrainingState): Promise<void> {
+export async function validate(run: Validation, state: TrainingState): Promise<EvaluationRecord> {
   const { context, method, materials, out, runLog, watch } = run;
   const { config, student } = context;
-  const { metric, better } = selectionOf(config);
+  const examples = materials.valid;
+  const selection = selectionFor(config, examples);
   const teacher = localTeacher(context);
   const sampled = sampledMetrics(config, teacher);
   const metrics = [
-    ...new Set<MetricName>(['lm_loss', metric, ...sampled, ...(config.eval.metrics as MetricName[])]),
+    ...new Set<MetricName>([
+      'lm_loss',
+      ...(selection ? [selection.metric] : []),
+      ...sampled,
+      ...(config.eval.metrics as MetricName[]),
+    ]),
   ];
-  const examples = materials.valid;
   const given = { teacher: teacher !== undefined, examples, seeds: 1 };
   const result = await paused(
     evaluationPieces(student, teacher, materials.tokenizer, examples, {
@@ -57,39 +72,38 @@ export async function validate(run: Validation, state: TrainingState): Promise<v
   if (form) watch.teacher(form);
   const { drifted, warnings } = watch.look(result.metrics);
   const own = method.objective && (await paused(method.objective(context, examples), context.pause));
-  runLog.evaluation(
-    state.step,
-    state.round,
-    {
-      ...result.metrics,
-      ...(own !== undefined && { objective: { mean: own, stderr: null, n: examples.length } }),
-    },
-    {
-      ...{ drifted, teacher: form },
-      ...(metric === 'rouge_l_sampled' && { wordless: withoutWords(examples) }),
-    },
-  );
-  method.validated?.(context, state, result.metrics.lm_loss!.mean);
+  const all = {
+    ...result.metrics,
+    ...(own !== undefined && { objective: { mean: own, stderr: null, n: examples.length } }),
+  };
+  const wordless = selection?.metric === 'rouge_l_sampled' ? withoutWords(examples) : 0;
+  runLog.evaluation(state.step, state.round, all, { drifted, teacher: form, wordless });
+  const { lm_loss } = result.metrics;
+  if (lm_loss) method.validated?.(context, state, lm_loss.mean);
   if (result.samples.length > 0) {
     await writeSamples(out, `step-${state.step}`, result.samples, examples, materials.tokenizer);
   }
-  const value = result.metrics[metric]?.mean;
-  if (value !== undefined && (state.best === null || better(value, state.best.value))) {
+  const value = selection && result.metrics[selection.metric]?.mean;
+  const best = value !== undefined && (state.best === null || selection!.better(value, state.best.value));
+  if (best) {
     state.best = { step: state.step, value };
     await run.save(runPaths(out).best, student);
   }
-  runLog.note(validationLine(result.metrics, metric, own, state));
+  runLog.note(validationLine(result.metrics, selection?.metric, own, state));
   for (const line of warnings) runLog.note(line);
+  return { step: state.step, round: state.round, metrics: all, best };
 }
 
 /** A validation in one line: what best/ is chosen by first, then what it has beside it. */
 function validationLine(
   metrics: Partial<Record<MetricName, Pick<Summary, 'mean'>>>,
-  selected: MetricName,
+  selected: MetricName | undefined,
   objective: number | undefined,
   { step, best }: TrainingState,
 ): string {
-  const shown = [...new Set<MetricName>([selected, 'lm_loss', 'reverse_kl_seq'])].flatMap((name) => {
+  const shown = [
+    ...new Set<MetricName>([...(selected ? [selected] : []), 'lm_loss', 'reverse_kl_seq']),
+  ].flatMap((name) => {
     const value = metrics[name]?.mean;
     if (value === undefined) return [];
     const chosen =

@@ -103,7 +103,8 @@ export async function initBackend(
     try {
       const loaded = await loaders[name](options.threads, options.precision);
       await tf.ready();
-      return { name, reason: whyChosen(options, failures, loaded), failures, ...loaded };
+      active = { name, reason: whyChosen(options, failures, loaded), failures, ...loaded };
+      return active;
     } catch (error) {
       if (error instanceof UsageError) throw error;
       failures.push({ name, error: firstLine(error) });
@@ -113,6 +114,13 @@ export async function initBackend(
   throw new UsageError(
     `backend ${failures.map((f) => `${f.name} does not load: ${f.error}`).join('; ')}${hint}`,
   );
+}
+
+let active: BackendInfo | undefined;
+
+/** What the last `initBackend` of this process chose. */
+export function activeBackend(): BackendInfo | undefined {
+  return active;
 }
 
 function whyChosen(

@@ -288,3 +288,15 @@ export const trainConfigSchema = z.strictObject({
 });
 
 export type TrainConfig = z.output<typeof trainConfigSchema>;
+/**
+ * Whether training or its own validation loss reads the reference answers. Methods that answer the prompts themselves, or have the teacher do it,
+ * read prompts only: `seqkd`, `minillm`, `opd`, and `gkd` and `imitkd` where no step is on gold responses.
+ */
+export function readsReferences({ method, gkd, imitkd }: TrainConfig): boolean {
+  if (method === 'gkd') return gkd.lambda < 1 && !gkd.seq_kd;
+  if (method === 'imitkd') return imitkd.gold_decay > 0;
+  return !isPolicyGradient(method) && method !== 'seqkd';
+}
+
+/** A configuration as a person writes it: what has a default may be left out. */
+export type TrainConfigInput = z.input<typeof trainConfigSchema>;

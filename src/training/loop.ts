@@ -12,15 +12,21 @@ import type { TrainingState } from './state.js';
 
 /** What one optimizer step leaves behind. */
 export interface StepRecord {
+  /** Optimizer steps done, this one included. */
   step: number;
+  /** Rounds of on-policy sampling begun; 0 for methods without rounds. */
   round: number;
+  /** Loss and its parts, gradient norm, learning rate, and what the method knows of its batch: the names of metrics.jsonl. */
   metrics: Record<string, number>;
+  /** Tokens that the loss looked at. */
   tokens: number;
+  /** Tokens that teachers read or wrote. */
   teacherTokens: number;
 }
 
 /** What the run does around the steps; the loop itself touches no file. */
 export interface TrainingHooks {
+  /** May be asynchronous; the next step waits for it. */
   onStep(record: StepRecord): void;
   /** Validates; a new best goes into `state.best`. */
   evaluate(state: TrainingState): Promise<void>;
@@ -82,7 +88,7 @@ export async function trainingLoop(
   while (!over()) {
     const before = { ...state };
     try {
-      hooks.onStep(await takeStep(context, method, state, optimizer));
+      await hooks.onStep(await takeStep(context, method, state, optimizer));
       if (over() || isDue(state.step, config.eval.every)) await evaluate();
     } catch (error) {
       if (state.step === before.step) takeBack(state, before);

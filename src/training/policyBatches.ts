@@ -3,7 +3,12 @@ import { packSequences } from '../models/packed.js';
 import { advantages, type SampledBatch, type TokenSignals } from '../objectives/advantages.js';
 import { batchTotals, tokenCoefficients } from '../objectives/aggregate.js';
 import type { EmaState } from '../objectives/batchStatistics.js';
-import { aggregationOf, type MinillmLoss, minillmLoss } from '../objectives/minillmLoss.js';
+import {
+  aggregationOf,
+  type MinillmLoss,
+  type MinillmLossInputs,
+  minillmLoss,
+} from '../objectives/minillmLoss.js';
 import type { ObjectiveConfig } from '../objectives/presets.js';
 import { flatten } from '../objectives/ragged.js';
 import type { Trajectory } from '../rollout/trajectory.js';
@@ -34,7 +39,7 @@ export function policyBatches(
   options: PolicyBatchOptions,
 ): { signals: TokenSignals; micro: MicroBatch[] } {
   const signals = advantages(
-    { ...asBatch(trajectories), ...(options.ema && { ema: options.ema }) },
+    { ...sampledBatch(trajectories), ...(options.ema && { ema: options.ema }) },
     objective,
   );
   const byRow = new Map(trajectories.map((t, i) => [t, i]));
@@ -80,7 +85,7 @@ function lengthsOf(trajectories: readonly Trajectory[]): number[] {
 }
 
 /** What trajectories know, as the objectives take it. */
-export function asBatch(trajectories: readonly Trajectory[]): SampledBatch {
+export function sampledBatch(trajectories: readonly Trajectory[]): SampledBatch {
   return {
     studentLogprobs: trajectories.map((t) => t.studentLogprobs),
     teacherLogprobs: trajectories.map((t) => t.teacherLogprobs!),
@@ -89,6 +94,27 @@ export function asBatch(trajectories: readonly Trajectory[]): SampledBatch {
     collision: trajectories.map((t) => t.collision),
     groups: trajectories.map((t) => t.promptIndex),
     ...(trajectories.every((t) => t.values) && { values: trajectories.map((t) => t.values!) }),
+  };
+}
+
+/**
+ * All that `minillmLoss` takes beside the logits, for the responses of one optimizer batch, response after response. Losses over them
+ * are the batch's. The caller owns `tokenIds`.
+ */
+export function lossConstants(
+  trajectories: readonly Trajectory[],
+  signals: TokenSignals,
+  objective: ObjectiveConfig,
+): Omit<MinillmLossInputs, 'studentLogits' | 'teacherLogits'> {
+  const lengths = lengthsOf(trajectories);
+  const totals = batchTotals(lengths, objective.max_response);
+  return {
+    tokenIds: tf.tensor1d(
+      trajectories.flatMap((t) => Array.from(t.responseIds)),
+      'int32',
+    ),
+    coefficients: tokenCoefficients(aggregationOf(objective), lengths, totals),
+    ...pick(signals, trajectories, [...trajectories.keys()]),
   };
 }
 

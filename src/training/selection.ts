@@ -2,10 +2,11 @@ import type { TrainConfig } from './config.js';
 
 /** What `best/` is chosen by. */
 export interface Selection {
-  metric: 'lm_loss' | 'rouge_l_sampled';
+  metric: 'lm_loss' | 'rouge_l_sampled' | 'reverse_kl_seq';
   better: (a: number, b: number) => boolean;
 }
 
+/** As configured. Where validation rows have no references, a run chooses otherwise (runs/selection.ts). */
 export function selectionOf(config: Pick<TrainConfig, 'method' | 'eval'>): Selection {
   const select = config.eval.select ?? (config.method === 'sft' ? 'loss' : 'rouge_l');
   return select === 'loss'

@@ -1,7 +1,7 @@
 import { advantages } from '../objectives/advantages.js';
 import type { ObjectiveConfig } from '../objectives/presets.js';
 import type { Trajectory } from '../rollout/trajectory.js';
-import { asBatch } from './policyBatches.js';
+import { sampledBatch } from './policyBatches.js';
 import type { Models } from './supervised.js';
 import {
   newValueHead,
@@ -58,7 +58,7 @@ function returnsOf(
   trajectories: readonly Trajectory[],
   objective: ObjectiveConfig,
 ): Map<Trajectory, Float64Array> {
-  const { returns } = advantages(asBatch(trajectories), {
+  const { returns } = advantages(sampledBatch(trajectories), {
     ...objective,
     gae_lambda: 1,
     baseline: 'none',

@@ -5,7 +5,7 @@ import { returnForms } from '../objectives/returns.js';
 import { disposeState } from '../optim/state.js';
 import type { Pieces } from '../pieces.js';
 import type { Trajectory } from '../rollout/trajectory.js';
-import { asBatch } from '../training/policyBatches.js';
+import { sampledBatch } from '../training/policyBatches.js';
 import { predictValues, type ValueHead, valueFeatures } from '../training/valueHead.js';
 import { valueRound } from '../training/valueRound.js';
 import { type Condition, type Setting, warmupRounds } from './condition.js';
@@ -35,7 +35,7 @@ export class Warmup {
   *ema(objective: ObjectiveConfig): Pieces<EmaState> {
     if (objective.baseline !== 'ema') return noEma;
     const { rounds } = yield* this.school(objective);
-    return rounds.reduce((ema, round) => advantages({ ...asBatch(round), ema }, objective).ema!, noEma);
+    return rounds.reduce((ema, round) => advantages({ ...sampledBatch(round), ema }, objective).ema!, noEma);
   }
 
   /** The rollouts of a repeat, with values where the objective reads them. */

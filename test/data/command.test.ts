@@ -22,4 +22,6 @@ it('data build wordnet: 30,000, 1,000 and 500 rows with seed 1 unless told other
     seed: 0,
     sizes: { train: 5, valid: 6, test: 7 },
   });
+  await run('--out', 'there', '--force');
+  expect(buildWordnet).toHaveBeenLastCalledWith(expect.objectContaining({ out: 'there', force: true }));
 });

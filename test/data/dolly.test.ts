@@ -1,4 +1,4 @@
-import { readFileSync, writeFileSync } from 'node:fs';
+import { appendFileSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, describe, expect, it } from 'vitest';
 import { buildDolly, type DollyOptions } from '../../src/data/dolly.js';
@@ -120,5 +120,53 @@ describe('data build dolly', () => {
     );
     expect([code, stderr]).toEqual([0, `${out}: 44 train, 4 valid, 2 test rows and README.md\n`]);
     expect(readFileSync(join(out, 'README.md'), 'utf8')).toMatch(/CC BY-SA 3\.0/);
+  });
+});
+
+describe('what lies in --out', () => {
+  const input = () => write('dolly.jsonl', rows);
+  const run = (out: string, ...flags: string[]) =>
+    runInProcess(
+      ...[
+        'data',
+        'build',
+        'dolly',
+        '--input',
+        input(),
+        '--out',
+        out,
+        '--valid',
+        '7',
+        '--test',
+        '9',
+        ...flags,
+      ],
+    );
+
+  it.each(['train.jsonl', 'README.md'])(
+    'a %s of somebody’s own is refused, and nothing is written',
+    async (name) => {
+      const out = join(place.path, `own-${name}`);
+      mkdirSync(out);
+      writeFileSync(join(out, name), 'mine\n');
+      const refused = await run(out);
+      expect(refused.code).toBe(2);
+      expect(refused.stderr).toBe(
+        `minillm: ${out}: holds ${name} that this command did not make; give --out another directory, or add --force to overwrite\n`,
+      );
+      expect(readdirSync(out)).toEqual([name]);
+      expect(readFileSync(join(out, name), 'utf8')).toBe('mine\n');
+      expect((await run(out, '--force')).code).toBe(0);
+      expect(readFileSync(join(out, name), 'utf8')).not.toBe('mine\n');
+    },
+  );
+
+  it('what it made itself it makes again, with other options too, until somebody changes it', async () => {
+    const out = join(place.path, 'again');
+    for (const seed of ['1', '1', '2']) expect((await run(out, '--seed', seed)).code).toBe(0);
+    appendFileSync(join(out, 'valid.jsonl'), '{"instruction":"mine","output":"mine"}\n');
+    const refused = await run(out, '--seed', '2');
+    expect(refused.code).toBe(2);
+    expect(refused.stderr).toContain('holds valid.jsonl that this command did not make');
   });
 });

@@ -1,8 +1,9 @@
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, describe, expect, it } from 'vitest';
-import { parse } from 'yaml';
-import { readTrainConfig, stringifyConfig } from '../../src/runs/runConfig.js';
+import { parse, stringify } from 'yaml';
+import { readTrainConfig, stringifyConfig, trainConfigFrom } from '../../src/runs/runConfig.js';
+import type { TrainConfigInput } from '../../src/training/config.js';
 import { temporaryDirectory } from '../helpers/temporary.js';
 
 const place = temporaryDirectory('run-config');
@@ -107,6 +108,26 @@ describe('a training configuration', () => {
     expect(shape.student).toMatchObject({ family: 'llama', hidden_size: 8, tokenizer: at('teacher') });
   });
 
+  it.each([
+    ['train.lrr=1', 'train: Unrecognized key: "lrr"'],
+    ['trian.lr=1', 'Unrecognized key: "trian"'],
+    ['train.lr=fast', 'train.lr: '],
+    ['rollout.rollouts=63', 'rollout.rollouts: 63 is not a multiple of train.batch_size 32'],
+    ['train.batch_size=48', 'rollout.rollouts: 64 is not a multiple of train.batch_size 48'],
+    ['data.valid=absent', `data.valid: ${join(process.cwd(), 'absent')} does not exist`],
+    ['objective.preset=papre', 'objective.preset: '],
+  ])('a wrong --set %s is not blamed on the file', async (set, line) => {
+    const sets = ['seed=2', set, 'train.clip=1'];
+    await expect(readTrainConfig(file, sets)).rejects.toThrow(`--set ${set}: ${line}`);
+  });
+
+  it('what the file has wrong is not blamed on a --set', async () => {
+    writeFileSync(at('wrong.yaml'), 'method: sft\nstudent: student\ndata: {}\ntrain: { steps: 1, lrr: 1 }\n');
+    await expect(readTrainConfig(at('wrong.yaml'), ['train.lr=1', 'seed=2'])).rejects.toThrow(
+      `${at('wrong.yaml')}: train: Unrecognized key: "lrr"`,
+    );
+  });
+
   it('written out and read again it is the same', async () => {
     const config = await readTrainConfig(file, []);
     const text = stringifyConfig(config);
@@ -114,5 +135,41 @@ describe('a training configuration', () => {
     expect(await readTrainConfig(at('resolved.yaml'), [])).toEqual(config);
     expect(stringifyConfig(await readTrainConfig(at('resolved.yaml'), []))).toBe(text);
     expect(parse(text)).toEqual(config);
+  });
+});
+
+describe('a configuration from an object', () => {
+  const fields = (): TrainConfigInput => ({
+    method: 'minillm',
+    student: 'student',
+    teacher: 'teacher',
+    data: { train: 'train.jsonl', valid: 'valid.jsonl' },
+    train: { steps: 10, lr: 1e-3 },
+    objective: { preset: 'paper', length_norm: true },
+  });
+
+  it('is the one of the file that says the same, and leaves the object alone', async () => {
+    const given = fields();
+    expect(await trainConfigFrom(given, place.path)).toEqual(await readTrainConfig(file, []));
+    expect(given).toEqual(fields());
+  });
+
+  it.each([
+    [{ train: { steps: 10, lr: 1e-3, lrr: 1 } }, 'train: Unrecognized key: "lrr"'],
+    [{ train: { steps: 1.5, lr: 1e-3 } }, 'train.steps: '],
+    [{ teacher: undefined }, 'teacher: missing; minillm needs one'],
+    [{ data: { train: 'absent', valid: 'valid.jsonl' } }, `data.train: ${at('absent')} does not exist`],
+    [{ rollout: { rollouts: 63 } }, 'rollout.rollouts: 63 is not a multiple'],
+  ])('refuses %j in the words of a file', async (change, line) => {
+    const wrong = { ...fields(), ...change } as TrainConfigInput;
+    await expect(trainConfigFrom(wrong, place.path)).rejects.toThrow(`configuration: ${line}`);
+    writeFileSync(at('same.yaml'), stringify(wrong));
+    await expect(readTrainConfig(at('same.yaml'), [])).rejects.toThrow(`same.yaml: ${line}`);
+  });
+
+  it('refuses what is no plain value', async () => {
+    const wrong = { ...fields(), seed: () => 1 } as unknown as TrainConfigInput;
+    await expect(trainConfigFrom(wrong)).rejects.toThrow('expected plain values, as a YAML file holds them');
+    await expect(trainConfigFrom([] as unknown as TrainConfigInput)).rejects.toThrow('expected an object');
   });
 });

@@ -7,12 +7,15 @@ import {
   withCommonOptions,
 } from '../common.js';
 
+const FORCE = 'overwrite files in --out that this command did not make';
+
 interface BuildOptions extends CommonOptions {
   out: string;
   seed: number;
   size: number;
   valid: number;
   test: number;
+  force?: boolean;
 }
 
 /** `minillm data build`: the embedded instruction set, or splits of one that the user has. */
@@ -24,6 +27,7 @@ export function dataCommand(): Command {
     .option('--size <n>', 'training rows', positiveInteger, 30_000)
     .option('--valid <n>', 'validation rows', positiveInteger, 1000)
     .option('--test <n>', 'test rows', positiveInteger, 500)
+    .option('--force', FORCE)
     .addHelpText('after', '\nExample:\n  minillm data build wordnet --out data/wordnet --seed 1')
     .action(async (options: BuildOptions) => {
       const log = logger(options);
@@ -32,6 +36,7 @@ export function dataCommand(): Command {
         out: options.out,
         seed: options.seed,
         sizes: { train: options.size, valid: options.valid, test: options.test },
+        ...(options.force && { force: true }),
       });
       log(
         `${options.out}: ${rows.train.length} train, ${rows.valid.length} valid, ${rows.test.length} test rows, corpus.txt and README.md`,
@@ -51,6 +56,7 @@ interface DollyCommandOptions extends CommonOptions {
   valid: number;
   test: number;
   exclude: string[];
+  force?: boolean;
 }
 
 function dollyCommand(): Command {
@@ -66,19 +72,21 @@ function dollyCommand(): Command {
       'JSONL whose prompts must be in no split, such as a published test set',
       [],
     )
+    .option('--force', FORCE)
     .addHelpText(
       'after',
       '\nExample:\n  minillm data build dolly --input databricks-dolly-15k.jsonl --out data/dolly',
     )
     .action(async (options: DollyCommandOptions) => {
       const { buildDolly } = await import('../../data/dolly.js');
-      const { input, out, seed, valid, test, exclude } = options;
+      const { input, out, seed, valid, test, exclude, force } = options;
       const { rows, excluded, empty } = await buildDolly({
         input,
         out,
         seed,
         sizes: { valid, test },
         exclude,
+        ...(force && { force }),
       });
       const left = [
         excluded > 0 ? `${excluded} rows of excluded prompts` : '',

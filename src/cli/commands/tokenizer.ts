@@ -1,3 +1,4 @@
+import { join } from 'node:path';
 import { Command, Option } from 'commander';
 import { type TemplateName, templateNames } from '../../text/template.js';
 import { type CommonOptions, logger, positiveInteger, withCommonOptions } from '../common.js';
@@ -31,6 +32,9 @@ export function tokenizerCommand(): Command {
     )
     .action(async (options: TrainOptions) => {
       const log = logger(options);
+      const { existsSync } = await import('node:fs');
+      if (existsSync(join(options.out, 'tokenizer.json')))
+        log(`note: ${options.out} holds a tokenizer; it is replaced`);
       const [{ trainTokenizer }, { saveTokenizer }] = await Promise.all([
         import('../../data/train-tokenizer.js'),
         import('../../text/tokenizer-files.js'),

@@ -1,5 +1,5 @@
 import { basename, join, resolve } from 'node:path';
-import { Command } from 'commander';
+import { Command, Option } from 'commander';
 import {
   type CommonOptions,
   logger,
@@ -14,6 +14,7 @@ interface TrainOptions extends CommonOptions {
   set: string[];
   resume?: boolean;
   changedInputs?: boolean;
+  keep: 'all' | 'final';
   out?: string;
   json?: boolean;
 }
@@ -27,6 +28,14 @@ export function trainCommand(): Command {
     .option('--set <field=value>', 'change a field of the configuration; repeatable', repeated, [])
     .option('--resume', 'go on from the newest checkpoint in --out')
     .option('--changed-inputs', 'with --resume: although data or models were replaced since the run began')
+    .addOption(
+      new Option(
+        '--keep <what>',
+        'final: at the end remove the checkpoints, after which --resume is not possible',
+      )
+        .choices(['all', 'final'])
+        .default('all'),
+    )
     .option('--out <dir>', 'run directory (default: runs/<name of the configuration>)')
     .option('--json', 'print the summary as JSON')
     .addHelpText(
@@ -46,6 +55,7 @@ export function trainCommand(): Command {
       changedInputs: options.changedInputs ?? false,
       backend,
       log,
+      keep: options.keep,
       quiet: options.quiet ?? false,
       stopping,
     }).finally(release);
