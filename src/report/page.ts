@@ -1,8 +1,9 @@
 import { facts } from './configuration.js';
 import type { Entry } from './entries.js';
 import { escapeHtml } from './escape.js';
+import { joined, outcome } from './headline.js';
 import { pageScript } from './script.js';
-import { joined, type PageParts, sectionsOf } from './sections.js';
+import { type PageParts, sectionsOf } from './sections.js';
 import { pageStyle } from './style.js';
 
 /** The whole report as one HTML document: style, script, figures and data inside it, nothing to load. */
@@ -10,6 +11,7 @@ export function page(parts: PageParts): string {
   const { runs, entries } = parts;
   const title = titleOf(entries);
   const sections = sectionsOf(parts);
+  const came = outcome(entries);
   return `<!doctype html>
 <html lang="en">
 <head>
@@ -23,7 +25,7 @@ export function page(parts: PageParts): string {
 <header>
 <div class="top"><h1>${escapeHtml(title)}</h1><button type="button" id="theme" aria-label="Switch between light and dark" hidden></button></div>
 <p class="lead">${escapeHtml(leadOf(entries))}</p>
-<dl class="facts">${facts(runs)
+${came === '' ? '' : `<p class="outcome">${escapeHtml(came)}</p>\n`}<dl class="facts">${facts(runs)
     .map(([name, value]) => `<div><dt>${escapeHtml(name)}</dt><dd>${escapeHtml(value)}</dd></div>`)
     .join('')}</dl>
 <nav aria-label="Sections">${sections.map(({ id, title: name }) => `<a href="#${id}">${escapeHtml(name)}</a>`).join('')}</nav>

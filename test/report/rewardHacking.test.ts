@@ -93,12 +93,15 @@ describe('findRewardHacking in evaluations', () => {
     ).toEqual([]);
   });
 
-  it('does not speak of a difference within two standard errors', () => {
-    const unsure = run('minillm', { reverse_kl_seq: 5 });
-    unsure.evaluation.length = { mean: 7, stderr: 2, n: 5 };
-    expect(findRewardHacking([teacher, sft, unsure]).warnings).toEqual([]);
-    unsure.evaluation.length.stderr = 1;
-    expect(findRewardHacking([teacher, sft, unsure]).warnings).toHaveLength(1);
+  it('does not speak of a difference whose interval holds zero', () => {
+    const unsure = (stderr: number): Entry => {
+      const student = run('minillm', { reverse_kl_seq: 5 });
+      student.evaluation.length = { mean: 7, stderr, n: 5 };
+      return student;
+    };
+    // 3 tokens below the teacher; t of 4 degrees of freedom is 2.776.
+    expect(findRewardHacking([teacher, sft, unsure(1.1)]).warnings).toEqual([]);
+    expect(findRewardHacking([teacher, sft, unsure(1.05)]).warnings).toHaveLength(1);
   });
 });
 
