@@ -2,7 +2,7 @@ import { type MetricInfo, metricInfo, orderedMetrics } from './catalog.js';
 import type { Entry } from './entries.js';
 import { csv, escapeHtml } from './escape.js';
 import type { MetricSummary } from './evaluationFile.js';
-import { decimalsFor, duration, fixed } from './format.js';
+import { decimalsFor, duration, fixed, ranged } from './format.js';
 import { colorVariable } from './palette.js';
 import type { Run } from './runs.js';
 import { intervalBasis, shownInterval } from './uncertainty.js';
@@ -72,12 +72,10 @@ export function decimalsOf(summaries: readonly MetricSummary[], scale: number): 
 export function cell(name: string, summary: MetricSummary, info: MetricInfo, decimals: number): string {
   const span = shownInterval(summary);
   if (name === 'train_seconds' && !span) return escapeHtml(duration(summary.mean));
-  const small = span ? ` <small>${ranged(span, info.scale, decimals)}</small>` : '';
+  const wide = span && span[1] > span[0];
+  const small = wide ? ` <small>${ranged(span[0] * info.scale, span[1] * info.scale, decimals)}</small>` : '';
   return `<b>${fixed(summary.mean * info.scale, decimals)}</b>${small}`;
 }
-
-const ranged = ([low, high]: [number, number], scale: number, decimals: number): string =>
-  `${fixed(low * scale, decimals)} to ${fixed(high * scale, decimals)}`;
 
 /** The number in words, for the tooltip: `KD: Rouge-L, sampled 17.0, 95 % interval 15.8 to 18.2 over prompts`. */
 export function spelled(name: string, entry: Entry, decimals: number): string {
@@ -86,7 +84,7 @@ export function spelled(name: string, entry: Entry, decimals: number): string {
   const shown = fixed(summary.mean * scale, decimals);
   const span = shownInterval(summary);
   const interval = span
-    ? `, 95 % interval ${ranged(span, scale, decimals)} ${intervalBasis(entry, summary)}`
+    ? `, 95 % interval ${fixed(span[0] * scale, decimals)} to ${fixed(span[1] * scale, decimals)} ${intervalBasis(entry, summary)}`
     : '';
   return `${entry.label}: ${label} ${shown}${unit && ` ${unit}`}${interval}`;
 }

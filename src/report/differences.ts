@@ -4,6 +4,7 @@ import type { Entry } from './entries.js';
 import { csv } from './escape.js';
 import { clip, drawSvg, type Figure, rowScale } from './figure.js';
 import { brief, decimalsFor, fixed, tick } from './format.js';
+import { rowHits } from './hits.js';
 import { colorVariable } from './palette.js';
 import { type Difference, difference } from './uncertainty.js';
 
@@ -53,6 +54,7 @@ function panel(name: string, of: Entry, rows: readonly Row[]): Figure {
   const high = Math.max(0, ...rows.map((row) => row.high));
   const pad = (high - low || 1) * 0.06;
   const decimals = decimalsFor(Math.min(...rows.map((row) => (row.high - row.low) / 4)));
+  const signed = (x: number): string => `${x > 0 ? '+' : ''}${fixed(x, decimals)}`;
   const good = better === 'higher' ? 'right' : 'left';
   const y = (_: Row, i: number): number => i;
   const title = label;
@@ -98,7 +100,7 @@ function panel(name: string, of: Entry, rows: readonly Row[]): Figure {
         }),
         Plot.text(rows, {
           y,
-          text: (row: Row) => `${row.mean > 0 ? '+' : ''}${fixed(row.mean, decimals)}`,
+          text: (row: Row) => signed(row.mean),
           frameAnchor: 'right',
           textAnchor: 'start',
           dx: 8,
@@ -108,6 +110,13 @@ function panel(name: string, of: Entry, rows: readonly Row[]): Figure {
     },
     title,
     `${label}: ${of.label} minus ${rows.map((row) => `${row.label} ${brief(row.mean)}, 95 % interval ${brief(row.low)} to ${brief(row.high)}`).join('; ')}`,
+    rowHits(
+      rows.map(
+        (row) =>
+          `${of.label} minus ${row.label}: ${signed(row.mean)}${unit && ` ${unit}`}, 95 % interval ${fixed(row.low, decimals)} to ${fixed(row.high, decimals)}, paired by ${row.paired === 'seeds' ? 'training seed' : 'prompt'}`,
+      ),
+      { width: 340, top: 28, bottom: 40 + 24 * rows.length },
+    ),
   );
   const table = rows.map((row) => [
     of.label,

@@ -38,6 +38,7 @@ export interface EvaluationFile {
   perPrompt: Record<string, number[]>;
   promptSet: string | null;
   data: string | null;
+  prompts: number | null;
   curves: {
     exposure?: Exposure;
     calibration?: ReliabilityBin[];
@@ -66,6 +67,7 @@ export function readEvaluation(file: Record<string, unknown>): EvaluationFile {
     ),
     promptSet: text(file.prompt_set),
     data: text(file.data),
+    prompts: finite(file.prompts) ? file.prompts : null,
     curves: Object.fromEntries(Object.entries(found).filter(([, curve]) => curve !== undefined)),
   };
 }

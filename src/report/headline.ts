@@ -2,7 +2,7 @@ import { type Ranking, ranking } from './best.js';
 import { metricInfo } from './catalog.js';
 import { type Entry, startOf } from './entries.js';
 import { escapeHtml } from './escape.js';
-import { decimalsFor, fixed } from './format.js';
+import { decimalsFor, fixed, ranged } from './format.js';
 import { colorVariable } from './palette.js';
 import { type Difference, difference, shownInterval } from './uncertainty.js';
 
@@ -17,7 +17,7 @@ const spokenOf: Record<string, string> = {
  * What came out, in a few sentences for the top of the page: for each main metric the best student, against the student that all
  * began as where it was measured, with the interval; and plainly which metrics tell nothing apart. Empty without a choice.
  */
-export function outcome(entries: readonly Entry[]): string {
+export function outcome(entries: readonly Entry[]): string[] {
   const start = startOf(entries);
   const ranked = Object.keys(spokenOf).flatMap((name) => {
     const found = ranking(name, entries);
@@ -30,10 +30,10 @@ export function outcome(entries: readonly Entry[]): string {
     const who = start ? `no student is clearly better than ${start.label}` : 'no student is clearly ahead';
     sentences.push(`In ${joined(open, 'or')} ${who}.`);
   }
-  if (sentences.length === 0) return '';
+  if (sentences.length === 0) return [];
   if (entries.every(({ runs }) => runs.length === 1))
     sentences.push('Each model was trained once: the noise of training is in none of these intervals.');
-  return sentences.join(' ');
+  return sentences;
 }
 
 const isHigher = (name: string): boolean => metricInfo(name).better === 'higher';
@@ -87,14 +87,14 @@ export function cards(entries: readonly Entry[], colors: ReadonlyMap<Entry, numb
     const summary = best.evaluation[name]!;
     const span = shownInterval(summary);
     const decimals = decimalsFor(span ? (span[1] - span[0]) / 4 : 0);
-    const interval = span ? ` <small>${fixed(span[0], decimals)} to ${fixed(span[1], decimals)}</small>` : '';
+    const interval = span ? ` <small>${ranged(span[0], span[1], decimals)}</small>` : '';
     const teacher = entries.find((entry) => entry.isTeacher)?.evaluation[name];
     const others =
       level.length > 0 ? `, not clearly ahead of ${joined(level.map((entry) => entry.label))}` : '';
     return [
       `<div class="card"><p>${better === 'higher' ? 'Highest' : 'Lowest'} ${escapeHtml(label.replace(/^(Reverse|Forward)/, (word) => word.toLowerCase()))}${unit && `, ${escapeHtml(unit)}`}</p>
 <p class="value">${fixed(summary.mean, decimals)}${interval}</p>
-<p><span class="who" style="color:${colorVariable(colors.get(best)!)}">${escapeHtml(best.label)}</span>${escapeHtml(others)}${teacher ? `; teacher ${fixed(teacher.mean, decimals)}` : ''}</p></div>`,
+<p><span class="who" style="color:${colorVariable(colors.get(best)!)}">${escapeHtml(best.label)}</span>${escapeHtml(others)}${teacher ? `; teacher ${teacher.mean === 0 ? '0' : fixed(teacher.mean, decimals)}` : ''}</p></div>`,
     ];
   });
   return drawn.length > 0 ? `<div class="cards">${drawn.join('')}</div>` : '';

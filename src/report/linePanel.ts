@@ -1,6 +1,7 @@
 import * as Plot from '@observablehq/plot';
 import { clip, drawSvg, type Figure } from './figure.js';
 import { brief, tick } from './format.js';
+import { lineHits } from './hits.js';
 import { bounds, thin } from './smoothing.js';
 
 /** A place on a line, with its band. */
@@ -65,6 +66,7 @@ export function linePanel(lines: readonly Line[], options: LinePanelOptions): Fi
   const height = Math.max(size.height, size.top + size.bottom + 13 * (labelled ? lines.length : 0));
   const inner = height - size.top - size.bottom;
   const toPixel = (y: number): number => size.top + ((domain[1] - y) / (domain[1] - domain[0])) * inner;
+  const right = labelled ? 78 : 14;
   const ends = lines.map((line) => toPixel(line.points.at(-1)!.mean));
   const places = spreadLabels(ends, 13, size.top, height - size.bottom);
   const drawn = lines.map((line) => ({ ...line, points: thin(line.points, 150) }));
@@ -75,7 +77,7 @@ export function linePanel(lines: readonly Line[], options: LinePanelOptions): Fi
       height,
       marginTop: size.top,
       marginLeft: size.left,
-      marginRight: labelled ? 78 : 14,
+      marginRight: right,
       marginBottom: size.bottom,
       x: {
         domain: [first, last],
@@ -126,6 +128,11 @@ export function linePanel(lines: readonly Line[], options: LinePanelOptions): Fi
     },
     title,
     `${title}, by ${options.xLabel}: ${lines.map((line) => `${line.label} from ${brief(line.points[0]!.mean)} to ${brief(line.points.at(-1)!.mean)}`).join('; ')}`,
+    lineHits(lines, {
+      xLabel: options.xLabel,
+      pixel: (x) => size.left + ((x - first) / (last - first)) * (size.width - size.left - right),
+      ...{ top: size.top, bottom: height - size.bottom },
+    }),
   );
   return { name: options.name, title, svg, csv: options.csv };
 }

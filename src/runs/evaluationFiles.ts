@@ -16,6 +16,9 @@ export interface EvaluationOrigin {
   /** The file of the prompts. */
   data: string;
   seeds: readonly number[];
+  /** Of the model, and of the teacher where there was one. */
+  parameters: number;
+  teacherParameters?: number | undefined;
 }
 
 /**
@@ -25,7 +28,7 @@ export interface EvaluationOrigin {
  */
 export async function writeEvaluation(
   runDir: string,
-  { label, isTeacher, data, seeds }: EvaluationOrigin,
+  { label, isTeacher, data, seeds, parameters, teacherParameters }: EvaluationOrigin,
   evaluation: Evaluation,
   examples: readonly Example[],
   tokenizer: Tokenizer,
@@ -38,6 +41,8 @@ export async function writeEvaluation(
     model: label,
     method: label,
     ...(isTeacher && { is_teacher: true }),
+    parameters,
+    ...(teacherParameters !== undefined && { teacher_parameters: teacherParameters }),
     data: basename(data),
     prompts: examples.length,
     prompt_set: promptSet(examples),

@@ -104,13 +104,13 @@ describe.skipIf(typeof started === 'string')(
       const before = await readout.textContent();
       await card.locator('.tok').nth(2).hover();
       expect(await readout.textContent()).toMatch(
-        /^“opening” {2}r = −?\d+\.\d\d {2}\(ln p −\d+\.\d\d, ln q −\d+\.\d\d\)$/,
+        /^“ opening” {2}r = −?\d+\.\d\d {2}\(ln p −\d+\.\d\d, ln q −\d+\.\d\d\)$/,
       );
       await page.mouse.move(0, 0);
       expect(await readout.textContent()).toBe(before);
       await card.locator('.tok').first().focus();
       await page.keyboard.press('ArrowRight');
-      expect(await readout.textContent()).toContain('“small”');
+      expect(await readout.textContent()).toContain('“ small”');
       expect(await page.evaluate('document.activeElement.textContent')).toBe(' small');
       await page.close();
     });

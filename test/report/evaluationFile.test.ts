@@ -33,6 +33,7 @@ describe('readEvaluation', () => {
       metrics: { length: { mean: 3, stderr: null, n: 2 }, steps: { mean: 4, stderr: null, n: 1 } },
       perPrompt: { length: [1, 2] },
       promptSet: 'abc',
+      prompts: null,
       data: null,
       curves: {
         length: { edges: [1, 2, 3], counts: [4, 6] },

@@ -86,18 +86,18 @@ describe('writeReport of a comparison', () => {
     const texts = (name: string) => rows.get(name)!.map((cell) => cell.textContent);
     const best = (name: string) => rows.get(name)!.map((cell) => cell.className.includes('best'));
     expect(texts('Rouge-L, sampled')).toEqual([
-      '14.40 13.94 to 14.84',
-      '11.50 11.04 to 11.94',
-      '11.70 11.24 to 12.14',
-      '11.60 11.14 to 12.04',
-      '12.60 12.14 to 13.04',
+      '14.40 13.94–14.84',
+      '11.50 11.04–11.94',
+      '11.70 11.24–12.14',
+      '11.60 11.14–12.04',
+      '12.60 12.14–13.04',
     ]);
     expect(best('Rouge-L, sampled')).toEqual([false, false, false, false, true]);
     // No student is clearly behind: nothing in bold.
     expect(best('Rouge-L, greedy')).toEqual([false, false, false, false, false]);
     expect(best('Forward KL per token')).toEqual([false, false, true, true, false]);
     expect(best('Response length')).toEqual([false, false, false, false, false]);
-    expect(texts('Ended by itself')[1]).toBe('98.50 98.06 to 98.92'); // a share of 0.985, in per cent
+    expect(texts('Ended by itself')[1]).toBe('98.50 98.06–98.92'); // a share of 0.985, in per cent
     expect(texts('Training time')[4]).toBe('1 min 52 s');
     expect(texts('Training time')[0]).toBe('–');
   });
@@ -162,7 +162,7 @@ describe('writeReport of a comparison', () => {
     ]);
     expect([...table.querySelectorAll('tbody')].map((body) => body.children.length)).toEqual([1, 4]);
     const minillm = [...table.querySelectorAll('tbody tr')].at(-1)!;
-    expect(minillm.children[1]!.textContent).toBe('12.60 12.14 to 13.04');
+    expect(minillm.children[1]!.textContent).toBe('12.60 12.14–13.04');
     expect(minillm.children[1]!.className).toBe('best');
     expect(minillm.children[1]!.getAttribute('title')).toBe(
       'MiniLLM: Rouge-L, sampled 12.60, 95 % interval 12.14 to 13.04 over prompts',
@@ -240,7 +240,7 @@ describe('writeReport of several training seeds', () => {
     expect(runs).toEqual(['Teacher', 'SFT', 'MiniLLM']);
     const document = dom();
     expect(document.querySelector('.lead')!.textContent).toBe(
-      '2 students from 6 training runs and their teacher, evaluated on the same prompts.',
+      '2 students from 6 training runs and their teacher, evaluated on the same 200 prompts.',
     );
     const means = [1, 2, 3].map(
       (seed) =>

@@ -133,7 +133,11 @@ export function evalCommand(): Command {
       const { writeEvaluation } = await import('../../runs/evaluationFiles.js');
       const { data, seeds, label = basename(options.run) } = options;
       const isTeacher = options.teacher !== undefined && resolve(options.teacher) === resolve(options.model);
-      await writeEvaluation(options.run, { label, isTeacher, data, seeds }, result, examples, tokenizer);
+      const { parameterCount } = await import('../../models/model.js');
+      const parameters = parameterCount(model.config);
+      const teacherParameters = teacher && parameterCount(teacher.config);
+      const origin = { label, isTeacher, data, seeds, parameters, teacherParameters };
+      await writeEvaluation(options.run, origin, result, examples, tokenizer);
     }
     print(
       JSON.stringify(
