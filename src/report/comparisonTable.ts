@@ -71,7 +71,10 @@ export function decimalsOf(summaries: readonly MetricSummary[], scale: number): 
 /** The number, with its interval below in small print. */
 export function cell(name: string, summary: MetricSummary, info: MetricInfo, decimals: number): string {
   const span = shownInterval(summary);
-  if (name === 'train_seconds' && !span) return escapeHtml(duration(summary.mean));
+  if (name === 'train_seconds') {
+    const spread = span ? ` <small>${span.map((x) => duration(Math.max(0, x))).join('–')}</small>` : '';
+    return `${duration(summary.mean)}${spread}`;
+  }
   const wide = span && span[1] > span[0];
   const small = wide ? ` <small>${ranged(span[0] * info.scale, span[1] * info.scale, decimals)}</small>` : '';
   return `<b>${fixed(summary.mean * info.scale, decimals)}</b>${small}`;

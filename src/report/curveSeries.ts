@@ -1,7 +1,8 @@
 import { type Entry, meanAndDeviation } from './entries.js';
 import { csv } from './escape.js';
 import type { Figure } from './figure.js';
-import { type Line, linePanel } from './linePanel.js';
+import type { Line } from './line.js';
+import { linePanel } from './linePanel.js';
 import { type LineColor, lineColor } from './palette.js';
 import type { Run } from './runs.js';
 import { fewPoints, type SmoothPoint, smooth } from './smoothing.js';

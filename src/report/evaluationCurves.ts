@@ -2,7 +2,8 @@ import type { Entry } from './entries.js';
 import { csv } from './escape.js';
 import type { Exposure, Histogram, ReliabilityBin } from './evaluationFile.js';
 import type { Figure } from './figure.js';
-import { type Line, linePanel } from './linePanel.js';
+import type { Line } from './line.js';
+import { linePanel } from './linePanel.js';
 import { lineColor } from './palette.js';
 import { ridgeFigure } from './ridgeFigure.js';
 

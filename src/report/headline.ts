@@ -19,6 +19,7 @@ const spokenOf: Record<string, string> = {
  */
 export function outcome(entries: readonly Entry[]): string[] {
   const start = startOf(entries);
+  const origin = start && calledOf(start);
   const ranked = Object.keys(spokenOf).flatMap((name) => {
     const found = ranking(name, entries);
     return found ? [{ name, ...found }] : [];
@@ -27,7 +28,7 @@ export function outcome(entries: readonly Entry[]): string[] {
   const sentences = told.map((one) => (start ? against(one.name, one, start) : alone(one.name, one)));
   const open = ranked.filter((one) => !told.includes(one)).map(({ name }) => spokenOf[name]!);
   if (open.length > 0) {
-    const who = start ? `no student is clearly better than ${start.label}` : 'no student is clearly ahead';
+    const who = start ? `no student is clearly better than ${origin}` : 'no student is clearly ahead';
     sentences.push(`In ${joined(open, 'or')} ${who}.`);
   }
   if (sentences.length === 0) return [];
@@ -35,6 +36,9 @@ export function outcome(entries: readonly Entry[]): string[] {
     sentences.push('Each model was trained once: the noise of training is in none of these intervals.');
   return sentences;
 }
+
+/** A sweep's starting student has no name of its own. */
+const calledOf = (start: Entry): string => (start.method === 'start' ? 'the starting student' : start.label);
 
 const isHigher = (name: string): boolean => metricInfo(name).better === 'higher';
 const isClear = ({ low, high }: Difference): boolean => low > 0 || high < 0;
@@ -51,7 +55,7 @@ function against(name: string, { best, level, behind }: Ranking, start: Entry): 
   const verb = isHigher(name) ? 'raises' : 'lowers';
   const most = level.length + behind.length > 1 ? ' most' : '';
   const others = behind.filter((entry) => entry !== start);
-  return `${best.label} ${verb} ${spokenOf[name]}${most} against ${start.label}, by ${amount(name, best, start)}${standing(level, others)}.`;
+  return `${best.label} ${verb} ${spokenOf[name]}${most} against ${calledOf(start)}, by ${amount(name, best, start)}${standing(level, others)}.`;
 }
 
 function alone(name: string, { best, level, behind }: Ranking): string {
@@ -72,7 +76,7 @@ function amount(name: string, better: Entry, other: Entry): string {
   const { unit } = metricInfo(name);
   const decimals = decimalsFor((high - low) / 4);
   const ends = [Math.abs(low), Math.abs(high)].sort((a, b) => a - b).map((x) => fixed(x, decimals));
-  return `${fixed(Math.abs(mean), decimals)}${unit && ` ${unit}`} (95 % interval ${ends.join(' to ')})`;
+  return `${fixed(Math.abs(mean), decimals)}${unit && ` ${unit}`} (95\u00a0% interval ${ends.join(' to ')})`;
 }
 
 /** The best student by the main metrics, in large print; nothing without a choice between students. */

@@ -1,6 +1,6 @@
 import { escapeHtml } from './escape.js';
 import { brief, tick } from './format.js';
-import type { Line, LinePoint } from './linePanel.js';
+import type { Line, LinePoint } from './line.js';
 
 /** A part of a figure that says its numbers: under the mouse without any script, at a touch with the page's. In pixels. */
 export interface Hit {

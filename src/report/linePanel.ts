@@ -2,25 +2,10 @@ import * as Plot from '@observablehq/plot';
 import { clip, drawSvg, type Figure } from './figure.js';
 import { brief, tick } from './format.js';
 import { lineHits } from './hits.js';
+import type { Line, LinePoint } from './line.js';
 import { bounds, thin } from './smoothing.js';
 
-/** A place on a line, with its band. */
-export interface LinePoint {
-  x: number;
-  mean: number;
-  low: number;
-  high: number;
-}
-
-export interface Line {
-  label: string;
-  color: string;
-  points: readonly LinePoint[];
-  /** Beyond the colours of the palette lines repeat them dashed; references are dashed too. */
-  dashed?: boolean;
-  /** Each point was worth measuring on its own. */
-  dots?: boolean;
-}
+export type { Line };
 
 export interface LinePanelOptions {
   name: string;

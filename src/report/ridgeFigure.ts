@@ -2,7 +2,7 @@ import * as Plot from '@observablehq/plot';
 import { clip, drawSvg, type Figure } from './figure.js';
 import { tick } from './format.js';
 import { lineHits } from './hits.js';
-import type { Line } from './linePanel.js';
+import type { Line } from './line.js';
 
 export interface RidgeOptions {
   name: string;

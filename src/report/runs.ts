@@ -106,10 +106,8 @@ function expand(directory: string): string[] {
     );
   }
   if (isFile(path.join(resolved, metricsFile))) return [resolved];
-  const children = readdirSync(resolved, { withFileTypes: true })
-    .filter((entry) => entry.isDirectory())
-    .map((entry) => path.join(resolved, entry.name))
-    .filter(holdsRun);
+  // What a sweep compares its runs with lies in a directory of its own.
+  const children = [...runsIn(path.join(resolved, 'references')), ...runsIn(resolved)];
   if (children.length > 0) return children.sort(byMethod);
   const anything = [evaluationFile, 'config.resolved.yaml', 'environment.json'].some((name) =>
     isFile(path.join(resolved, name)),
@@ -120,6 +118,14 @@ function expand(directory: string): string[] {
     );
   }
   return [resolved];
+}
+
+function runsIn(directory: string): string[] {
+  if (!statSync(directory, { throwIfNoEntry: false })?.isDirectory()) return [];
+  return readdirSync(directory, { withFileTypes: true })
+    .filter((entry) => entry.isDirectory())
+    .map((entry) => path.join(directory, entry.name))
+    .filter(holdsRun);
 }
 
 function byMethod(a: string, b: string): number {

@@ -64,6 +64,15 @@ describe('writeReport of a comparison', () => {
       'samples',
       'configuration',
     ]);
+    const came = [...document.querySelectorAll('.outcome li')].map((li) => li.textContent);
+    expect(came[0]).toMatch(
+      /^MiniLLM raises sampled Rouge-L most against SFT, by \d\.\d+ \(95\u00a0% interval /,
+    );
+    expect(came[1]).toMatch(/^MiniLLM lowers the reverse KL of a response most against SFT, by .* nats /);
+    expect(came[2]).toMatch(
+      /^KD lowers the forward KL of a token most against SFT, .*, not clearly ahead of BabyLlama\.$/,
+    );
+    expect(came[3]).toMatch(/^Each model was trained once/);
     expect(document.querySelector('h1')!.textContent).toBe(
       'Distillation with SFT, KD, BabyLlama and MiniLLM',
     );

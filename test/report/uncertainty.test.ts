@@ -132,7 +132,7 @@ describe('what is bold, and what the first sentences say', () => {
     const { mean, low, high } = difference(kd, sft, rouge)!;
     const [by, from, to] = [mean, low, high].map((x) => x.toFixed(3));
     expect(outcome([sft, kd])).toEqual([
-      `kd raises sampled Rouge-L against sft, by ${by} (95 % interval ${from} to ${to}).`,
+      `kd raises sampled Rouge-L against sft, by ${by} (95\u00a0% interval ${from} to ${to}).`,
       'Each model was trained once: the noise of training is in none of these intervals.',
     ]);
     const other = { ...kd, label: 'gkd', method: 'gkd' };
@@ -145,10 +145,10 @@ describe('what is bold, and what the first sentences say', () => {
     const of = (label: string, mean: number): Entry =>
       entry(label, { summary: { mean, stderr: 0.1, n: 500 } }, name);
     expect(outcome([of('sft', 16), of('kd', 15), of('minillm', 12.5)])).toContain(
-      'minillm lowers the reverse KL of a response most against sft, by 3.50 nats (95 % interval 3.22 to 3.78), clearly ahead of kd.',
+      'minillm lowers the reverse KL of a response most against sft, by 3.50 nats (95\u00a0% interval 3.22 to 3.78), clearly ahead of kd.',
     );
     expect(outcome([of('kd', 15), of('minillm', 12.5)])).toContain(
-      'minillm has the lowest reverse KL of a response, kd behind by 2.50 nats (95 % interval 2.22 to 2.78).',
+      'minillm has the lowest reverse KL of a response, kd behind by 2.50 nats (95\u00a0% interval 2.22 to 2.78).',
     );
   });
 
