@@ -15,7 +15,7 @@ export interface RidgeOptions {
   zero?: boolean;
 }
 
-const size = { width: 340, row: 40, top: 34, left: 84, right: 14, bottom: 38 };
+const size = { width: 340, row: 46, top: 34, left: 84, right: 14, bottom: 38 };
 
 /** Distributions one below the other on one scale, each a row of its own: five over one another hide one another. */
 export function ridgeFigure(rows: readonly Line[], options: RidgeOptions): Figure {

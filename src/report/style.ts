@@ -36,7 +36,7 @@ h1{font-size:30px;line-height:1.2;letter-spacing:-.015em;font-weight:650;margin:
 h2{font-size:22px;letter-spacing:-.01em;font-weight:650;margin:56px 0 12px;padding-top:20px;border-top:1px solid var(--line)}
 h3{font-size:16px;font-weight:650;margin:32px 0 8px}
 h4{font-size:13px;font-weight:650;margin:0 0 4px}
-.lead{color:var(--soft);margin:0;max-width:70ch}
+.lead{color:var(--soft);margin:0;max-width:100ch}
 .outcome{font-size:18px;line-height:1.45;max-width:100ch;margin:18px 0 0;padding-left:20px}.outcome li{margin:4px 0}
 .note,.absent{color:var(--soft);font-size:14px;line-height:1.6;max-width:80ch}.note .tok{color:var(--ink)}
 a{color:var(--accent)}
@@ -103,7 +103,7 @@ details{margin:12px 0}
 summary{cursor:pointer;font-weight:650;font-size:15px}
 pre{background:var(--wash);border-radius:8px;padding:14px 16px;font-size:13px;line-height:1.45;overflow:auto;max-height:480px}
 .legend{display:flex;flex-wrap:wrap;gap:4px 8px;align-items:center;font-size:13px;color:var(--soft);margin:12px 0}
-.legend .tok{color:var(--ink);padding:1px 8px}
+.legend .tok{color:var(--ink)}
 .controls{display:flex;flex-wrap:wrap;gap:10px 12px;align-items:center;margin:16px 0;font-size:14px}
 .controls[hidden]{display:none}
 .controls label{display:flex;align-items:center;gap:6px;color:var(--soft)}
@@ -128,6 +128,8 @@ table.plain{white-space:normal}
 .ink.p1,.ink.p2,.ink.p3,.legend .p1,.legend .p2,.legend .p3,.note .p2{border-top-color:var(--s2)}
 .n1{border-bottom-style:dotted!important}.p1{border-top-style:dotted!important}
 .tok.on .ink{outline:2px solid var(--ink);outline-offset:0}
+::placeholder{color:var(--soft);opacity:1}
+.legend .tok{padding:2px 9px}
 mark{background:var(--mark);color:var(--mark-ink);border-radius:2px}
 .tip{position:absolute;z-index:5;max-width:min(320px,calc(100vw - 16px));background:var(--ink);color:var(--paper);border-radius:6px;padding:6px 10px;font-size:13px;line-height:1.45;white-space:pre-line;pointer-events:none;font-variant-numeric:tabular-nums}
 .tip[hidden]{display:none}
@@ -135,7 +137,7 @@ mark{background:var(--mark);color:var(--mark-ink);border-radius:2px}
 td[data-tip]{cursor:default}
 footer{margin-top:56px;padding-bottom:40px;color:var(--soft);font-size:13px}
 @media (max-width:640px){
-.cards{gap:10px}.card{padding:12px 14px}.card .value{font-size:22px}
+.outcome{font-size:16px}.cards{gap:10px}.card{padding:12px 14px}.card .value{font-size:22px}
 main,header,footer{padding-left:16px;padding-right:16px}header{padding-top:24px}
 h1{font-size:24px}h2{margin-top:40px}
 .given{grid-template-columns:1fr}
