@@ -1,4 +1,5 @@
 import type { Tokenizer } from '../text/tokenizer.js';
+import { isPart, tokenTexts } from '../text/tokenTexts.js';
 import type { Inspection } from '../training/inspect.js';
 import type { Rescored } from '../training/rescore.js';
 
@@ -19,7 +20,7 @@ export function inspectionTable(
   const columns: Column[] = [
     ['t', (_, t) => String(t)],
     ['id', (b, t) => String(trajectories[b]!.responseIds[t])],
-    ...(tokenizer ? [['token', tokenText(tokenizer, trajectories)] as Column] : []),
+    ...(tokenizer ? [['token', quotedTokens(tokenizer, trajectories)] as Column] : []),
     ['ln q_old', of(trajectories.map((t) => t.studentLogprobs))],
     ['ln p', of(trajectories.map((t) => t.teacherLogprobs!))],
     ['w', of(result.w)],
@@ -51,13 +52,15 @@ function number(x: number): string {
   return Number.isInteger(x) ? String(x) : x.toPrecision(7);
 }
 
-/** Quoted, so that spaces and line breaks show. */
-function tokenText(
+/** Quoted, so that spaces and line breaks show; `…` for the parts of a character before its last. */
+function quotedTokens(
   tokenizer: Tokenizer,
-  trajectories: readonly { responseIds: Int32Array }[],
+  trajectories: readonly { promptIds: ArrayLike<number>; responseIds: ArrayLike<number> }[],
 ): (b: number, t: number) => string {
-  return (b, t) =>
-    JSON.stringify(tokenizer.decode(Int32Array.of(trajectories[b]!.responseIds[t]!), { skipSpecial: false }));
+  const texts = trajectories.map(({ promptIds, responseIds }) =>
+    tokenTexts(tokenizer, responseIds, promptIds),
+  );
+  return (b, t) => (isPart(texts[b]!, t) ? '…' : JSON.stringify(texts[b]![t]));
 }
 
 /** Columns as wide as their widest cell, right-aligned. */

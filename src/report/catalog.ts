@@ -85,7 +85,7 @@ const known: Record<string, Record<string, Entry>> = {
     repetition: ['Repeated 4-grams', '%', 'teacher', share],
   },
   Cost: {
-    train_seconds: ['Training time', 's', null, { column: 'Training' }],
+    train_seconds: ['Training time', '', null, { column: 'Training' }],
     steps: ['Optimizer steps', '', null],
   },
 };

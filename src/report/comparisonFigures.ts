@@ -1,10 +1,11 @@
 import * as Plot from '@observablehq/plot';
 import { metricInfo, orderedMetrics } from './catalog.js';
-import { decimalsOf } from './comparisonTable.js';
+import { decimalsOf, spelled } from './comparisonTable.js';
 import type { Entry } from './entries.js';
 import { csv } from './escape.js';
 import { clip, drawSvg, type Figure, rowScale } from './figure.js';
 import { brief, fixed, tick } from './format.js';
+import { rowHits } from './hits.js';
 import { colorVariable } from './palette.js';
 import { shownInterval } from './uncertainty.js';
 
@@ -109,6 +110,10 @@ function comparisonPanel(name: string, runs: readonly Entry[], colors: ReadonlyM
     },
     title,
     `${label}${unit && ` in ${unit}`}: ${rows.map((row) => `${row.run} ${brief(row.mean)}`).join(', ')}`,
+    rowHits(
+      runs.map((run) => spelled(name, run, decimals)),
+      { width: 340, top: 28, bottom: 28 + 24 * rows.length },
+    ),
   );
   const table = runs.map((run) => {
     const { mean, stderr, n } = run.evaluation[name]!;

@@ -1,4 +1,3 @@
-import path from 'node:path';
 import { escapeHtml } from './escape.js';
 import type { Run } from './runs.js';
 
@@ -35,7 +34,7 @@ function table(head: readonly string[], rows: readonly (readonly string[])[], la
 }
 
 /** `x` where all say so, else `A, B: x; C: y`. */
-function byValue(pairs: readonly (readonly [label: string, value: string])[]): string {
+export function byValue(pairs: readonly (readonly [label: string, value: string])[]): string {
   const labels = new Map<string, string[]>();
   for (const [label, value] of pairs) labels.set(value, [...(labels.get(value) ?? []), label]);
   if (labels.size === 1) return pairs[0]![1];
@@ -80,64 +79,4 @@ export function configurationSection(runs: readonly Run[]): string {
     );
   }
   return parts.join('\n');
-}
-
-/** The few facts at the head of the page: what was distilled into what, on what, where. */
-export function facts(runs: readonly Run[]): [name: string, value: string][] {
-  const values = (read: (run: Run) => unknown): string =>
-    [
-      ...new Set(
-        runs
-          .map(read)
-          .filter((x) => x !== undefined && x !== null && x !== '')
-          .map(String),
-      ),
-    ].join(', ');
-  const config = (field: string): string => values((run) => flatten(run.config).get(field));
-  const base = (text: string): string =>
-    text
-      .split(', ')
-      .map((part) => path.basename(part))
-      .join(', ');
-  const environment = (field: string): string => values((run) => flatten(run.environment).get(field));
-  const shape = ['layers', 'hidden_size'].map((field) => config(`student.${field}`));
-  const students = values((run) =>
-    typeof run.config.student === 'string' ? startOf(run.config.student) : undefined,
-  );
-  const all: [string, string][] = [
-    [
-      'Teacher',
-      values((run) =>
-        [run.config.teacher ?? []]
-          .flat()
-          .map((x) => startOf(String((x as { url?: unknown } | null)?.url ?? x)))
-          .join(' + '),
-      ),
-    ],
-    ['Student', students || (shape[0] ? `${shape[0]} layers, width ${shape[1]}` : '')],
-    [
-      'Data',
-      base(config('data.train')) ||
-        (runs.some((run) => flatten(run.config).has('data.wordnet.seed'))
-          ? 'embedded WordNet instructions'
-          : ''),
-    ],
-    ['Optimizer steps', values((run) => run.steps)],
-    ['Seed', config('seed') || environment('seed')],
-    ['Backend', environment('backend')],
-    [
-      'Machine',
-      [environment('cpu'), environment('cores') && `${environment('cores')} cores`]
-        .filter(Boolean)
-        .join(', '),
-    ],
-    ['Code', environment('git_commit').replace(/\b([0-9a-f]{10})[0-9a-f]{30}\b/g, '$1')],
-  ];
-  return all.filter(([, value]) => value !== '');
-}
-
-/** The name of a model directory; `best` and `final` mean nothing without the run they belong to. */
-function startOf(directory: string): string {
-  const name = path.basename(directory);
-  return name === 'best' || name === 'final' ? `${path.basename(path.dirname(directory))}/${name}` : name;
 }

@@ -1,11 +1,12 @@
 import * as Plot from '@observablehq/plot';
-import { pairedDifference } from '../evaluation/metrics/statistics.js';
 import { metricInfo } from './catalog.js';
 import type { Entry } from './entries.js';
 import { csv } from './escape.js';
 import { clip, drawSvg, type Figure, rowScale } from './figure.js';
 import { brief, decimalsFor, fixed, tick } from './format.js';
+import { rowHits } from './hits.js';
 import { colorVariable } from './palette.js';
+import { type Difference, difference } from './uncertainty.js';
 
 /** Metrics whose values per prompt are worth pairing, in the order of the panels. */
 const paired = ['rouge_l_sampled', 'rouge_l_greedy', 'reverse_kl_seq', 'reverse_kl_token', 'lm_loss'];
@@ -17,8 +18,8 @@ export interface Differences {
 }
 
 /**
- * One student minus each of the others on the same prompts, with bootstrap intervals over prompts: far narrower than the two
- * separate errors, since what makes a prompt hard is common to both. The student is MiniLLM's where there is one, else the
+ * One student minus each of the others on the same prompts, prompt by prompt or seed by seed: the interval is far narrower than
+ * the two separate ones, since what makes a prompt hard is common to both. The student is MiniLLM's where there is one, else the
  * last. Undefined where no two students were evaluated on the same prompts.
  */
 export function differences(
@@ -32,27 +33,19 @@ export function differences(
     (entry) => entry !== of && entry.evaluated.promptSet === of.evaluated.promptSet,
   );
   const figures = paired.flatMap((name) => {
-    const own = of.evaluated.perPrompt[name];
     const rows = others.flatMap((other): Row[] => {
-      const theirs = other.evaluated.perPrompt[name];
-      if (!own || theirs?.length !== own.length) return [];
-      const { mean, stderr, n, interval } = pairedDifference(own, theirs, { seed: 0, name });
-      const [low, high] = interval!;
-      return [{ label: other.label, color: colorVariable(colors.get(other)!), mean, stderr, n, low, high }];
+      const found = difference(of, other, name);
+      if (!found || found.paired === 'nothing') return [];
+      return [{ label: other.label, color: colorVariable(colors.get(other)!), ...found }];
     });
     return rows.length === 0 ? [] : [panel(name, of, rows)];
   });
   return figures.length > 0 ? { of, figures } : undefined;
 }
 
-interface Row {
+interface Row extends Difference {
   label: string;
   color: string;
-  mean: number;
-  stderr: number | null;
-  n: number;
-  low: number;
-  high: number;
 }
 
 function panel(name: string, of: Entry, rows: readonly Row[]): Figure {
@@ -60,7 +53,8 @@ function panel(name: string, of: Entry, rows: readonly Row[]): Figure {
   const low = Math.min(0, ...rows.map((row) => row.low));
   const high = Math.max(0, ...rows.map((row) => row.high));
   const pad = (high - low || 1) * 0.06;
-  const decimals = decimalsFor(Math.min(...rows.map((row) => row.stderr ?? 1)));
+  const decimals = decimalsFor(Math.min(...rows.map((row) => (row.high - row.low) / 4)));
+  const signed = (x: number): string => `${x > 0 ? '+' : ''}${fixed(x, decimals)}`;
   const good = better === 'higher' ? 'right' : 'left';
   const y = (_: Row, i: number): number => i;
   const title = label;
@@ -106,7 +100,7 @@ function panel(name: string, of: Entry, rows: readonly Row[]): Figure {
         }),
         Plot.text(rows, {
           y,
-          text: (row: Row) => `${row.mean > 0 ? '+' : ''}${fixed(row.mean, decimals)}`,
+          text: (row: Row) => signed(row.mean),
           frameAnchor: 'right',
           textAnchor: 'start',
           dx: 8,
@@ -116,12 +110,28 @@ function panel(name: string, of: Entry, rows: readonly Row[]): Figure {
     },
     title,
     `${label}: ${of.label} minus ${rows.map((row) => `${row.label} ${brief(row.mean)}, 95 % interval ${brief(row.low)} to ${brief(row.high)}`).join('; ')}`,
+    rowHits(
+      rows.map(
+        (row) =>
+          `${of.label} minus ${row.label}: ${signed(row.mean)}${unit && ` ${unit}`}, 95 % interval ${fixed(row.low, decimals)} to ${fixed(row.high, decimals)}, paired by ${row.paired === 'seeds' ? 'training seed' : 'prompt'}`,
+      ),
+      { width: 340, top: 28, bottom: 40 + 24 * rows.length },
+    ),
   );
-  const table = rows.map((row) => [of.label, row.label, row.mean, row.stderr, row.n, row.low, row.high]);
+  const table = rows.map((row) => [
+    of.label,
+    row.label,
+    row.mean,
+    row.stderr,
+    row.n,
+    row.low,
+    row.high,
+    row.paired,
+  ]);
   return {
     name: `difference-${name}`,
     title,
     svg,
-    csv: csv(['run', 'minus', 'mean', 'stderr', 'n', 'low', 'high'], table),
+    csv: csv(['run', 'minus', 'mean', 'stderr', 'n', 'low', 'high', 'paired'], table),
   };
 }

@@ -30,6 +30,13 @@ export function entriesOf(runs: readonly Run[]): Entry[] {
   return [...entries.filter((entry) => entry.isTeacher), ...entries.filter((entry) => !entry.isTeacher)];
 }
 
+/** The student that the others began as: one that a sweep measured as such, else that of SFT. */
+export function startOf(entries: readonly Entry[]): Entry | undefined {
+  const of = (method: string): Entry | undefined =>
+    entries.find((entry) => !entry.isTeacher && entry.method.toLowerCase() === method);
+  return of('start') ?? of('sft');
+}
+
 /** The configuration without the seed, also where the path of a model that was made with the same seed names it. */
 function sameButSeed({ config, method }: Run): string {
   const seed = String(config.seed ?? '');

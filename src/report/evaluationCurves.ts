@@ -2,8 +2,10 @@ import type { Entry } from './entries.js';
 import { csv } from './escape.js';
 import type { Exposure, Histogram, ReliabilityBin } from './evaluationFile.js';
 import type { Figure } from './figure.js';
-import { type Line, linePanel } from './linePanel.js';
+import type { Line } from './line.js';
+import { linePanel } from './linePanel.js';
 import { lineColor } from './palette.js';
+import { ridgeFigure } from './ridgeFigure.js';
 
 type Colors = ReadonlyMap<Entry, number>;
 
@@ -114,10 +116,10 @@ function reliability(
   ];
 }
 
-/** Distributions over all samples: of a response's length and of a token's reward. */
+/** Distributions over all samples, a row a model: of a response's length and of a token's reward. */
 export function distributionFigures(entries: readonly Entry[], colors: Colors): Figure[] {
   return [
-    ...shares(entries, colors, 'length', 'Length of responses, % per token', 'tokens'),
+    ...shares(entries, colors, 'length', 'Length of responses, share in %', 'tokens'),
     ...shares(
       entries.filter((entry) => !entry.isTeacher),
       colors,
@@ -143,20 +145,23 @@ function shares(
   // Bins of different widths compare by what falls into a unit.
   const share = ({ edges, counts }: Histogram, b: number): number =>
     (100 * counts[b]!) / counts.reduce((sum, n) => sum + n, 0) / (edges[b + 1]! - edges[b]!);
-  const rows = shown.flatMap(({ entry, curve }) =>
+  const table = shown.flatMap(({ entry, curve }) =>
     curve.counts.map((count, b) => [entry.label, curve.edges[b], curve.edges[b + 1], count]),
   );
+  const rows = shown.map(({ curve, look, entry }) => ({
+    isTeacher: entry.isTeacher,
+    line: { ...look, points: curve.counts.map((_, b) => flat(middle(curve, b), share(curve, b))) },
+  }));
   return [
-    linePanel(
-      shown.map(({ curve, look }) => ({
-        ...look,
-        points: curve.counts.map((_, b) => flat(middle(curve, b), share(curve, b))),
-      })),
+    ridgeFigure(
+      rows.map(({ line }) => line),
       {
         name: `distribution-${name}`,
         title,
         xLabel,
-        csv: csv(['run', 'from', 'to', 'count'], rows),
+        csv: csv(['run', 'from', 'to', 'count'], table),
+        reference: rows.length > 1 ? rows.find(({ isTeacher }) => isTeacher)?.line : undefined,
+        zero: name === 'reward',
       },
     ),
   ];

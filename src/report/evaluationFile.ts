@@ -40,6 +40,7 @@ export interface EvaluationFile {
   data: string | null;
   /** What the evaluation says beside its numbers. */
   notes: string[];
+  prompts: number | null;
   curves: {
     exposure?: Exposure;
     calibration?: ReliabilityBin[];
@@ -69,6 +70,7 @@ export function readEvaluation(file: Record<string, unknown>): EvaluationFile {
     promptSet: text(file.prompt_set),
     data: text(file.data),
     notes: Array.isArray(file.notes) ? file.notes.flatMap((line) => text(line) ?? []) : [],
+    prompts: finite(file.prompts) ? file.prompts : null,
     curves: Object.fromEntries(Object.entries(found).filter(([, curve]) => curve !== undefined)),
   };
 }

@@ -3,6 +3,7 @@ import * as Plot from '@observablehq/plot';
 import { parseHTML } from 'linkedom/worker';
 import { escapeHtml } from './escape.js';
 import { tick } from './format.js';
+import { type Hit, hitsSvg } from './hits.js';
 import { seriesColors } from './palette.js';
 
 /** A drawn figure: for the page, and for the files beside it. */
@@ -22,9 +23,14 @@ const fontFamily =
 
 /**
  * Draws a plot in Node and gives the SVG as text, with the title inside (a figure is often shown on its own) and a
- * description for those who cannot see it.
+ * description for those who cannot see it; `hits` say the numbers of their places.
  */
-export function drawSvg(options: Plot.PlotOptions, title: string, description: string): string {
+export function drawSvg(
+  options: Plot.PlotOptions,
+  title: string,
+  description: string,
+  hits: readonly Hit[] = [],
+): string {
   const { document } = parseHTML('<!doctype html><html><body></body></html>');
   const svg = Plot.plot({
     ...options,
@@ -40,7 +46,7 @@ export function drawSvg(options: Plot.PlotOptions, title: string, description: s
   for (const part of svg.querySelectorAll('[aria-label]')) part.removeAttribute('aria-label');
   const head = `<text x="0" y="13" font-size="13" font-weight="600" text-anchor="start">${escapeHtml(title)}</text>`;
   // By hand: what linkedom would do to a `<` in an attribute is legal in HTML and not in an SVG file.
-  const text = svg.outerHTML;
+  const text = svg.outerHTML.replace(/<\/svg>$/, () => `${hitsSvg(hits)}</svg>`);
   const end = text.indexOf('>');
   const attributes = text.slice('<svg'.length, end);
   return `<svg${attributes} aria-label="${escapeHtml(description)}">${head}${text.slice(end + 1)}`;

@@ -1,4 +1,5 @@
-const minus = (text: string): string => text.replace('-', '−');
+/** A real minus sign; none before a zero. */
+const minus = (text: string): string => text.replace(/^-(?=[0.]*$)/, '').replace('-', '−');
 
 /** How many decimals (0 to 4) show a standard error with one significant digit, or two when it begins with 1 or 2. */
 export function decimalsFor(stderr: number): number {
@@ -13,6 +14,19 @@ export function fixed(value: number | null | undefined, decimals: number): strin
   return value === null || value === undefined || !Number.isFinite(value)
     ? '–'
     : minus(value.toFixed(decimals));
+}
+
+/** The ends of an interval: `13.4–17.4`, and with a word between them where one is negative. */
+export function ranged(low: number, high: number, decimals: number): string {
+  const [from, to] = [fixed(low, decimals), fixed(high, decimals)];
+  return (from + to).includes('−') ? `${from} to ${to}` : `${from}–${to}`;
+}
+
+/** A count of parameters: 1878240 -> 1.9M, 418272 -> 0.42M. */
+export function magnitude(count: number): string {
+  if (count < 100_000) return Math.round(count).toLocaleString('en');
+  const [size, unit] = count < 1e9 ? [count / 1e6, 'M'] : [count / 1e9, 'B'];
+  return `${Number(size.toPrecision(size >= 100 ? 3 : 2))}${unit}`;
 }
 
 /** About three significant digits, for numbers in sentences. */

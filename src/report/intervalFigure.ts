@@ -2,6 +2,7 @@ import * as Plot from '@observablehq/plot';
 import { csv } from './escape.js';
 import { drawSvg, type Figure, logAxis, rowScale } from './figure.js';
 import { brief } from './format.js';
+import { rowHits } from './hits.js';
 import { colorVariable } from './palette.js';
 
 /** One row: a dot with its interval. */
@@ -97,6 +98,13 @@ export function intervalFigure(rows: readonly IntervalRow[], options: IntervalFi
     },
     options.title,
     `${options.title}: ${rows.map((row) => `${row.label} ${brief(row.value)}`).join(', ')}`,
+    rowHits(
+      rows.map(
+        ({ label, value, low, high }) =>
+          `${label}: ${brief(value)}${low < high ? `, ${brief(low)} to ${brief(high)}` : ''}`,
+      ),
+      { width: size.width, top: size.top, bottom: size.top + size.row * rows.length },
+    ),
   );
   return {
     name: options.name,

@@ -1,10 +1,9 @@
-import { type Entry, meanAndDeviation } from './entries.js';
-import { csv } from './escape.js';
+import { byLength, byObjective, logs, nameOf, slug } from './curveGroups.js';
+import { panel, seriesOf, teacherLine, teacherPrefix, validName } from './curveSeries.js';
+import type { Entry } from './entries.js';
 import type { Figure } from './figure.js';
-import { type Line, linePanel } from './linePanel.js';
 import { type LineColor, lineColor } from './palette.js';
-import type { Run } from './runs.js';
-import { fewPoints, type SmoothPoint, smooth } from './smoothing.js';
+import { displayName } from './runs.js';
 
 /** A group of panels under one heading. */
 export interface CurveGroup {
@@ -35,7 +34,6 @@ const validationTitles: Record<string, string> = {
   rouge_l_sampled: 'Rouge-L, sampled',
   rouge_l_greedy: 'Rouge-L, greedy',
   exact_match: 'Exact match, %',
-  objective: "The method's own loss",
   lm_loss: 'LM loss, nats per token',
   reverse_kl_seq: 'Reverse KL, nats per response',
   reverse_kl_token: 'Reverse KL, nats per token',
@@ -45,8 +43,9 @@ const validationTitles: Record<string, string> = {
   repetition: 'Repetition rate',
 };
 
+/** The method's own loss on the validation prompts: of two methods two quantities. */
+const ownLoss = 'valid_objective';
 const lossName = /(^|_)loss$/;
-const validName = /^(valid|eval|test)_/;
 
 const spoken = (name: string): string =>
   name.replaceAll('_', ' ').replace(/^./, (first) => first.toUpperCase());
@@ -73,15 +72,22 @@ export function learningCurves(entries: readonly Entry[], colors: ReadonlyMap<En
             ),
           )
         : trained;
-    const series = shown.flatMap((entry) =>
-      seriesOf(entry, name, entry.label, lineColor(colors.get(entry)!)),
-    );
-    return series.length === 0 ? [] : [panel(`${prefix}-${name}`, title, series, teacherLine(shown, name))];
+    const logging = shown.filter((entry) => logs(entry, name));
+    const groups = byLength(logging);
+    return groups.map((group) => {
+      const { file, words } = groups.length > 1 ? nameOf(group) : { file: '', words: '' };
+      return panel(
+        `${prefix}-${name}${file}`,
+        `${title}${words}`,
+        group.flatMap((entry) => seriesOf(entry, name, entry.label, lineColor(colors.get(entry)!))),
+        teacherLine(group, name),
+      );
+    });
   };
 
   const validNames = inOrder(
     Object.keys(validationTitles).map((name) => `valid_${name}`),
-    (name) => validName.test(name),
+    (name) => validName.test(name) && name !== ownLoss,
   );
   const lossNames = [...names].filter((name) => lossName.test(name) && !validName.test(name));
   const others = [...names].filter(
@@ -119,7 +125,16 @@ export function learningCurves(entries: readonly Entry[], colors: ReadonlyMap<En
       title: 'Loss and its parts',
       explanation:
         'One panel a method: losses of different methods are different quantities and do not compare.',
-      figures: trained.flatMap((entry) => lossPanel(entry, lossNames)),
+      figures: [
+        ...byObjective(trained.filter((entry) => logs(entry, ownLoss))).map((group) =>
+          panel(
+            `validation-objective-${slug(group[0]!.label)}`,
+            `Validation loss, ${group.length > 1 ? displayName(group[0]!.method) : group[0]!.label}`,
+            group.flatMap((entry) => seriesOf(entry, ownLoss, entry.label, lineColor(colors.get(entry)!))),
+          ),
+        ),
+        ...trained.flatMap((entry) => lossPanel(entry, lossNames)),
+      ],
       folded: false,
     },
     {
@@ -130,14 +145,6 @@ export function learningCurves(entries: readonly Entry[], colors: ReadonlyMap<En
     },
   ];
   return groups.filter((group) => group.figures.length > 0);
-}
-
-/** The curve of one quantity of one entry in one phase: that of each run, and what is drawn of them. */
-interface Series {
-  label: string;
-  phase: string;
-  color: LineColor;
-  runs: { run: string; points: SmoothPoint[] }[];
 }
 
 /** Far ends of the palette first: the near ones mean methods in every other panel. */
@@ -160,98 +167,5 @@ function lossPanel(entry: Entry, lossNames: readonly string[]): Figure[] {
       ),
     ),
   ];
-  const slug = entry.label.toLowerCase().replace(/[^a-z0-9]+/g, '-');
-  return series.length === 0 ? [] : [panel(`loss-${slug}`, `Loss, ${entry.label}`, series)];
-}
-
-function seriesOf(entry: Entry, name: string, label: string, color: LineColor): Series[] {
-  const curves = entry.runs.map((run) => ({ run, byPhase: pointsByPhase(run, name) }));
-  const phases = [...new Set(curves.flatMap(({ byPhase }) => [...byPhase.keys()]))];
-  return phases.map((phase) => ({
-    label: phases.length > 1 ? `${label} ${phase}` : label,
-    phase,
-    color,
-    runs: curves.flatMap(({ run, byPhase }) => {
-      const points = byPhase.get(phase);
-      return points ? [{ run: run.label, points: smooth(points) }] : [];
-    }),
-  }));
-}
-
-function pointsByPhase(run: Run, name: string): Map<string, { step: number; value: number }[]> {
-  const byPhase = new Map<string, Map<number, number>>();
-  for (const { step, phase, values } of run.logged) {
-    if (values[name] === undefined) continue;
-    const points = byPhase.get(phase) ?? new Map<number, number>();
-    byPhase.set(phase, points.set(step, values[name]));
-  }
-  return new Map(
-    [...byPhase].map(([phase, points]) => [
-      phase,
-      [...points].sort(([a], [b]) => a - b).map(([step, value]) => ({ step, value })),
-    ]),
-  );
-}
-
-/** One run: its smoothed curve with the noise around it. Several: the mean of their curves with the spread over seeds. */
-function drawn({ label, color, runs }: Series): Line {
-  const [first] = runs as [Series['runs'][number]];
-  const dots = first.points.length < fewPoints;
-  const line = { label, color: color.stroke, dashed: color.dashed, dots };
-  if (runs.length === 1) {
-    return {
-      ...line,
-      points: first.points.map(({ step, mean, low, high }) => ({ x: step, mean, low, high })),
-    };
-  }
-  const others = runs.slice(1).map(({ points }) => new Map(points.map((p) => [p.step, p.mean])));
-  const points = first.points.flatMap(({ step, mean: own }) => {
-    const values = [own, ...others.flatMap((byStep) => byStep.get(step) ?? [])];
-    if (values.length < runs.length) return [];
-    const { mean, deviation } = meanAndDeviation(values);
-    return [{ x: step, mean, low: mean - deviation, high: mean + deviation }];
-  });
-  return { ...line, points };
-}
-
-function panel(name: string, title: string, series: readonly Series[], references: Line[] = []): Figure {
-  const rows = series.flatMap(({ label, phase, runs }) =>
-    runs.flatMap(({ run, points }) =>
-      points.map((p) => [run, label, phase, p.step, p.value, p.mean, p.low, p.high]),
-    ),
-  );
-  const lines = series.map(drawn).filter((line) => line.points.length > 0);
-  return linePanel([...lines, ...references], {
-    name,
-    title,
-    xLabel: 'step',
-    csv: csv(['run', 'series', 'phase', 'step', 'value', 'smoothed', 'low', 'high'], rows),
-  });
-}
-
-const teacherPrefix = 'teacher_';
-
-/** The teacher's value on the same validation prompts, as a level across the panel; runs log it once. */
-function teacherLine(entries: readonly Entry[], name: string): Line[] {
-  const runs = entries
-    .flatMap((entry) => entry.runs)
-    .filter((run) => run.logged.some((row) => row.values[name] !== undefined));
-  const key = name.replace(validName, teacherPrefix);
-  const levels = new Set(
-    runs.flatMap((run) => run.logged.flatMap((row) => (key === name ? [] : (row.values[key] ?? [])))),
-  );
-  const [level] = levels;
-  // Teachers or prompts that differ between the runs have no one level.
-  if (level === undefined || levels.size > 1) return [];
-  const steps = runs.flatMap((run) => run.logged.map((row) => row.step));
-  const ends = [steps.reduce((a, b) => Math.min(a, b)), steps.reduce((a, b) => Math.max(a, b))];
-  const { stroke } = lineColor(0);
-  return [
-    {
-      label: 'teacher',
-      color: stroke,
-      dashed: true,
-      points: ends.map((x) => ({ x, mean: level, low: level, high: level })),
-    },
-  ];
+  return series.length === 0 ? [] : [panel(`loss-${slug(entry.label)}`, `Loss, ${entry.label}`, series)];
 }

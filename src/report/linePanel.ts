@@ -1,25 +1,11 @@
 import * as Plot from '@observablehq/plot';
 import { clip, drawSvg, type Figure } from './figure.js';
 import { brief, tick } from './format.js';
+import { lineHits } from './hits.js';
+import type { Line, LinePoint } from './line.js';
 import { bounds, thin } from './smoothing.js';
 
-/** A place on a line, with its band. */
-export interface LinePoint {
-  x: number;
-  mean: number;
-  low: number;
-  high: number;
-}
-
-export interface Line {
-  label: string;
-  color: string;
-  points: readonly LinePoint[];
-  /** Beyond the colours of the palette lines repeat them dashed; references are dashed too. */
-  dashed?: boolean;
-  /** Each point was worth measuring on its own. */
-  dots?: boolean;
-}
+export type { Line };
 
 export interface LinePanelOptions {
   name: string;
@@ -65,6 +51,7 @@ export function linePanel(lines: readonly Line[], options: LinePanelOptions): Fi
   const height = Math.max(size.height, size.top + size.bottom + 13 * (labelled ? lines.length : 0));
   const inner = height - size.top - size.bottom;
   const toPixel = (y: number): number => size.top + ((domain[1] - y) / (domain[1] - domain[0])) * inner;
+  const right = labelled ? 78 : 14;
   const ends = lines.map((line) => toPixel(line.points.at(-1)!.mean));
   const places = spreadLabels(ends, 13, size.top, height - size.bottom);
   const drawn = lines.map((line) => ({ ...line, points: thin(line.points, 150) }));
@@ -75,7 +62,7 @@ export function linePanel(lines: readonly Line[], options: LinePanelOptions): Fi
       height,
       marginTop: size.top,
       marginLeft: size.left,
-      marginRight: labelled ? 78 : 14,
+      marginRight: right,
       marginBottom: size.bottom,
       x: {
         domain: [first, last],
@@ -126,6 +113,11 @@ export function linePanel(lines: readonly Line[], options: LinePanelOptions): Fi
     },
     title,
     `${title}, by ${options.xLabel}: ${lines.map((line) => `${line.label} from ${brief(line.points[0]!.mean)} to ${brief(line.points.at(-1)!.mean)}`).join('; ')}`,
+    lineHits(lines, {
+      xLabel: options.xLabel,
+      pixel: (x) => size.left + ((x - first) / (last - first)) * (size.width - size.left - right),
+      ...{ top: size.top, bottom: height - size.bottom },
+    }),
   );
   return { name: options.name, title, svg, csv: options.csv };
 }

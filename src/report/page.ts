@@ -1,15 +1,18 @@
-import { facts } from './configuration.js';
 import type { Entry } from './entries.js';
 import { escapeHtml } from './escape.js';
+import { facts, teacherSize } from './facts.js';
+import { magnitude } from './format.js';
+import { joined, outcome } from './headline.js';
 import { pageScript } from './script.js';
-import { joined, type PageParts, sectionsOf } from './sections.js';
+import { type PageParts, sectionsOf } from './sections.js';
 import { pageStyle } from './style.js';
 
 /** The whole report as one HTML document: style, script, figures and data inside it, nothing to load. */
 export function page(parts: PageParts): string {
-  const { runs, entries } = parts;
+  const { entries } = parts;
   const title = titleOf(entries);
   const sections = sectionsOf(parts);
+  const came = outcome(entries);
   return `<!doctype html>
 <html lang="en">
 <head>
@@ -23,7 +26,9 @@ export function page(parts: PageParts): string {
 <header>
 <div class="top"><h1>${escapeHtml(title)}</h1><button type="button" id="theme" aria-label="Switch between light and dark" hidden></button></div>
 <p class="lead">${escapeHtml(leadOf(entries))}</p>
-<dl class="facts">${facts(runs)
+${came.length > 0 ? `<ul class="outcome">${came.map((line) => `<li>${escapeHtml(line)}</li>`).join('')}</ul>\n` : ''}<dl class="facts">${facts(
+    entries,
+  )
     .map(([name, value]) => `<div><dt>${escapeHtml(name)}</dt><dd>${escapeHtml(value)}</dd></div>`)
     .join('')}</dl>
 <nav aria-label="Sections">${sections.map(({ id, title: name }) => `<a href="#${id}">${escapeHtml(name)}</a>`).join('')}</nav>
@@ -52,9 +57,13 @@ function leadOf(entries: readonly Entry[]): string {
   const teacher = entries.some((entry) => entry.isTeacher);
   const evaluated = entries.filter((entry) => Object.keys(entry.evaluation).length > 0);
   const sets = new Set(evaluated.map((entry) => entry.evaluated.promptSet ?? entry.evaluated.data ?? ''));
-  const what = `${students.length} student${students.length === 1 ? '' : 's'}${seeds}${teacher ? ' and their teacher' : ''}`;
+  const sizes = new Set(students.map(({ parameters }) => parameters));
+  const [own] = sizes.size === 1 ? [...sizes] : [null];
+  const large = teacherSize(entries);
+  const what = `${students.length} student${students.length === 1 ? '' : 's'}${seeds}${own ? ` of ${magnitude(own)} parameters` : ''}${teacher ? ' and their teacher' : ''}${teacher && large ? ` of ${magnitude(large)}` : ''}`;
   if (evaluated.length < 2) return `${what}.`;
+  const prompts = evaluated[0]!.evaluated.prompts;
   return sets.size === 1
-    ? `${what}, evaluated on the same prompts.`
+    ? `${what}, evaluated on the same ${prompts ? `${prompts} ` : ''}prompts.`
     : `${what}. Careful: they were evaluated on ${sets.size} different sets of prompts.`;
 }

@@ -1,5 +1,6 @@
+import { boldEntries } from './best.js';
 import { metricInfo, orderedMetrics } from './catalog.js';
-import { arrows, bestRuns, cell, decimalsOf, exact, spoken } from './comparisonTable.js';
+import { arrows, cell, decimalsOf, spelled, spoken } from './comparisonTable.js';
 import type { Entry } from './entries.js';
 import { escapeHtml } from './escape.js';
 import { colorVariable } from './palette.js';
@@ -23,7 +24,7 @@ export function rankTable(entries: readonly Entry[], colors: ReadonlyMap<Entry, 
       ),
     ]),
   );
-  const best = new Map(names.map((name) => [name, bestRuns(name, measured)]));
+  const best = new Map(names.map((name) => [name, boldEntries(name, measured)]));
   const heads = names.map((name) => {
     const { column, better, unit } = metricInfo(name);
     const arrow = better ? `&nbsp;<abbr title="${spoken[better]}">${arrows[better]}</abbr>` : '';
@@ -36,7 +37,7 @@ export function rankTable(entries: readonly Entry[], colors: ReadonlyMap<Entry, 
       if (!summary) return '<td><span class="none">–</span></td>';
       const info = metricInfo(name);
       const mark = best.get(name)!.has(entry) ? ' class="best"' : '';
-      return `<td${mark} data-v="${summary.mean * info.scale}" title="${escapeHtml(`${info.label}: ${exact(summary)}`)}">${cell(name, summary, info, decimals.get(name)!)}</td>`;
+      return `<td${mark} data-v="${summary.mean * info.scale}" title="${escapeHtml(spelled(name, entry, decimals.get(name)!))}">${cell(name, summary, info, decimals.get(name)!)}</td>`;
     });
     const dot = `<span class="dot" style="background:${colorVariable(colors.get(entry)!)}"></span>`;
     const seeds = entry.runs.length > 1 ? `<small>${entry.runs.length} training seeds</small>` : '';

@@ -1,6 +1,6 @@
 import { hasDrifted, responseFormNames, responseForms } from '../evaluation/responseForm.js';
 import { metricInfo } from './catalog.js';
-import type { Entry } from './entries.js';
+import { type Entry, startOf } from './entries.js';
 import { brief } from './format.js';
 import type { Run } from './runs.js';
 import { clearlyAbove } from './uncertainty.js';
@@ -26,15 +26,15 @@ const logged: Record<string, string[]> = {
  * Looks for reverse KL that falls while the form of the responses leaves the teacher's: the sequence-level KL is a sum
  * over tokens, so that saying less, or the same again and again, lowers it without any gain in quality.
  *
- * Two looks. Evaluations: a student's reverse KL is below the SFT student's by more than two standard errors, and its
- * length, share ended, repetition, emptiness or diversity is outside the tolerance around the teacher's, by more than
- * two standard errors, and farther than the SFT student's. Curves: from the first fifth of training to the last,
+ * Two looks. Evaluations: a student's reverse KL is clearly below the starting student's (uncertainty.ts), and its length,
+ * share ended, repetition, emptiness or diversity is outside the tolerance around the teacher's, clearly apart from it,
+ * and farther than the starting student's. Curves: from the first fifth of training to the last,
  * reverse KL falls by a tenth and a quantity moves away from the teacher's value (or, unknown, from its own start).
  */
 export function findRewardHacking(entries: readonly Entry[]): HackingReport {
   const evaluated = entries.filter((entry) => Object.keys(entry.evaluation).length > 0);
   const teacher = evaluated.find((entry) => entry.isTeacher);
-  const start = evaluated.find((entry) => entry.method === 'sft');
+  const start = startOf(evaluated);
   const students = entries.filter((entry) => !entry.isTeacher);
   const looks: string[] = [];
   const warnings: string[] = [];
@@ -55,7 +55,7 @@ export function findRewardHacking(entries: readonly Entry[]): HackingReport {
   const checked =
     looks.length > 0
       ? `Compared: ${looks.join('; ')}.`
-      : 'Not checked: this needs evaluations of a student, its SFT start and the teacher, or a logged reverse KL.';
+      : 'Not checked: this needs evaluations of a student, its starting student and the teacher, or a logged reverse KL.';
   return { warnings, checked };
 }
 
@@ -64,13 +64,13 @@ function shown(name: string, value: number): string {
   return `${brief(value * scale)}${unit === '%' ? ' %' : unit ? ` ${unit}` : ''}`;
 }
 
-function inEvaluation(run: Run, teacher: Run, start: Run): string[] {
+function inEvaluation(run: Entry, teacher: Entry, start: Entry): string[] {
   const name = ['reverse_kl_seq', 'reverse_kl_token'].find((n) => run.evaluation[n] && start.evaluation[n]);
-  if (name === undefined || !clearlyAbove(start.evaluation[name]!, run.evaluation[name]!)) return [];
+  if (name === undefined || !clearlyAbove(start, run, name)) return [];
   return responseFormNames.flatMap((form) => {
     const [own, model, before] = [run, teacher, start].map((r) => r.evaluation[form]);
     if (!own || !model || !hasDrifted(form, own.mean, model.mean, before?.mean)) return [];
-    if (!clearlyAbove(own, model) && !clearlyAbove(model, own)) return [];
+    if (!clearlyAbove(run, teacher, form) && !clearlyAbove(teacher, run, form)) return [];
     const kl = `${metricInfo(name).label.replace('Reverse', 'reverse')} is ${brief(run.evaluation[name]!.mean)} nats, below ${start.label}’s ${brief(start.evaluation[name]!.mean)}`;
     const drift = `${responseForms[form].called} is ${shown(form, own.mean)} (${teacher.label} ${shown(form, model.mean)}${before ? `, ${start.label} ${shown(form, before.mean)}` : ''})`;
     return [

@@ -25,6 +25,9 @@ export interface Run {
   isTeacher: boolean;
   /** The last optimizer step that was logged, or that the evaluation names; null when nothing was trained here. */
   steps: number | null;
+  /** Of the model, and of its teachers together. */
+  parameters: number | null;
+  teacherParameters: number | null;
   logged: LoggedRow[];
   evaluation: Record<string, MetricSummary>;
   /** What else evaluation.json says. */
@@ -41,6 +44,7 @@ export interface Run {
 /** Columns and lines come in this order when a directory of runs is expanded; others follow by name. */
 const methodOrder = [
   'teacher',
+  'start',
   'sft',
   'kd',
   'seqkd',
@@ -56,6 +60,7 @@ const methodOrder = [
 const methodNames = new Map(
   Object.entries({
     teacher: 'Teacher',
+    start: 'Start',
     sft: 'SFT',
     kd: 'KD',
     seqkd: 'SeqKD',
@@ -104,10 +109,8 @@ function expand(directory: string): string[] {
     );
   }
   if (isFile(path.join(resolved, metricsFile))) return [resolved];
-  const children = readdirSync(resolved, { withFileTypes: true })
-    .filter((entry) => entry.isDirectory())
-    .map((entry) => path.join(resolved, entry.name))
-    .filter(holdsRun);
+  // What a sweep compares its runs with lies in a directory of its own.
+  const children = [...runsIn(path.join(resolved, 'references')), ...runsIn(resolved)];
   if (children.length > 0) return children.sort(byMethod);
   const anything = [evaluationFile, 'config.resolved.yaml', 'environment.json'].some((name) =>
     isFile(path.join(resolved, name)),
@@ -118,6 +121,14 @@ function expand(directory: string): string[] {
     );
   }
   return [resolved];
+}
+
+function runsIn(directory: string): string[] {
+  if (!statSync(directory, { throwIfNoEntry: false })?.isDirectory()) return [];
+  return readdirSync(directory, { withFileTypes: true })
+    .filter((entry) => entry.isDirectory())
+    .map((entry) => path.join(directory, entry.name))
+    .filter(holdsRun);
 }
 
 function byMethod(a: string, b: string): number {
@@ -156,6 +167,12 @@ function loadRun(directory: string): Run {
   const reached = logged.reduce((most, row) => Math.max(most, row.step), 0);
   if (logged.length > 0 && reached < planned)
     notes.push(`stopped or still running: step ${reached} of ${planned}`);
+  const environment = parseObject(
+    readText(path.join(directory, 'environment.json')) ??
+      readText(path.join(directory, '..', 'environment.json')),
+    'environment.json',
+    notes,
+  );
   const name = method ?? path.basename(directory);
   return {
     directory,
@@ -165,18 +182,15 @@ function loadRun(directory: string): Run {
     method: name,
     isTeacher: name.toLowerCase() === 'teacher' || evaluation.is_teacher === true,
     logged,
+    parameters: numberOf(evaluation.parameters ?? environment.student_parameters),
+    teacherParameters: numberOf(evaluation.teacher_parameters ?? sum(environment.teacher_parameters)),
     steps: finite(evaluation.steps) ? evaluation.steps : reached > 0 ? reached : null,
     evaluation: metrics,
     evaluated,
     ...samples,
     configText,
     config,
-    environment: parseObject(
-      readText(path.join(directory, 'environment.json')) ??
-        readText(path.join(directory, '..', 'environment.json')),
-      'environment.json',
-      notes,
-    ),
+    environment,
     notes,
   };
 }
@@ -199,6 +213,14 @@ function choiceNotes(config: Record<string, unknown>, logged: readonly LoggedRow
         ]
       : []),
   ];
+}
+
+const numberOf = (value: unknown): number | null => (finite(value) ? value : null);
+
+function sum(list: unknown): number | null {
+  return Array.isArray(list) && list.length > 0 && list.every(finite)
+    ? list.reduce((a, b) => a + b, 0)
+    : null;
 }
 
 function parseConfig(text: string | null, notes: string[]): Record<string, unknown> {

@@ -1,3 +1,4 @@
+import { isPart } from '../text/tokenTexts.js';
 import type { Entry } from './entries.js';
 import { escapeHtml, scriptJson } from './escape.js';
 import { colorVariable } from './palette.js';
@@ -17,12 +18,34 @@ export interface SampleData {
     responses: ({
       text: string;
       finished: boolean | null;
-      /** Token text, ln q, ln p. */
-      tokens: [string, number | null, number | null][] | null;
+      tokens: ShownToken[] | null;
     } | null)[];
   }[];
   /** How many prompts there were before the cut. */
   total: number;
+}
+
+/** Text, ln q, ln p, and of a character that several tokens make together their number. */
+type ShownToken = [text: string, q: number | null, p: number | null, parts?: number];
+
+/** Tokens that are parts of one character are shown as one, with the log-probability of all of them. */
+function shownTokens(tokens: NonNullable<SampleRow['tokens']>): ShownToken[] {
+  const texts = tokens.map(({ text }) => text);
+  const shown: ShownToken[] = [];
+  let parts: typeof tokens = [];
+  tokens.forEach((token, i) => {
+    parts.push(token);
+    if (isPart(texts, i)) return;
+    const sum = (of: 'student' | 'teacher'): number | null =>
+      parts.some((part) => part[of] === null)
+        ? null
+        : rounded(parts.reduce((total, part) => total + part[of]!, 0));
+    const one: ShownToken = [token.text, sum('student'), sum('teacher')];
+    if (parts.length > 1) one[3] = parts.length;
+    shown.push(one);
+    parts = [];
+  });
+  return shown;
 }
 
 const rounded = (x: number | null): number | null => (x === null ? null : Math.round(x * 1000) / 1000);
@@ -57,7 +80,7 @@ export function joinSamples<T extends Run>(runs: readonly T[], colors: ReadonlyM
               : {
                   text: row.text,
                   finished: row.finished,
-                  tokens: row.tokens?.map((t) => [t.text, rounded(t.student), rounded(t.teacher)]) ?? null,
+                  tokens: row.tokens ? shownTokens(row.tokens) : null,
                 },
           ),
         };

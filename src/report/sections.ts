@@ -1,18 +1,18 @@
-import { metricInfo } from './catalog.js';
-import { bestRuns, comparisonTable } from './comparisonTable.js';
+import { boldEntries } from './best.js';
+import { comparisonTable } from './comparisonTable.js';
 import { configurationSection } from './configuration.js';
 import type { Differences } from './differences.js';
 import type { Entry } from './entries.js';
 import { escapeHtml } from './escape.js';
 import { fewestPredictions } from './evaluationCurves.js';
 import type { Figure } from './figure.js';
-import { decimalsFor, fixed } from './format.js';
+import { cards } from './headline.js';
 import type { CurveGroup } from './learningCurves.js';
-import { colorVariable } from './palette.js';
 import { rankTable } from './rankTable.js';
 import { findRewardHacking } from './rewardHacking.js';
 import type { Run } from './runs.js';
 import { sampleBrowser } from './samples.js';
+import { intervalRule } from './uncertainty.js';
 import type { VarianceSection } from './varianceFile.js';
 
 /** Everything that the page is made of. */
@@ -52,7 +52,7 @@ export function sectionsOf(parts: PageParts): Section[] {
       differences?.figures ?? [],
       'differences',
       `${differences?.of.label} against the others`,
-      `${differences?.of.label} minus each other student on the same prompts. Lines are 95 % bootstrap intervals over prompts; one that keeps clear of zero is a difference that another choice of prompts would not undo. The noise of training is not in them.`,
+      `${differences?.of.label} minus each other student on the same prompts, with the 95 % interval of the difference: one that keeps clear of zero is a clear difference.`,
     ),
     { id: 'hacking', title: 'Reward hacking', body: hacking(entries) },
     ...optional(
@@ -105,55 +105,25 @@ function comparison(parts: PageParts): string {
     return '<p class="absent">No run has been evaluated yet: there is no evaluation.json.</p>';
   }
   const several = entries.some((entry) => entry.runs.length > 1);
-  const errors = several
-    ? 'Of a model that was trained with several seeds the number is the mean over them and the error is theirs; else the error is that of sampling and of the choice of prompts.'
-    : 'The errors are those of sampling and of the choice of prompts; one training run says nothing about the noise of training.';
-  const all = comparisonTable(entries, colors, 'All metrics');
+  const all = comparisonTable(entries, colors, 'All metrics', (name) => boldEntries(name, entries));
   const each = several
-    ? `<details><summary>Every run (${runs.length})</summary>${comparisonTable(runs, colorsOfRuns(parts), 'Every run')}</details>`
+    ? `<details><summary>Every run (${runs.length})</summary>${everyRun(parts)}</details>`
     : '';
-  return `${headlines(entries, colors)}${rankTable(entries, colors)}
-${note(`Mean ± standard error; the tooltip of a number has its n and its interval. ↑ higher and ↓ lower is better, ≈ best near the teacher. Bold: the best student, and those within two standard errors of it. A click on a head sorts. ${errors}`)}
+  return `${cards(entries, colors)}${rankTable(entries, colors)}
+${note(`A number and its 95 % interval. ↑ higher and ↓ lower is better, ≈ best near the teacher. Bold: the best student and those not clearly behind it, where any is clearly behind. A click on a head sorts.`)}
+${note(intervalRule)}
 <details><summary>All metrics</summary>${all}</details>${each}
 ${figures.length > 0 ? figureGrid(figures, parts) + note('Dots are means, lines 95 % intervals, the dashed line is the teacher.') : ''}`;
 }
 
-function colorsOfRuns({ entries, colors }: PageParts): Map<Run, number> {
-  return new Map(
-    entries.flatMap((entry) => entry.runs.map((run): [Run, number] => [run, colors.get(entry)!])),
+/** Nothing in bold: a choice between runs of one method is a choice of seeds. */
+function everyRun({ entries, colors }: PageParts): string {
+  const single = new Map(
+    entries.flatMap((entry) =>
+      entry.runs.map((run): [Entry, number] => [{ ...run, runs: [run] }, colors.get(entry)!]),
+    ),
   );
-}
-
-/** The best student by the main metrics, in large print; nothing without a choice between students. */
-function headlines(entries: readonly Entry[], colors: ReadonlyMap<Entry, number>): string {
-  // What MiniLLM minimises, the reverse KL of a response, has a card of its own.
-  const cards = ['rouge_l_sampled', 'reverse_kl_seq', 'reverse_kl_token', 'forward_kl_token'].flatMap(
-    (name) => {
-      const best = bestRuns(name, entries);
-      if (best.size === 0) return [];
-      const { label, better, unit } = metricInfo(name);
-      const sign = better === 'higher' ? 1 : -1;
-      const ranked = [...best].sort((a, b) => sign * (b.evaluation[name]!.mean - a.evaluation[name]!.mean));
-      const winner = ranked[0]!;
-      const { mean, stderr } = winner.evaluation[name]!;
-      const decimals = decimalsFor(stderr ?? 0);
-      const teacher = entries.find((entry) => entry.isTeacher)?.evaluation[name];
-      const others =
-        ranked.length > 1
-          ? `, not clearly ahead of ${joined(ranked.slice(1).map((entry) => entry.label))}`
-          : '';
-      return [
-        `<div class="card"><p>${better === 'higher' ? 'Highest' : 'Lowest'} ${escapeHtml(label.replace(/^(Reverse|Forward)/, (word) => word.toLowerCase()))}${unit && `, ${escapeHtml(unit)}`}</p>
-<p class="value">${fixed(mean, decimals)}${stderr === null ? '' : ` <small>± ${fixed(stderr, decimals)}</small>`}</p>
-<p><span class="who" style="color:${colorVariable(colors.get(winner)!)}">${escapeHtml(winner.label)}</span>${escapeHtml(others)}${teacher ? `; teacher ${fixed(teacher.mean, decimals)}` : ''}</p></div>`,
-      ];
-    },
-  );
-  return cards.length > 0 ? `<div class="cards">${cards.join('')}</div>` : '';
-}
-
-export function joined(items: readonly string[]): string {
-  return items.length < 2 ? items.join('') : `${items.slice(0, -1).join(', ')} and ${items.at(-1)}`;
+  return comparisonTable([...single.keys()], single, 'Every run', () => new Set());
 }
 
 function hacking(entries: readonly Entry[]): string {

@@ -4,10 +4,23 @@ const series = (theme: 'light' | 'dark'): string =>
   seriesColors.map((color, i) => `--s${i}:${color[theme]}`).join(';');
 
 /** Custom properties of both themes. The reward scale is orange against blue, apart for every common colour vision. */
-const light = `color-scheme:light;--paper:#ffffff;--ink:#1c2024;--soft:#59636e;--line:#e2e6ea;--wash:#f6f8fa;--accent:#0a6ebd;--warn:#8a4b00;--warn-wash:#fff6e9;
---n1:#fdeadb;--n2:#f8c8a0;--n3:#ee9a58;--p1:#e3eff9;--p2:#b7d6f0;--p3:#7db5e3;${series('light')}`;
-const dark = `color-scheme:dark;--paper:#14171b;--ink:#e6e9ec;--soft:#9aa5b1;--line:#2c323a;--wash:#1c2127;--accent:#5fb0f0;--warn:#f0b866;--warn-wash:#2b2317;
---n1:#37291d;--n2:#6a4220;--n3:#a35a17;--p1:#1d2c3a;--p2:#1f4c73;--p3:#1f6bab;${series('dark')}`;
+export const themes = {
+  light: {
+    ...{ paper: '#ffffff', ink: '#1c2024', soft: '#59636e', line: '#e2e6ea', wash: '#f6f8fa' },
+    ...{ accent: '#0a6ebd', warn: '#8a4b00', 'warn-wash': '#fff6e9', mark: '#ffe066', 'mark-ink': '#1c2024' },
+    ...{ n1: '#fdeadb', n2: '#f8c8a0', n3: '#ee9a58', p1: '#e3eff9', p2: '#b7d6f0', p3: '#7db5e3' },
+  },
+  dark: {
+    ...{ paper: '#14171b', ink: '#e6e9ec', soft: '#9aa5b1', line: '#2c323a', wash: '#1c2127' },
+    ...{ accent: '#5fb0f0', warn: '#f0b866', 'warn-wash': '#2b2317', mark: '#ffe066', 'mark-ink': '#1c2024' },
+    ...{ n1: '#37291d', n2: '#6a4220', n3: '#94500f', p1: '#1d2c3a', p2: '#1f4c73', p3: '#1c62a0' },
+  },
+};
+const properties = (theme: 'light' | 'dark'): string =>
+  `color-scheme:${theme};${Object.entries(themes[theme])
+    .map(([name, value]) => `--${name}:${value}`)
+    .join(';')};${series(theme)}`;
+const [light, dark] = [properties('light'), properties('dark')];
 
 export const pageStyle = `
 :root{${light}}
@@ -23,7 +36,8 @@ h1{font-size:30px;line-height:1.2;letter-spacing:-.015em;font-weight:650;margin:
 h2{font-size:22px;letter-spacing:-.01em;font-weight:650;margin:56px 0 12px;padding-top:20px;border-top:1px solid var(--line)}
 h3{font-size:16px;font-weight:650;margin:32px 0 8px}
 h4{font-size:13px;font-weight:650;margin:0 0 4px}
-.lead{color:var(--soft);margin:0;max-width:70ch}
+.lead{color:var(--soft);margin:0;max-width:100ch}
+.outcome{font-size:18px;line-height:1.45;max-width:100ch;margin:18px 0 0;padding-left:20px}.outcome li{margin:4px 0}
 .note,.absent{color:var(--soft);font-size:14px;line-height:1.6;max-width:80ch}.note .tok{color:var(--ink)}
 a{color:var(--accent)}
 nav{display:flex;flex-wrap:wrap;gap:4px 20px;margin:20px 0 0;font-size:14px}
@@ -62,7 +76,7 @@ th:first-child,.plain th,.plain td{text-align:left}
 .rank thead th:first-child button,.rank thead th:first-child>span{text-align:left;padding-left:0}
 .rank thead [aria-sort] button::after{content:"▲";display:block;font-size:9px;line-height:1;color:var(--accent)}
 .rank thead [aria-sort=descending] button::after{content:"▼"}
-.rank td{padding:7px 8px;vertical-align:top}
+.rank td{padding:7px 6px;vertical-align:top}
 .rank td small,.rank th[scope=row] small{display:block;line-height:1.3}
 .rank td b{font-weight:400}.rank td.best b{font-weight:700}.rank td.best{background:var(--wash)}
 .rank tbody th{font-weight:600;padding-left:0;position:sticky;left:0;background:var(--paper);z-index:1;vertical-align:top}
@@ -70,7 +84,7 @@ th:first-child,.plain th,.plain td{text-align:left}
 .rank tbody tr.teacher th{font-weight:400}
 .rank tbody tr.teacher:last-child>*{border-bottom-color:var(--soft)}
 .teacher{color:var(--soft)}
-td small{color:var(--soft);font-size:12px}
+td small{color:var(--soft);font-size:12px}.rank td small{font-size:11.5px;letter-spacing:-.01em}
 details .scroll{margin-top:4px}
 .unit,.none{color:var(--soft)}
 abbr{text-decoration:none;color:var(--soft)}
@@ -89,7 +103,7 @@ details{margin:12px 0}
 summary{cursor:pointer;font-weight:650;font-size:15px}
 pre{background:var(--wash);border-radius:8px;padding:14px 16px;font-size:13px;line-height:1.45;overflow:auto;max-height:480px}
 .legend{display:flex;flex-wrap:wrap;gap:4px 8px;align-items:center;font-size:13px;color:var(--soft);margin:12px 0}
-.legend .tok{color:var(--ink);padding:1px 8px}
+.legend .tok{color:var(--ink)}
 .controls{display:flex;flex-wrap:wrap;gap:10px 12px;align-items:center;margin:16px 0;font-size:14px}
 .controls[hidden]{display:none}
 .controls label{display:flex;align-items:center;gap:6px;color:var(--soft)}
@@ -106,15 +120,24 @@ table.plain{white-space:normal}
 .response h4{color:var(--c)}
 .tokens{margin:4px 0 10px;line-height:2;font-size:15px;white-space:pre-wrap;overflow-wrap:anywhere;flex:1}
 .readout{margin:0;padding-top:8px;border-top:1px solid var(--line);font-size:13px;color:var(--soft);font-variant-numeric:tabular-nums;min-height:50px;overflow-wrap:anywhere}
-.tok{border-radius:3px;padding:2px 0;border-top:2px solid transparent;border-bottom:2px solid transparent;cursor:default}
-.n1{background:var(--n1);border-bottom-color:var(--s1)}.n2{background:var(--n2);border-bottom-color:var(--s1)}.n3{background:var(--n3);border-bottom-color:var(--s1)}
-.n1{border-bottom-style:dotted}
-.p1{background:var(--p1);border-top-color:var(--s2)}.p2{background:var(--p2);border-top-color:var(--s2)}.p3{background:var(--p3);border-top-color:var(--s2)}
-.p1{border-top-style:dotted}
-.tok.on{outline:2px solid var(--ink);outline-offset:0}
+.tok{cursor:default}.tok:focus{outline:none}
+.ink,.legend .tok,.note .tok{border-radius:3px;padding:2px 0;border-top:2px solid transparent;border-bottom:2px solid transparent}
+.n1{background:var(--n1)}.n2{background:var(--n2)}.n3{background:var(--n3)}
+.p1{background:var(--p1)}.p2{background:var(--p2)}.p3{background:var(--p3)}
+.ink.n1,.ink.n2,.ink.n3,.legend .n1,.legend .n2,.legend .n3,.note .n2{border-bottom-color:var(--s1)}
+.ink.p1,.ink.p2,.ink.p3,.legend .p1,.legend .p2,.legend .p3,.note .p2{border-top-color:var(--s2)}
+.n1{border-bottom-style:dotted!important}.p1{border-top-style:dotted!important}
+.tok.on .ink{outline:2px solid var(--ink);outline-offset:0}
+::placeholder{color:var(--soft);opacity:1}
+.legend .tok{padding:2px 9px}
+mark{background:var(--mark);color:var(--mark-ink);border-radius:2px}
+.tip{position:absolute;z-index:5;max-width:min(320px,calc(100vw - 16px));background:var(--ink);color:var(--paper);border-radius:6px;padding:6px 10px;font-size:13px;line-height:1.45;white-space:pre-line;pointer-events:none;font-variant-numeric:tabular-nums}
+.tip[hidden]{display:none}
+.hit:hover,.hit.on{fill:currentColor;fill-opacity:.07}
+td[data-tip]{cursor:default}
 footer{margin-top:56px;padding-bottom:40px;color:var(--soft);font-size:13px}
 @media (max-width:640px){
-.cards{gap:10px}.card{padding:12px 14px}.card .value{font-size:22px}
+.outcome{font-size:16px}.cards{gap:10px}.card{padding:12px 14px}.card .value{font-size:22px}
 main,header,footer{padding-left:16px;padding-right:16px}header{padding-top:24px}
 h1{font-size:24px}h2{margin-top:40px}
 .given{grid-template-columns:1fr}

@@ -18,6 +18,9 @@ export interface EvaluationOrigin {
   seeds: readonly number[];
   /** What a reader of the numbers should know: the report says it. */
   notes?: readonly string[];
+  /** Of the model, and of the teacher where there was one. */
+  parameters: number;
+  teacherParameters?: number | undefined;
 }
 
 /**
@@ -27,7 +30,7 @@ export interface EvaluationOrigin {
  */
 export async function writeEvaluation(
   runDir: string,
-  { label, isTeacher, data, seeds, notes = [] }: EvaluationOrigin,
+  { label, isTeacher, data, seeds, parameters, teacherParameters, notes = [] }: EvaluationOrigin,
   evaluation: Evaluation,
   examples: readonly Example[],
   tokenizer: Tokenizer,
@@ -41,6 +44,8 @@ export async function writeEvaluation(
     method: label,
     ...(isTeacher && { is_teacher: true }),
     ...(notes.length > 0 && { notes }),
+    parameters,
+    ...(teacherParameters !== undefined && { teacher_parameters: teacherParameters }),
     data: basename(data),
     prompts: examples.length,
     prompt_set: promptSet(examples),

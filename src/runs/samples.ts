@@ -3,6 +3,7 @@ import type { Example } from '../data/examples.js';
 import { jsonlText } from '../data/jsonl.js';
 import type { Generation } from '../evaluation/generations.js';
 import type { Tokenizer } from '../text/tokenizer.js';
+import { tokenTexts } from '../text/tokenTexts.js';
 import { writeFileAtomic } from './atomic.js';
 import { runPaths } from './runDirectory.js';
 
@@ -11,7 +12,8 @@ const MOST = 60;
 
 /**
  * Writes `samples/<name>.jsonl`, one row a response: the prompt, the first reference, the text, its tokens with the
- * log-probabilities of student and teacher, and whether it ended by itself. The report reads these.
+ * log-probabilities of student and teacher, and whether it ended by itself. The tokens put together are the text (with its
+ * special tokens, and the space that it begins with); see `tokenTexts`. The report reads these.
  */
 export async function writeSamples(
   runDir: string,
@@ -25,7 +27,7 @@ export async function writeSamples(
     prompt: examples[t.promptIndex]!.prompt,
     reference: examples[t.promptIndex]!.outputs[0] ?? '',
     text: tokenizer.decode(t.responseIds, { skipSpecial: true }),
-    tokens: Array.from(t.responseIds, (id) => tokenizer.decode([id])),
+    tokens: tokenTexts(tokenizer, t.responseIds, t.promptIds),
     logprobs: Array.from(t.studentLogprobs),
     ...(t.teacherLogprobs && { teacher_logprobs: Array.from(t.teacherLogprobs) }),
     finished: t.finished,

@@ -11,8 +11,15 @@ import { createProgress } from './progress.js';
 import { stringifyConfig } from './runConfig.js';
 import { runPaths } from './runDirectory.js';
 import { type Sweep, type SweepRun, VARIANT } from './sweepConfig.js';
-import { beginEvaluation, evaluationArguments, isEvaluated } from './sweepEvaluation.js';
-import { type SweepOutcome, spent } from './sweepResults.js';
+import {
+  beginEvaluation,
+  evaluationArguments,
+  isEvaluated,
+  type Measured,
+  measuredRun,
+  referencesOf,
+} from './sweepEvaluation.js';
+import { type ReferenceOutcome, type SweepOutcome, spent } from './sweepResults.js';
 
 export type { SweepOutcome };
 
@@ -30,6 +37,12 @@ export interface SweepOptions {
   stopping: () => boolean;
 }
 
+export interface SweepOutcomes {
+  /** The teachers and starting students that the runs are compared with. */
+  references: ReferenceOutcome[];
+  runs: SweepOutcome[];
+}
+
 /**
  * Runs every configuration of a sweep in a process of its own, some at a time, in OUT/<name>; its words go to
  * OUT/logs/<name>.log. A finished run is not repeated, an unfinished one goes on from its checkpoint; a run that fails does
@@ -37,7 +50,7 @@ export interface SweepOptions {
  *
  * @throws UsageError when OUT holds runs of other configurations or another sweep works there; RunError (130) after Ctrl-C
  */
-export async function runSweep(sweep: Sweep, options: SweepOptions): Promise<SweepOutcome[]> {
+export async function runSweep(sweep: Sweep, options: SweepOptions): Promise<SweepOutcomes> {
   const { out } = options;
   for (const place of ['logs', 'configs']) await mkdir(join(out, place), { recursive: true });
   const release = await claim(pidFile(out, 'sweep'), `${out}: process`, 'runs a sweep there');
@@ -48,7 +61,7 @@ export async function runSweep(sweep: Sweep, options: SweepOptions): Promise<Swe
   }
 }
 
-async function runAll(sweep: Sweep, options: SweepOptions): Promise<SweepOutcome[]> {
+async function runAll(sweep: Sweep, options: SweepOptions): Promise<SweepOutcomes> {
   const { out, log } = options;
   const runs = await withOneStudent(sweep, out);
   for (const run of runs) await checkSame(run, out);
@@ -61,14 +74,29 @@ async function runAll(sweep: Sweep, options: SweepOptions): Promise<SweepOutcome
     `${count(runs.length)}, ${runs.length - open.length} done already, ${Math.min(options.parallel, open.length)} at a time`,
   );
   const progress = watch(outcomes, sweep, options.quiet);
-  const next = open.values();
+  const references = referencesOf(runs, sweep, out).map((measured): ReferenceOutcome => ({ measured }));
+  const jobs: Job[] = [
+    ...references.map((outcome) => ({
+      name: outcome.measured.name,
+      outcome,
+      parts: () => unmeasured(outcome.measured, sweep, options),
+    })),
+    ...open.map((outcome) => ({
+      name: outcome.run.name,
+      outcome,
+      parts: () => partsOf(outcome, sweep, options),
+    })),
+  ];
+  const next = jobs.values();
   const worker = async (): Promise<void> => {
-    for (const outcome of next) {
+    for (const job of next) {
       if (options.stopping()) return;
-      progress.begin(outcome);
-      await runOne(outcome, sweep, options);
+      const parts = await job.parts();
+      if (parts.length === 0) continue;
+      progress.begin(job.name);
+      await runJob(job, parts, options);
       if (options.stopping()) return;
-      progress.end(outcome);
+      progress.end(job.name, job.outcome.error);
     }
   };
   try {
@@ -77,11 +105,27 @@ async function runAll(sweep: Sweep, options: SweepOptions): Promise<SweepOutcome
     progress.finish();
   }
   if (options.stopping()) throw new RunError('stopped; the same command goes on', 130);
-  return outcomes;
+  return { references, runs: outcomes };
 }
 
-async function runOne(outcome: SweepOutcome, sweep: Sweep, options: SweepOptions): Promise<void> {
-  const { run, directory } = outcome;
+/** One place in the queue: what it is called, where an error goes, and the commands that are left to do. */
+interface Job {
+  name: string;
+  outcome: { error?: string };
+  parts: () => Promise<ChildRun[]>;
+}
+
+async function unmeasured(measured: Measured, sweep: Sweep, options: SweepOptions): Promise<ChildRun[]> {
+  if (await isEvaluated(measured, options.out)) return [];
+  await beginEvaluation(measured, options.out);
+  return [{ label: measured.name, args: await evaluationArguments(measured, sweep.evaluate!, options) }];
+}
+
+async function partsOf(
+  { run, directory }: SweepOutcome,
+  sweep: Sweep,
+  options: SweepOptions,
+): Promise<ChildRun[]> {
   const { out, flags } = options;
   const config = join(out, 'configs', `${run.name}.yaml`);
   await writeFileAtomic(config, stringifyConfig(run.config));
@@ -91,34 +135,38 @@ async function runOne(outcome: SweepOutcome, sweep: Sweep, options: SweepOptions
     parts.push({ label: run.name, args });
   }
   if (sweep.evaluate) {
-    await beginEvaluation(run, directory, sweep.evaluate, out);
-    parts.push({ label: run.name, args: await evaluationArguments(run, directory, sweep.evaluate, options) });
+    const measured = measuredRun(run, directory, sweep.evaluate);
+    await beginEvaluation(measured, out);
+    parts.push({ label: run.name, args: await evaluationArguments(measured, sweep.evaluate, options) });
   }
-  const logFile = join(out, 'logs', `${run.name}.log`);
+  return parts;
+}
+
+async function runJob(
+  { name, outcome }: Job,
+  parts: readonly ChildRun[],
+  options: SweepOptions,
+): Promise<void> {
+  const { out } = options;
+  const logFile = join(out, 'logs', `${name}.log`);
   try {
-    await waitForOrphan(out, run.name);
+    await waitForOrphan(out, name);
     for (const part of parts) {
-      await runChildren(
-        [part],
-        1,
-        (line) => appendFileSync(logFile, `${line.slice(run.name.length).trim()}\n`),
-        {
-          onStart: (pid) => writeFile(pidFile(out, run.name), String(pid)),
-          stopping: options.stopping,
-        },
-      );
+      await runChildren([part], 1, (line) => appendFileSync(logFile, `${line.slice(name.length).trim()}\n`), {
+        onStart: (pid) => writeFile(pidFile(out, name), String(pid)),
+        stopping: options.stopping,
+      });
     }
   } catch (error) {
-    outcome.error = `failed: ${(error as Error).message.replace(`${run.name}: `, '')}`;
+    outcome.error = `failed: ${(error as Error).message.replace(`${name}: `, '')}`;
   } finally {
-    await rm(pidFile(out, run.name), { force: true });
+    await rm(pidFile(out, name), { force: true });
   }
 }
 
 async function isDone({ run, directory }: SweepOutcome, sweep: Sweep, out: string): Promise<boolean> {
-  return (
-    isTrained(directory) && (!sweep.evaluate || (await isEvaluated(run, directory, sweep.evaluate, out)))
-  );
+  if (!isTrained(directory)) return false;
+  return !sweep.evaluate || isEvaluated(measuredRun(run, directory, sweep.evaluate), out);
 }
 
 function isTrained(directory: string): boolean {
@@ -172,10 +220,10 @@ function watch(outcomes: readonly SweepOutcome[], { budget }: Sweep, quiet: bool
   const update = (): void => progress.update(Math.round(done()), { running: [...running].join(' ') || '-' });
   const timer = setInterval(update, 1000);
   return {
-    begin: ({ run }: SweepOutcome) => void running.add(run.name),
-    end: ({ run, error }: SweepOutcome) => {
-      running.delete(run.name);
-      progress.note(`${run.name}: ${error ?? 'done'}`);
+    begin: (name: string) => void running.add(name),
+    end: (name: string, error: string | undefined) => {
+      running.delete(name);
+      progress.note(`${name}: ${error ?? 'done'}`);
     },
     finish: () => {
       clearInterval(timer);

@@ -2,14 +2,20 @@ import { existsSync, readFileSync } from 'node:fs';
 import { type Summary, summarize } from '../evaluation/metrics/statistics.js';
 import { readMetrics } from './metricsLog.js';
 import { runPaths } from './runDirectory.js';
-
 import { type BudgetKind, budgets, type Sweep, type SweepRun } from './sweepConfig.js';
+import type { Measured } from './sweepEvaluation.js';
 
 /** What became of a run. */
 export interface SweepOutcome {
   run: SweepRun;
   directory: string;
   /** The line that a failed run ended with. */
+  error?: string;
+}
+
+/** What became of the measurement of a teacher or a starting student. */
+export interface ReferenceOutcome {
+  measured: Measured;
   error?: string;
 }
 
@@ -42,13 +48,21 @@ export interface SweepResults {
   student: string;
   data_order: string;
   measured_on: string;
+  /** The teacher, and the student that the runs began as, measured alike. */
+  references: SweepRow[];
   runs: SweepRow[];
   groups: SweepGroup[];
 }
 
 /** Everything that the table, `--json` and sweep.json say, from the run directories. */
-export function sweepResults(sweep: Sweep, outcomes: readonly SweepOutcome[]): SweepResults {
-  const runs = outcomes.map((outcome) => rowOf(outcome, sweep.evaluate !== undefined));
+export function sweepResults(
+  sweep: Sweep,
+  outcomes: readonly SweepOutcome[],
+  references: readonly ReferenceOutcome[] = [],
+): SweepResults {
+  const runs = outcomes.map(({ run, directory, error }) =>
+    rowOf(run, directory, error, sweep.evaluate !== undefined),
+  );
   const { kind, amount } = sweep.budget;
   const students = [...new Set(outcomes.map(({ run }) => JSON.stringify(run.config.student)))];
   const allowed = kind === 'steps' ? outcomes[0]!.run.config.train.steps : amount;
@@ -62,6 +76,9 @@ export function sweepResults(sweep: Sweep, outcomes: readonly SweepOutcome[]): S
     measured_on: sweep.evaluate
       ? `${sweep.evaluate.model}/ on ${sweep.evaluate.data}, seeds ${sweep.evaluate.seeds.join(', ')}`
       : 'the last validation',
+    references: references.map(({ measured: { label, directory }, error }) =>
+      rowOf({ name: label, fields: {} }, directory, error, true),
+    ),
     runs,
     groups: groupsOf(runs, sweep.axes),
   };
@@ -88,7 +105,12 @@ function lastNumber(file: string, field: string): number {
   }
 }
 
-function rowOf({ run, directory, error }: SweepOutcome, measured: boolean): SweepRow {
+function rowOf(
+  run: Pick<SweepRun, 'name' | 'fields'>,
+  directory: string,
+  error: string | undefined,
+  measured: boolean,
+): SweepRow {
   const paths = runPaths(directory);
   const timing = existsSync(paths.timing) ? readMetrics(paths.timing) : [];
   const logged = existsSync(paths.metrics) ? readMetrics(paths.metrics) : [];

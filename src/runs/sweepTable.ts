@@ -14,7 +14,7 @@ const shown: readonly [metric: string, title: string, decimals: number][] = [
 
 /** What is equal, one line a run, and one line for runs that differ in their seed alone. */
 export function sweepTable(results: SweepResults): string {
-  const { runs, groups } = results;
+  const { references, runs, groups } = results;
   const columns = shown.filter(([metric]) => runs.some((row) => metric in row.metrics));
   const cells = (of: SweepRow | SweepGroup): string[] =>
     columns.map(([metric, , decimals]) => {
@@ -32,8 +32,9 @@ export function sweepTable(results: SweepResults): string {
     '',
     aligned([
       ['run', ...titles, 'steps', 'train s', 'teacher tokens'],
+      ...references.map((row) => [nameOf(row), ...cells(row), '-', '-', '-']),
       ...runs.map((row) => [
-        row.status === 'done' ? row.name : `${row.name} (failed)`,
+        nameOf(row),
         ...cells(row),
         String(row.steps),
         row.train_seconds.toFixed(1),
@@ -51,8 +52,12 @@ export function sweepTable(results: SweepResults): string {
       ]),
     );
   }
-  for (const row of runs) if (row.error) lines.push('', `${row.name}: ${row.error}`);
+  for (const row of [...references, ...runs]) if (row.error) lines.push('', `${row.name}: ${row.error}`);
   return lines.join('\n');
+}
+
+function nameOf({ name, status }: SweepRow): string {
+  return status === 'done' ? name : `${name} (failed)`;
 }
 
 /** Every run with every field of the grid and every metric. */

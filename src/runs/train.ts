@@ -2,7 +2,7 @@ import { mkdir, readFile } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { withoutWords, wordlessNote } from '../evaluation/wordless.js';
 import { saveModel } from '../models/checkpoint.js';
-import type { Model } from '../models/model.js';
+import { type Model, parameterCount } from '../models/model.js';
 import { disposeState } from '../optim/state.js';
 import { breathe, Stopped } from '../pieces.js';
 import { disposeParams } from '../tensor/params.js';
@@ -85,13 +85,21 @@ async function trainIn(given: TrainConfig, out: string, options: RunOptions): Pr
   const { resume, changedInputs, log } = options;
   await checkInputs(config, out, { resume, changed: changedInputs, log });
   if (typeof config.student === 'string') {
-    const before = await untrainedBest(config.student);
-    if (before) log(`note: student ${before}`);
+    const untrained = await untrainedBest(config.student);
+    if (untrained) log(`note: student ${untrained}`);
   }
   const blind = blindSelection(config, materials);
   if (blind) log(`note: ${blind}`);
-  const environment = describeEnvironment(options.backend, config.seed);
-  if (options.resume) await sayWhatDiffers(paths.environment, environment, options.log);
+  const before = options.resume ? await environmentBefore(paths.environment) : undefined;
+  const environment = {
+    ...describeEnvironment(options.backend, config.seed),
+    started: before?.started ?? new Date().toISOString(),
+    student_parameters: parameterCount(materials.student.config),
+    ...(materials.teachers.length > 0 && {
+      teacher_parameters: materials.teachers.map((teacher) => parameterCount(teacher.config)),
+    }),
+  };
+  if (before) sayWhatDiffers(before, environment, options.log);
   await writeFileAtomic(paths.environment, `${JSON.stringify(environment, null, 2)}\n`);
   const { state, resumeAt } = await openState(config, materials, out, options);
   const context: TrainingContext = {
@@ -192,17 +200,23 @@ function whySpent(
   return undefined;
 }
 
+async function environmentBefore(file: string): Promise<Record<string, unknown> | undefined> {
+  const text = await readFile(file, 'utf8').catch(() => '');
+  try {
+    return JSON.parse(text) as Record<string, unknown>;
+  } catch {
+    return undefined;
+  }
+}
+
 /** A resumed run repeats the uninterrupted one to the bit only where the same arithmetic goes on. */
-async function sayWhatDiffers(
-  file: string,
+function sayWhatDiffers(
+  before: Record<string, unknown>,
   now: Record<string, unknown>,
   log: (line: string) => void,
-): Promise<void> {
-  const before = await readFile(file, 'utf8')
-    .then((text) => JSON.parse(text) as Record<string, unknown>)
-    .catch(() => undefined);
+): void {
   for (const name of ['engine', 'threads', 'package', 'git_commit']) {
-    if (before && before[name] !== now[name]) {
+    if (before[name] !== now[name]) {
       log(`note: ${name} was ${before[name]} and is ${now[name]}: the run goes on, perhaps not bit for bit`);
     }
   }

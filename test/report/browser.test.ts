@@ -104,14 +104,58 @@ describe.skipIf(typeof started === 'string')(
       const before = await readout.textContent();
       await card.locator('.tok').nth(2).hover();
       expect(await readout.textContent()).toMatch(
-        /^“opening” {2}r = −?\d+\.\d\d {2}\(ln p −\d+\.\d\d, ln q −\d+\.\d\d\)$/,
+        /^“ opening” {2}r = −?\d+\.\d\d {2}\(ln p −\d+\.\d\d, ln q −\d+\.\d\d\)$/,
       );
       await page.mouse.move(0, 0);
       expect(await readout.textContent()).toBe(before);
       await card.locator('.tok').first().focus();
       await page.keyboard.press('ArrowRight');
-      expect(await readout.textContent()).toContain('“small”');
+      expect(await readout.textContent()).toContain('“ small”');
       expect(await page.evaluate('document.activeElement.textContent')).toBe(' small');
+      await page.close();
+    });
+
+    it('says the numbers of a cell and of a figure: under the mouse, in focus, at a touch', async () => {
+      const { page } = await open();
+      const tip = page.locator('#tip');
+      await page.locator('.rank tbody tr', { hasText: 'KD' }).locator('td').first().hover();
+      expect(await tip.textContent()).toMatch(
+        /^KD: Rouge-L, sampled 11\.70, 95 % interval 11\.24 to 12\.14 over prompts$/,
+      );
+      await page.mouse.move(0, 0);
+      expect(await tip.isVisible()).toBe(false);
+      await page.locator('.rank td[tabindex="0"]').focus();
+      await page.keyboard.press('ArrowRight');
+      await page.keyboard.press('ArrowDown');
+      expect(await tip.textContent()).toMatch(/^SFT: Rouge-L, greedy 19\.0/);
+      await page.keyboard.press('Escape');
+      expect(await tip.isVisible()).toBe(false);
+      expect(await page.locator('td[title], .hit > title').count()).toBe(0);
+      await page.close();
+      const touched = await open({ viewport: { width: 390, height: 800 }, hasTouch: true, isMobile: true });
+      const curve = touched.page.locator('figure', { hasText: 'Reverse KL, nats per token' }).first();
+      await curve.locator('.hit').last().tap();
+      const box = touched.page.locator('#tip');
+      expect(await box.textContent()).toMatch(/^step 35\n/);
+      expect(await box.textContent()).toMatch(/MiniLLM 0\.\d+/);
+      const { x, width } = (await box.boundingBox())!;
+      expect(x >= 0 && x + width <= 390).toBe(true);
+      await touched.page.locator('h1').tap();
+      expect(await box.isVisible()).toBe(false);
+      expect(touched.heard).toEqual([]);
+      await touched.page.close();
+    });
+
+    it('marks what is sought, across tokens too, and colours no space', async () => {
+      const { page } = await open();
+      await page.locator('#find').fill('small OPENING');
+      const card = page.locator('.response', { hasText: 'KD' });
+      expect(await card.locator('mark').allTextContents()).toEqual(['small', 'opening']);
+      expect(await page.locator('.given mark').count()).toBe(0);
+      await page.locator('#find').fill('rift');
+      expect(await page.locator('.given mark').allTextContents()).toEqual(['rift']);
+      const inks = await page.locator('.ink').allTextContents();
+      expect(inks.filter((text) => text !== text.trim())).toEqual([]);
       await page.close();
     });
 

@@ -34,6 +34,7 @@ describe('readEvaluation', () => {
       perPrompt: { length: [1, 2] },
       notes: [],
       promptSet: 'abc',
+      prompts: null,
       data: null,
       curves: {
         length: { edges: [1, 2, 3], counts: [4, 6] },

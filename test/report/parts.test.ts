@@ -3,11 +3,12 @@ import { orderedMetrics } from '../../src/report/catalog.js';
 import { differences, flatten } from '../../src/report/configuration.js';
 import { csv, escapeHtml, scriptJson } from '../../src/report/escape.js';
 import { standaloneSvg } from '../../src/report/figure.js';
-import { brief, decimalsFor, duration, fixed, tick } from '../../src/report/format.js';
+import { brief, decimalsFor, duration, fixed, magnitude, ranged, tick } from '../../src/report/format.js';
 import { intervalFigure } from '../../src/report/intervalFigure.js';
 import { spreadLabels } from '../../src/report/linePanel.js';
 import { assignColors, lineColor, seriesColors } from '../../src/report/palette.js';
 import { bounds, smooth, thin } from '../../src/report/smoothing.js';
+import { pageStyle, themes } from '../../src/report/style.js';
 import { shownInterval } from '../../src/report/uncertainty.js';
 import { checkXml } from './xml.js';
 
@@ -68,6 +69,10 @@ describe('numbers', () => {
       '0.3',
       '0',
     ]);
+    expect([fixed(-0.04, 1), fixed(-0.06, 1), magnitude(418_272), magnitude(1_878_240)]).toEqual([
+      ...['0.0', '−0.1', '0.42M', '1.9M'],
+    ]);
+    expect([ranged(1.25, 3, 1), ranged(-1, 3, 0)]).toEqual(['1.3–3.0', '−1 to 3']);
     expect([duration(5.25), duration(75), duration(3700)]).toEqual(['5.25 s', '1 min 15 s', '1 h 1 min']);
   });
 });
@@ -148,14 +153,53 @@ function contrast(a: string, b: string): number {
   return (high + 0.05) / (low + 0.05);
 }
 
-describe('palette', () => {
-  it('has at least 3:1 against the page in both themes', () => {
-    for (const { light, dark } of seriesColors) {
-      expect(contrast(light, '#ffffff')).toBeGreaterThan(3);
-      expect(contrast(dark, '#14171b')).toBeGreaterThan(3);
-    }
+describe('contrast', () => {
+  it.each(['light', 'dark'] as const)('of all text is at least 4.5:1 in %s', (theme) => {
+    const {
+      paper,
+      ink,
+      soft,
+      wash,
+      accent,
+      warn,
+      'warn-wash': warnWash,
+      mark,
+      'mark-ink': markInk,
+    } = themes[theme];
+    const { n1, n2, n3, p1, p2, p3 } = themes[theme];
+    const pairs: [what: string, text: string, ground: string][] = [
+      ...[paper, wash, warnWash, n1, n2, n3, p1, p2, p3].map((on): [string, string, string] => [
+        'ink',
+        ink,
+        on,
+      ]),
+      ...[paper, wash].flatMap((on): [string, string, string][] => [
+        ['soft', soft, on],
+        ['accent', accent, on],
+        // Names of models, in figures, in cards and above responses.
+        ...seriesColors.map((color, i): [string, string, string] => [`series ${i}`, color[theme], on]),
+      ]),
+      ['a warning', warn, warnWash],
+      ['what was sought', markInk, mark],
+      ['a tooltip', paper, ink],
+    ];
+    for (const [what, text, ground] of pairs)
+      expect(contrast(text, ground), `${what} ${text} on ${ground}`).toBeGreaterThanOrEqual(4.5);
   });
 
+  it('is measured of what the page really has', () => {
+    for (const theme of ['light', 'dark'] as const)
+      for (const [name, value] of Object.entries(themes[theme]))
+        expect(pageStyle).toContain(`--${name}:${value}`);
+    // No text is faded.
+    expect(pageStyle).not.toMatch(/[{;]opacity:(?!1[;}])/);
+    expect(
+      pageStyle.match(/[{;]color:(?!var\(--(ink|soft|accent|warn|mark-ink|paper|c)\)|inherit)[^;}]*/g),
+    ).toBeNull();
+  });
+});
+
+describe('palette', () => {
   it('gives a method its colour, others the next free one, and comes again dashed', () => {
     const methods = ['teacher', 'sft', 'kd', 'kd', 'new', 'minillm', 'a', 'b', 'c', 'd'];
     const entries = methods.map((method) => ({ method, isTeacher: method === 'teacher' }));

@@ -64,6 +64,15 @@ describe('writeReport of a comparison', () => {
       'samples',
       'configuration',
     ]);
+    const came = [...document.querySelectorAll('.outcome li')].map((li) => li.textContent);
+    expect(came[0]).toMatch(
+      /^MiniLLM raises sampled Rouge-L most against SFT, by \d\.\d+ \(95\u00a0% interval /,
+    );
+    expect(came[1]).toMatch(/^MiniLLM lowers the reverse KL of a response most against SFT, by .* nats /);
+    expect(came[2]).toMatch(
+      /^KD lowers the forward KL of a token most against SFT, .*, not clearly ahead of BabyLlama\.$/,
+    );
+    expect(came[3]).toMatch(/^Each model was trained once/);
     expect(document.querySelector('h1')!.textContent).toBe(
       'Distillation with SFT, KD, BabyLlama and MiniLLM',
     );
@@ -76,7 +85,7 @@ describe('writeReport of a comparison', () => {
     for (const svg of text.match(/<svg.*?<\/svg>/gs)!) checkXml(svg);
   });
 
-  it('shows means with standard errors, marks the best and what cannot be told from it', () => {
+  it('shows means with intervals, marks the best and what cannot be told from it', () => {
     const rows = new Map(
       [...document.querySelectorAll('.comparison tbody tr:not(.group)')].map((tr) => {
         const [name, ...cells] = [...tr.children];
@@ -86,17 +95,18 @@ describe('writeReport of a comparison', () => {
     const texts = (name: string) => rows.get(name)!.map((cell) => cell.textContent);
     const best = (name: string) => rows.get(name)!.map((cell) => cell.className.includes('best'));
     expect(texts('Rouge-L, sampled')).toEqual([
-      '14.40 ± 0.21',
-      '11.50 ± 0.21',
-      '11.70 ± 0.21',
-      '11.60 ± 0.21',
-      '12.60 ± 0.21',
+      '14.40 13.94–14.84',
+      '11.50 11.04–11.94',
+      '11.70 11.24–12.14',
+      '11.60 11.14–12.04',
+      '12.60 12.14–13.04',
     ]);
     expect(best('Rouge-L, sampled')).toEqual([false, false, false, false, true]);
-    expect(best('Rouge-L, greedy')).toEqual([false, true, true, true, true]);
+    // No student is clearly behind: nothing in bold.
+    expect(best('Rouge-L, greedy')).toEqual([false, false, false, false, false]);
     expect(best('Forward KL per token')).toEqual([false, false, true, true, false]);
     expect(best('Response length')).toEqual([false, false, false, false, false]);
-    expect(texts('Ended by itself')[1]).toBe('98.50 ± 0.20'); // a share of 0.985, in per cent
+    expect(texts('Ended by itself')[1]).toBe('98.50 98.06–98.92'); // a share of 0.985, in per cent
     expect(texts('Training time')[4]).toBe('1 min 52 s');
     expect(texts('Training time')[0]).toBe('–');
   });
@@ -161,10 +171,10 @@ describe('writeReport of a comparison', () => {
     ]);
     expect([...table.querySelectorAll('tbody')].map((body) => body.children.length)).toEqual([1, 4]);
     const minillm = [...table.querySelectorAll('tbody tr')].at(-1)!;
-    expect(minillm.children[1]!.textContent).toBe('12.60 ± 0.21');
+    expect(minillm.children[1]!.textContent).toBe('12.60 12.14–13.04');
     expect(minillm.children[1]!.className).toBe('best');
-    expect(minillm.children[1]!.getAttribute('title')).toMatch(
-      /^Rouge-L, sampled: mean 12\.6, standard error 0\.21, n 5, 95 % interval /,
+    expect(minillm.children[1]!.getAttribute('title')).toBe(
+      'MiniLLM: Rouge-L, sampled 12.60, 95 % interval 12.14 to 13.04 over prompts',
     );
   });
 
@@ -239,7 +249,7 @@ describe('writeReport of several training seeds', () => {
     expect(runs).toEqual(['Teacher', 'SFT', 'MiniLLM']);
     const document = dom();
     expect(document.querySelector('.lead')!.textContent).toBe(
-      '2 students from 6 training runs and their teacher, evaluated on the same prompts.',
+      '2 students from 6 training runs and their teacher, evaluated on the same 200 prompts.',
     );
     const means = [1, 2, 3].map(
       (seed) =>
@@ -250,8 +260,12 @@ describe('writeReport of several training seeds', () => {
     const error = Math.sqrt(means.reduce((sum, x) => sum + (x - mean) ** 2, 0) / 2 / 3);
     const cell = [...document.querySelectorAll('.rank tbody tr')].at(-1)!.children[1]!;
     expect(Number(cell.getAttribute('data-v'))).toBeCloseTo(mean, 10);
-    expect(cell.getAttribute('title')).toContain('n 3');
-    expect(Number(/standard error ([\d.e-]+)/.exec(cell.getAttribute('title')!)![1])).toBeCloseTo(error, 10);
+    const [, low, high] = /interval ([\d.]+) to ([\d.]+) over 3 training seeds$/.exec(
+      cell.getAttribute('title')!,
+    )!;
+    // Student's t of two degrees of freedom, to the two decimals shown.
+    expect(Number(low)).toBeCloseTo(mean - 4.303 * error, 1);
+    expect(Number(high)).toBeCloseTo(mean + 4.303 * error, 1);
     const every = document.querySelector('[aria-label="Every run"] thead')!;
     expect(every.textContent).toContain('minillm_seed=2');
     // The curve: three runs in the numbers, one line with a band in the drawing.

@@ -15,11 +15,13 @@ function run(
     method,
     isTeacher: method === 'teacher',
     steps: null,
+    parameters: null,
+    teacherParameters: null,
     logged: logged.map((values, i): LoggedRow => ({ step: i, phase: 'valid', values })),
     evaluation: Object.fromEntries(
       Object.entries(evaluation).map(([name, mean]) => [name, { mean, stderr: 0.01, n: 100 }]),
     ),
-    evaluated: { perPrompt: {}, promptSet: null, data: null, notes: [], curves: {} },
+    evaluated: { perPrompt: {}, promptSet: null, data: null, prompts: null, notes: [], curves: {} },
     samples: [],
     samplesFrom: null,
     configText: null,
@@ -93,12 +95,15 @@ describe('findRewardHacking in evaluations', () => {
     ).toEqual([]);
   });
 
-  it('does not speak of a difference within two standard errors', () => {
-    const unsure = run('minillm', { reverse_kl_seq: 5 });
-    unsure.evaluation.length = { mean: 7, stderr: 2, n: 5 };
-    expect(findRewardHacking([teacher, sft, unsure]).warnings).toEqual([]);
-    unsure.evaluation.length.stderr = 1;
-    expect(findRewardHacking([teacher, sft, unsure]).warnings).toHaveLength(1);
+  it('does not speak of a difference whose interval holds zero', () => {
+    const unsure = (stderr: number): Entry => {
+      const student = run('minillm', { reverse_kl_seq: 5 });
+      student.evaluation.length = { mean: 7, stderr, n: 5 };
+      return student;
+    };
+    // 3 tokens below the teacher; t of 4 degrees of freedom is 2.776.
+    expect(findRewardHacking([teacher, sft, unsure(1.1)]).warnings).toEqual([]);
+    expect(findRewardHacking([teacher, sft, unsure(1.05)]).warnings).toHaveLength(1);
   });
 });
 

@@ -56,7 +56,7 @@ describe('the sample browser', () => {
     const tokens = [...document.querySelectorAll('.response:last-child .tok')];
     expect(tokens.map((t) => t.textContent)).toEqual([' an', ' opening', ' between', ' masses', '<|end|>']);
     // The teacher has no reward against itself.
-    expect(document.querySelectorAll('.response:first-child .tok')[0]!.className.trim()).toBe('tok');
+    expect(document.querySelector('.response:first-child .ink')!.className).toBe('ink');
   });
 
   it('classes and names each token by ln p − ln q', () => {
@@ -68,7 +68,7 @@ describe('the sample browser', () => {
       const r = row.teacher_logprobs[i] - row.logprobs[i];
       const size =
         Math.abs(r) < 0.25 ? 'z' : `${r < 0 ? 'n' : 'p'}${Math.abs(r) < 1 ? 1 : Math.abs(r) < 3 ? 2 : 3}`;
-      expect(token.className).toBe(`tok ${size}`);
+      expect(token.querySelector('.ink')!.className).toBe(`ink ${size}`);
       expect(token.getAttribute('aria-label')).toMatch(/^“.*”, reward −?\d+\.\d\d$/);
       expect(
         Math.abs(Number(token.getAttribute('aria-label')!.split('reward ')[1]!.replace('−', '-')) - r),
@@ -84,7 +84,7 @@ describe('the sample browser', () => {
     expect(before).toMatch(/^5 tokens · Σ r = −?\d+\.\d\d · ended by itself$/);
     token.dispatchEvent(new Event('focusin', { bubbles: true }));
     expect(readout.textContent).toMatch(
-      /^“between” {2}r = −?\d+\.\d\d {2}\(ln p −\d+\.\d\d, ln q −\d+\.\d\d\)$/,
+      /^“ between” {2}r = −?\d+\.\d\d {2}\(ln p −\d+\.\d\d, ln q −\d+\.\d\d\)$/,
     );
     token.dispatchEvent(new Event('focusout', { bubbles: true }));
     expect(readout.textContent).toBe(before);
@@ -168,5 +168,20 @@ describe('joinSamples', () => {
       ...some.map((r) => r.index),
     ]);
     expect(data.prompts[0]!.responses[1]).toBeNull();
+  });
+});
+
+describe('tokens that make one character', () => {
+  it('are one, with the log-probability of all', () => {
+    const [run] = loadRuns([path.join(root, 'runs', 'minillm')]);
+    const token = (text: string, student: number, teacher: number) => ({ text, student, teacher });
+    const tokens = [token(' a', -1, -2), token('', -1, -0.5), token('😀', -0.25, -1), token('', -3, -1)];
+    const samples = [{ ...run!.samples[0]!, tokens }];
+    const data = joinSamples([{ ...run!, samples }], new Map());
+    expect(data.prompts[0]!.responses[0]!.tokens).toEqual([
+      [' a', -1, -2],
+      ['😀', -1.25, -1.5, 2],
+      ['', -3, -1],
+    ]);
   });
 });

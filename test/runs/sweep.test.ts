@@ -186,6 +186,10 @@ describe('a sweep of one student, given as a shape, over two seeds', () => {
       groups: [{ fields: {}, seeds: 2 }],
     });
     expect(found.runs.map((row: { name: string }) => row.name)).toEqual(two);
+    // The teacher beside them, measured alike; the student that was drawn has learned nothing.
+    expect(found.references.map((row: { name: string }) => row.name)).toEqual(['teacher']);
+    expect(found.references[0].metrics.reverse_kl_seq.mean).toBe(0);
+    expect(found.references[0].metrics.rouge_l_sampled.mean).toBeGreaterThanOrEqual(0);
     for (const row of found.runs) {
       expect(row).toMatchObject({ status: 'done', steps: 30 });
       expect(row.metrics.rouge_l_sampled.mean).toBeGreaterThanOrEqual(0);
@@ -202,8 +206,11 @@ describe('a sweep of one student, given as a shape, over two seeds', () => {
     const table = readFileSync(join(out, 'sweep.txt'), 'utf8');
     expect(table).toContain('budget: equal optimizer steps: 30');
     expect(table).toMatch(/seed-2 .* 30 /);
+    expect(table).toMatch(/^teacher .* - +- +-$/m);
     expect(readFileSync(join(out, 'sweep.csv'), 'utf8').split('\n')).toHaveLength(4);
-    expect(readFileSync(join(out, 'report.html'), 'utf8')).toContain('seed-2');
+    const page = readFileSync(join(out, 'report.html'), 'utf8');
+    expect(page).toContain('seed-2');
+    expect(page).toContain('<tr class="teacher"><th scope="row" data-v="Teacher">');
 
     // Nothing is left to do: no process is begun, so that this one will do.
     const measuredAt = two.map((name) => writtenAt('killed', name, 'evaluation.json'));
@@ -213,6 +220,7 @@ describe('a sweep of one student, given as a shape, over two seeds', () => {
     expect(two.map((name) => writtenAt('killed', name, 'final', 'model.safetensors'))).toEqual(made);
     expect(two.map((name) => writtenAt('killed', name, 'evaluation.json'))).toEqual(measuredAt);
     expect(JSON.parse(again.stdout).runs).toEqual(found.runs);
+    expect(JSON.parse(again.stdout).references).toEqual(found.references);
   });
 
   it('measures again what was measured with other settings', async () => {

@@ -1,3 +1,4 @@
+import { existsSync } from 'node:fs';
 import { basename, join, resolve } from 'node:path';
 import { Command } from 'commander';
 import { UsageError } from '../../errors.js';
@@ -143,7 +144,10 @@ export function evalCommand(): Command {
       const { writeEvaluation } = await import('../../runs/evaluationFiles.js');
       const { data, seeds, label = basename(options.run) } = options;
       const isTeacher = options.teacher !== undefined && resolve(options.teacher) === resolve(options.model);
-      const origin = { label, isTeacher, data, seeds, notes };
+      const { parameterCount } = await import('../../models/model.js');
+      const parameters = parameterCount(model.config);
+      const teacherParameters = teacher && parameterCount(teacher.config);
+      const origin = { label, isTeacher, data, seeds, parameters, teacherParameters, notes };
       await writeEvaluation(options.run, origin, result, examples, tokenizer);
     }
     print(
@@ -158,7 +162,21 @@ export function evalCommand(): Command {
         2,
       ),
     );
+    if (options.run) await renewReport(options.run, log);
   });
+}
+
+/** The page that a run ended with shows its evaluation. A page that cannot be written takes nothing from the numbers. */
+async function renewReport(run: string, log: (line: string) => void): Promise<void> {
+  const page = join(run, 'report.html');
+  if (!existsSync(page)) return;
+  const { writeReport } = await import('../../report/report.js');
+  try {
+    writeReport([run], page);
+    log(`${page} shows the evaluation now`);
+  } catch (error) {
+    log(`note: ${page} is older than the evaluation: ${(error as Error).message}`);
+  }
 }
 
 /** The metrics that cannot be computed, by the reason. */

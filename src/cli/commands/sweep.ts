@@ -54,7 +54,7 @@ export function sweepCommand(): Command {
     const out = resolve(options.out ?? `runs/${basename(file).replace(/\.ya?ml$/, '')}`);
     const cores = sweep.budget.kind === 'seconds' ? 1 : Math.min(availableParallelism(), 4);
     const { stopping, release } = interruptible(log);
-    const outcomes = await runSweep(sweep, {
+    const { runs, references } = await runSweep(sweep, {
       out,
       flags: [
         ...(options.backend ? ['--backend', options.backend] : []),
@@ -66,13 +66,14 @@ export function sweepCommand(): Command {
       log,
       stopping,
     }).finally(release);
-    const results = sweepResults(sweep, outcomes);
+    const results = sweepResults(sweep, runs, references);
     const { writeReport } = await import('../../report/report.js');
     const begun = results.runs.filter((row) => row.steps > 0 || row.status === 'done');
+    const compared = results.references.filter((row) => row.status === 'done');
     const report =
       begun.length > 0
         ? writeReport(
-            begun.map((row) => row.directory),
+            [...compared, ...begun].map((row) => row.directory),
             join(out, 'report.html'),
           ).out
         : null;
@@ -82,10 +83,11 @@ export function sweepCommand(): Command {
     await writeFileAtomic(join(out, 'sweep.txt'), `${sweepTable(results)}\n`);
     if (options.json) print(JSON.stringify({ out, ...results, report }));
     else print(`${sweepTable(results)}\n\nreport in ${report}`);
-    const failed = results.runs.filter((row) => row.status === 'failed');
+    const all = [...results.references, ...results.runs];
+    const failed = all.filter((row) => row.status === 'failed');
     if (failed.length > 0) {
       throw new RunError(
-        `${failed.length} of ${results.runs.length} runs failed (${failed.map((row) => row.name).join(', ')}); logs in ${join(out, 'logs')}; the same command tries them again`,
+        `${failed.length} of ${all.length} runs failed (${failed.map((row) => row.name).join(', ')}); logs in ${join(out, 'logs')}; the same command tries them again`,
         1,
       );
     }

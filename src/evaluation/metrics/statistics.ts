@@ -49,10 +49,10 @@ export function bootstrapInterval(
   const { seed, name = '', resamples = 1000, level = 0.95 } = options;
   if (values.length === 0) throw new RangeError('bootstrapInterval needs at least one value');
   if (values.some((value) => !Number.isFinite(value))) return [Number.NaN, Number.NaN];
-  const rng = stream(seed, 'bootstrap', name);
-  const means = Array.from({ length: resamples }, () => {
+  const drawn = draws(seed, name, resamples, values.length);
+  const means = Array.from({ length: resamples }, (_, r) => {
     let sum = 0;
-    for (let i = 0; i < values.length; i++) sum += values[integer(rng, values.length)]!;
+    for (let i = r * values.length; i < (r + 1) * values.length; i++) sum += values[drawn[i]!]!;
     return sum / values.length;
   });
   const tail = (1 - level) / 2;
@@ -61,6 +61,17 @@ export function bootstrapInterval(
   means.sort((a, b) => a - b);
   return [Number(quantileSeq(means, tail, true)), Number(quantileSeq(means, 1 - tail, true))];
 }
+
+/** Which values each resample takes. Kept until others are asked for: a report compares many models in one metric. */
+function draws(seed: number | string, name: string, resamples: number, n: number): Uint32Array {
+  const address = JSON.stringify([seed, name, resamples, n]);
+  if (kept.address !== address) {
+    const rng = stream(seed, 'bootstrap', name);
+    kept = { address, drawn: Uint32Array.from({ length: resamples * n }, () => integer(rng, n)) };
+  }
+  return kept.drawn;
+}
+let kept = { address: '', drawn: new Uint32Array() };
 
 /**
  * A metric measured with several sampling seeds on the same prompts: `perSeed[s][i]` for seed s and prompt i.
