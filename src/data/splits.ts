@@ -1,14 +1,14 @@
 import { createHash } from 'node:crypto';
-import { mkdirSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
+import { makeDirectory, writeAtomicallySync } from '../durable.js';
 
 export const splitNames = ['train', 'valid', 'test'] as const;
 export type SplitName = (typeof splitNames)[number];
 
 /** Writes the files of a data set into a directory. */
 export function writeFiles(directory: string, files: Record<string, string>): void {
-  mkdirSync(directory, { recursive: true });
-  for (const [name, text] of Object.entries(files)) writeFileSync(path.join(directory, name), text);
+  makeDirectory(directory);
+  for (const [name, text] of Object.entries(files)) writeAtomicallySync(path.join(directory, name), text);
 }
 
 /** The part of a data card that says which bytes it speaks of. */

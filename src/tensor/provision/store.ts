@@ -12,6 +12,7 @@ import {
 } from 'node:fs';
 import { join } from 'node:path';
 import { z } from 'zod';
+import { syncDirectory, syncTree } from '../../durable.js';
 
 /**
  * The per-user cache: one folder per TensorFlow library, `libtensorflow-<version>-<cpu|gpu>`.
@@ -78,6 +79,7 @@ export async function publish(
   }
   const manifest = manifestSchema.parse({ format: 1, ...facts, platform: platformName, files });
   writeFileSync(join(filled, MANIFEST), `${JSON.stringify(manifest, null, 1)}\n`);
+  syncTree(filled);
   const dir = join(cacheDir, `libtensorflow-${manifest.version}-${manifest.variant}`);
   if (existsSync(dir)) {
     const trash = join(cacheDir, `trash-${process.pid}-${randomBytes(4).toString('hex')}`);
@@ -87,6 +89,7 @@ export async function publish(
   } else {
     renameSync(filled, dir);
   }
+  syncDirectory(cacheDir);
   return { dir, manifest };
 }
 
