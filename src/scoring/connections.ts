@@ -16,8 +16,8 @@ interface Connection {
   /** When it began to send, or to take the answer, and what it had moved then. */
   since: number;
   moved: number;
-  /** Requests that are whole and have no answer yet: the model is slow, not the client. */
-  answering: number;
+  /** A request is whole and has no answer yet: the model is slow, not the client. */
+  answering: boolean;
   /** An answer is on its way to a client that has to read it. */
   taking: boolean;
   /** Bytes held of a body that is not whole. */
@@ -80,12 +80,20 @@ export class Connections {
     if (connection) response.once('finish', () => restart(connection, socket, { taking: false }));
   }
 
-  /** A request is whole; until its answer begins nothing is expected of the client. */
-  working({ socket }: IncomingMessage, response: ServerResponse): void {
+  /**
+   * A request is whole; until its answer begins nothing is expected of the client.
+   *
+   * @returns false, and nothing is changed, while the connection has another one under way
+   */
+  working({ socket }: IncomingMessage, response: ServerResponse): boolean {
     const connection = this.open.get(socket);
-    if (!connection) return;
-    connection.answering++;
-    response.once('close', () => connection.answering--);
+    if (!connection) return true; // gone: so is the response
+    if (connection.answering) return false;
+    connection.answering = true;
+    response.once('close', () => {
+      connection.answering = false;
+    });
+    return true;
   }
 
   /** The answer is on its way: the client has to read it now. */
@@ -95,8 +103,16 @@ export class Connections {
   }
 
   private admit(socket: Socket): void {
-    const connection = { since: now(), moved: 0, answering: 0, taking: false, held: 0, turnedAway: false };
+    const connection = {
+      since: now(),
+      moved: 0,
+      answering: false,
+      taking: false,
+      held: 0,
+      turnedAway: false,
+    };
     this.open.set(socket, connection);
+    socket.setMaxListeners(0); // Node hangs some on it for every request that is cut off with it
     socket.once('close', () => {
       this.hold(connection, -connection.held);
       this.open.delete(socket);
@@ -119,7 +135,7 @@ export class Connections {
     let found: Socket | undefined;
     let since = Number.POSITIVE_INFINITY;
     for (const [socket, connection] of this.open) {
-      if (connection.answering > 0 || connection.turnedAway || !which(connection)) continue;
+      if (connection.answering || connection.turnedAway || !which(connection)) continue;
       if (connection.since < since) [found, since] = [socket, connection.since];
     }
     return found;
@@ -131,7 +147,7 @@ export class Connections {
       const bytes = movedBy(socket) - moved;
       const late = now() - since > this.limits.seconds + bytes / BYTES_A_SECOND;
       if (turnedAway || (late && taking)) socket.destroy();
-      else if (late && answering === 0) this.turnAway(socket, 408);
+      else if (late && !answering) this.turnAway(socket, 408);
     }
   }
 

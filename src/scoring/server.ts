@@ -31,7 +31,7 @@ export interface ServerOptions {
   maxConnections?: number;
   /** Requests that may wait for the model, 1024 by default; beyond it, status 503. */
   maxWaiting?: number;
-  /** Seconds that a client has to send a request, or to take an answer, 20 by default; every MiB gives a second more. */
+  /** Seconds that a client has to send a request, or to take an answer, 15 by default; every MiB gives a second more. */
   seconds?: number;
   /** When given, every request must carry it as `Authorization: Bearer`. */
   apiKey?: string | undefined;
@@ -44,7 +44,7 @@ export interface ServerOptions {
  * token, [rows, V]. The caller listens and closes.
  */
 export function scoringServer(options: ServerOptions): Server {
-  const { maxConnections = 1024, maxWaiting = 1024, seconds = 20 } = options;
+  const { maxConnections = 1024, maxWaiting = 1024, seconds = 15 } = options;
   const queue = new ScoringQueue(options.teacher, options.batchSize, options.maxValues ?? 1 << 28);
   const server = createServer();
   const bodyBytes = Math.max(1 << 28, 4 * options.maxBody);
@@ -65,9 +65,10 @@ export function scoringServer(options: ServerOptions): Server {
       },
       async scored(sequences) {
         if (waiting >= maxWaiting) throw new Refusal(503, 'too many requests wait; ask again');
+        if (!connections.working(request, response))
+          throw new Refusal(503, 'this connection has an answer to come or to be read; ask again after it');
         waiting++;
         try {
-          connections.working(request, response);
           return await queue.submit(sequences, over.signal);
         } finally {
           waiting--;

@@ -2,7 +2,7 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Refusal } from './serverRequests.js';
 
 /** Bytes and time of a refused body that is still read, so that a client which writes first hears the answer. */
-const UNHEARD = { bytes: 1 << 26, milliseconds: 2000 };
+const UNHEARD = { bytes: 1 << 21, milliseconds: 1000 };
 
 /** Says why, whether or not the client still sends. */
 export function refuse(
