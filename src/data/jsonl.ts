@@ -1,7 +1,8 @@
 import { once } from 'node:events';
-import { createReadStream, createWriteStream, mkdirSync, renameSync, rmSync } from 'node:fs';
+import { createReadStream, createWriteStream, mkdirSync, rmSync } from 'node:fs';
 import path from 'node:path';
 import { TextDecoder } from 'node:util';
+import { publish, syncFile } from '../durable.js';
 import { UsageError } from '../errors.js';
 
 /** One object of a JSONL file, with its place for messages (`file:line`). */
@@ -130,7 +131,8 @@ export async function writeJsonl(
       if (!out.write(`${JSON.stringify(row)}\n`)) await Promise.race([once(out, 'drain'), failed]);
     out.end();
     await Promise.race([once(out, 'close'), failed]);
-    renameSync(partial, file);
+    syncFile(partial);
+    publish(partial, file);
   } catch (error) {
     out.destroy();
     rmSync(partial, { force: true });

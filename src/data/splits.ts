@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto';
-import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { existsSync, readFileSync } from 'node:fs';
 import path from 'node:path';
+import { makeDirectory, writeAtomicallySync } from '../durable.js';
 import { UsageError } from '../errors.js';
 
 export const splitNames = ['train', 'valid', 'test'] as const;
@@ -24,8 +25,8 @@ export function writeFiles(directory: string, files: Record<string, string>, for
     throw new UsageError(
       `${directory}: holds ${foreign.join(', ')} that this command did not make; give --out another directory, or add --force to overwrite`,
     );
-  mkdirSync(directory, { recursive: true });
-  for (const [name, text] of Object.entries(files)) writeFileSync(path.join(directory, name), text);
+  makeDirectory(directory);
+  for (const [name, text] of Object.entries(files)) writeAtomicallySync(path.join(directory, name), text);
 }
 
 /** The part of a data card that says which bytes it speaks of. */

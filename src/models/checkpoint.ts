@@ -1,12 +1,13 @@
-import { mkdir, readdir, readFile, rm, stat } from 'node:fs/promises';
+import { readdir, readFile, rm, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import * as tf from '@tensorflow/tfjs-core';
+import { makeDirectory, writeAtomically } from '../durable.js';
 import { UsageError } from '../errors.js';
 import type { Params } from '../tensor/params.js';
 import { disposeParams } from '../tensor/params.js';
 import { endTokens, type Family, type ModelConfig, type ParameterSpec } from './config.js';
 import { familyOf, parseConfig } from './families.js';
-import { exists, readJsonObject, writeAtomically } from './files.js';
+import { exists, readJsonObject } from './files.js';
 import { loadTensor, pieceFor } from './loadTensor.js';
 import type { Model } from './model.js';
 import { type TensorSource, type WeightDtype, writeSafetensors } from './safetensorsWriter.js';
@@ -127,7 +128,7 @@ export async function saveModel(
 ): Promise<void> {
   const { dtype = 'f32', tokenizerFrom } = options;
   const { config, params } = model;
-  await mkdir(directory, { recursive: true });
+  makeDirectory(directory);
   if (tokenizerFrom !== undefined) await copyTokenizer(tokenizerFrom, directory);
   const json = (value: unknown) => `${JSON.stringify(value, null, 2)}\n`;
   await writeAtomically(join(directory, 'config.json'), json(savedConfig(config, dtype)));

@@ -1,39 +1,5 @@
-import { type FileHandle, open, readFile, rename, rm, stat } from 'node:fs/promises';
-import { basename, dirname, join } from 'node:path';
+import { readFile, stat } from 'node:fs/promises';
 import { UsageError } from '../errors.js';
-
-/**
- * Writes a file so that a reader, or a kill at any moment, finds the old file or the new one and nothing between:
- * a temporary name in the same directory, fsync, rename, fsync of the directory.
- */
-export async function writeAtomically(
-  file: string,
-  content: string | ((handle: FileHandle) => Promise<void>),
-): Promise<void> {
-  const temporary = join(dirname(file), `.${basename(file)}.${process.pid}.tmp`);
-  try {
-    const handle = await open(temporary, 'w');
-    try {
-      if (typeof content === 'string') await handle.writeFile(content);
-      else await content(handle);
-      await handle.sync();
-    } finally {
-      await handle.close();
-    }
-    await rename(temporary, file);
-  } catch (error) {
-    await rm(temporary, { force: true });
-    throw error;
-  }
-  await syncDirectory(dirname(file));
-}
-
-/** Makes a rename durable. Some systems cannot open a directory; there the rename is as durable as it gets. */
-async function syncDirectory(directory: string): Promise<void> {
-  const handle = await open(directory, 'r').catch(() => undefined);
-  await handle?.sync().catch(() => {});
-  await handle?.close();
-}
 
 /** A JSON file that must hold an object.
  *

@@ -1,7 +1,6 @@
-import { mkdir } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
+import { makeDirectory, writeAtomically } from '../durable.js';
 import { UsageError } from '../errors.js';
-import { writeAtomically } from './files.js';
 
 export interface SnapshotRequest {
   id: string;
@@ -52,7 +51,7 @@ export async function downloadSnapshot(request: SnapshotRequest): Promise<string
     if (files === 0) throw new Error('it has none of the files of a model');
     if (revision !== sha) {
       const ref = join(folder, 'refs', ...revision.split('/'));
-      await mkdir(dirname(ref), { recursive: true });
+      makeDirectory(dirname(ref));
       await writeAtomically(ref, sha);
     }
     return join(folder, 'snapshots', sha);

@@ -1,6 +1,6 @@
 import type { FileHandle } from 'node:fs/promises';
+import { writeAtomically } from '../durable.js';
 import { UsageError } from '../errors.js';
-import { writeAtomically } from './files.js';
 import { toBf16, toF16 } from './halfFloats.js';
 
 /** How weights may be stored. In memory they are always 32-bit floats. */

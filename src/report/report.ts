@@ -1,5 +1,6 @@
-import { existsSync, mkdirSync, statSync, writeFileSync } from 'node:fs';
+import { existsSync, statSync } from 'node:fs';
 import path from 'node:path';
+import { makeDirectory, writeAtomicallySync } from '../durable.js';
 import { UsageError } from '../errors.js';
 import { comparisonFigures } from './comparisonFigures.js';
 import { comparisonCsv } from './comparisonTable.js';
@@ -77,9 +78,9 @@ export function writeReport(
     files.set(`${name}.csv`, figure.csv);
   }
   try {
-    mkdirSync(folder, { recursive: true });
-    for (const [name, text] of files) writeFileSync(path.join(folder, name), text);
-    writeFileSync(out, html);
+    makeDirectory(folder);
+    for (const [name, text] of files) writeAtomicallySync(path.join(folder, name), text);
+    writeAtomicallySync(out, html);
   } catch (error) {
     throw new UsageError(
       `--out ${out}: cannot be written (${(error as NodeJS.ErrnoException).code}); give a path in a writable directory`,

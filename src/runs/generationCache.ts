@@ -1,8 +1,9 @@
 import { createHash } from 'node:crypto';
-import { existsSync, mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
+import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { gunzipSync, gzipSync } from 'node:zlib';
 import { z } from 'zod';
+import { makeDirectory, writeAtomicallySync } from '../durable.js';
 import type { Generation, GenerationRequest, GenerationStore } from '../evaluation/generations.js';
 
 /** Bumped whenever the same request may give other responses. */
@@ -52,10 +53,8 @@ export function generationCache(directory: string, options: GenerationCacheOptio
         logprobs: Array.from(g.studentLogprobs),
         finished: g.finished,
       }));
-      mkdirSync(directory, { recursive: true });
-      const temporary = `${fileOf(key)}.tmp-${process.pid}`;
-      writeFileSync(temporary, gzipSync(JSON.stringify({ key, rows })));
-      renameSync(temporary, fileOf(key));
+      makeDirectory(directory);
+      writeAtomicallySync(fileOf(key), gzipSync(JSON.stringify({ key, rows })));
     },
   };
 }

@@ -1,13 +1,6 @@
-import {
-  closeSync,
-  existsSync,
-  fsyncSync,
-  openSync,
-  readFileSync,
-  renameSync,
-  writeFileSync,
-  writeSync,
-} from 'node:fs';
+import { closeSync, existsSync, fsyncSync, openSync, readFileSync, writeSync } from 'node:fs';
+import { dirname } from 'node:path';
+import { syncDirectory, writeAtomicallySync } from '../durable.js';
 import { UsageError } from '../errors.js';
 
 /** What a metric may be. A number that is not finite is written as null and named in `_nonfinite`. */
@@ -26,13 +19,14 @@ export interface MetricsRow {
 
 /**
  * The append-only record of a run. A line is in the file (in the kernel's hands, so SIGKILL cannot lose it) when
- * `write` returns.
+ * `write` returns; a loss of power cannot lose it after `sync`.
  *
  * For a resumed run to have the same file as an uninterrupted one, all rows of step s (its evaluation included) must
- * be written BEFORE the checkpoint of step s, and the log opened with that step.
+ * be written and synced BEFORE the checkpoint of step s, and the log opened with that step.
  */
 export interface MetricsLog {
   write(row: MetricsRow): void;
+  sync(): void;
   close(): void;
 }
 
@@ -56,10 +50,12 @@ export function openMetricsLog(
     );
   }
   const fd = openSync(file, 'a');
+  syncDirectory(dirname(file));
   return {
     write(row) {
       writeSync(fd, `${metricsLine(row)}\n`);
     },
+    sync: () => fsyncSync(fd),
     close() {
       fsyncSync(fd);
       closeSync(fd);
@@ -84,13 +80,20 @@ export function metricsLine(row: MetricsRow): string {
   });
 }
 
-/** The rows of a metrics.jsonl; a last line without a line end, torn by a kill, is left out. */
+/** The rows of a metrics.jsonl; a last line without a line end, torn by a kill, is left out, and what a loss of power left. */
 export function readMetrics(file: string): MetricsRow[] {
   return completeLines(file).map((line, i) => parseRow(line, `${file}, line ${i + 1}`));
 }
 
 function completeLines(file: string): string[] {
-  return existsSync(file) ? readFileSync(file, 'utf8').split('\n').slice(0, -1) : [];
+  if (!existsSync(file)) return [];
+  const text = readFileSync(file, 'utf8');
+  // Where a file had grown and its bytes did not reach the disk, file systems give NULs; later lines may follow them.
+  const end = text.indexOf('\0');
+  return text
+    .slice(0, end < 0 ? undefined : end)
+    .split('\n')
+    .slice(0, -1);
 }
 
 function parseRow(line: string, where: string): MetricsRow {
@@ -111,10 +114,5 @@ function truncateMetrics(file: string, at: number, unvalidated: boolean): void {
     const { step, phase } = parseRow(line, `${file}, line ${i + 1}`);
     return step <= at && !(unvalidated && step === at && phase === 'valid');
   });
-  const temporary = `${file}.tmp`;
-  const fd = openSync(temporary, 'w');
-  writeFileSync(fd, kept.map((line) => `${line}\n`).join(''));
-  fsyncSync(fd);
-  closeSync(fd);
-  renameSync(temporary, file);
+  writeAtomicallySync(file, kept.map((line) => `${line}\n`).join(''));
 }

@@ -1,6 +1,7 @@
 import { existsSync } from 'node:fs';
-import { mkdir, readdir, readFile } from 'node:fs/promises';
+import { readdir, readFile } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
+import { makeDirectory } from '../durable.js';
 import { UsageError } from '../errors.js';
 import type { Scratch } from '../training/method.js';
 import { isLeftover, removeLeftovers, writeFileAtomic } from './atomic.js';
@@ -46,11 +47,13 @@ export async function openRunDirectory(directory: string, config: string, resume
     if (entries.some((name) => !isLeftover(name))) {
       throw new UsageError(`${directory}: is not empty and holds no run; give --out a new directory`);
     }
-    await mkdir(directory, { recursive: true }).catch((error: NodeJS.ErrnoException) => {
+    try {
+      makeDirectory(directory);
+    } catch (error) {
       throw new UsageError(
-        `${directory}: cannot be made (${error.code}); give --out a directory that can be written`,
+        `${directory}: cannot be made (${(error as NodeJS.ErrnoException).code}); give --out a directory that can be written`,
       );
-    });
+    }
     await writeFileAtomic(paths.config, config);
     await removeLeftovers(directory);
     return;

@@ -121,6 +121,12 @@ export class RunLog {
     this.progress.exclude(taken);
   }
 
+  /** Before a checkpoint is made: what it goes on from must be on the disk as well. */
+  sync(): void {
+    this.metrics.sync();
+    this.timing.sync();
+  }
+
   close(): void {
     this.progress.finish();
     this.metrics.close();

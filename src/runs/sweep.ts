@@ -6,7 +6,8 @@ import type { TrainConfig } from '../training/config.js';
 import { isRead } from '../training/fields.js';
 import { writeFileAtomic } from './atomic.js';
 import { type ChildRun, runChildren } from './childRuns.js';
-import { claim, isRunning } from './claim.js';
+import { claim } from './claim.js';
+import { identityOf, whereabouts } from './processIdentity.js';
 import { createProgress } from './progress.js';
 import { stringifyConfig } from './runConfig.js';
 import { runPaths } from './runDirectory.js';
@@ -53,7 +54,7 @@ export interface SweepOutcomes {
 export async function runSweep(sweep: Sweep, options: SweepOptions): Promise<SweepOutcomes> {
   const { out } = options;
   for (const place of ['logs', 'configs']) await mkdir(join(out, place), { recursive: true });
-  const release = await claim(pidFile(out, 'sweep'), `${out}: process`, 'runs a sweep there');
+  const release = await claim(pidFile(out, 'sweep'), out, 'runs a sweep there');
   try {
     return await runAll(sweep, options);
   } finally {
@@ -153,7 +154,7 @@ async function runJob(
     await waitForOrphan(out, name);
     for (const part of parts) {
       await runChildren([part], 1, (line) => appendFileSync(logFile, `${line.slice(name.length).trim()}\n`), {
-        onStart: (pid) => writeFile(pidFile(out, name), String(pid)),
+        onStart: (pid) => writeFile(pidFile(out, name), identityOf(pid)),
         stopping: options.stopping,
       });
     }
@@ -196,8 +197,9 @@ function pidFile(out: string, name: string): string {
 
 /** A run whose sweep was killed saves and ends by itself (cli/main.ts); two must not write into one directory. */
 async function waitForOrphan(out: string, name: string): Promise<void> {
-  const pid = Number(await readFile(pidFile(out, name), 'utf8').catch(() => ''));
-  for (let waited = 0; pid > 0 && isRunning(pid); waited++) {
+  const text = await readFile(pidFile(out, name), 'utf8').catch(() => '');
+  const { pid } = whereabouts(text);
+  for (let waited = 0; whereabouts(text).now === 'running'; waited++) {
     if (waited === 600) throw new RunError(`process ${pid} of an earlier sweep still runs; end it first`);
     await new Promise((resolve) => setTimeout(resolve, 100));
   }

@@ -1,5 +1,6 @@
-import { mkdir, readFile } from 'node:fs/promises';
+import { readFile } from 'node:fs/promises';
 import { dirname } from 'node:path';
+import { makeDirectory } from '../durable.js';
 import { withoutWords, wordlessNote } from '../evaluation/wordless.js';
 import { saveModel } from '../models/checkpoint.js';
 import { type Model, parameterCount } from '../models/model.js';
@@ -60,17 +61,21 @@ export async function runTraining(
 ): Promise<TrainSummary> {
   refuseOccupied(out, options.resume ?? false);
   // Where no directory can be made, opening the run's own says so.
-  const place = await mkdir(dirname(out), { recursive: true }).then(
-    () => true,
-    () => false,
-  );
-  const release = place
-    ? await claim(runPaths(out).process, `${out}: process`, 'trains there')
-    : async () => {};
+  let release = async (): Promise<void> => {};
+  if (canBeMade(dirname(out))) release = await claim(runPaths(out).process, out, 'trains there');
   try {
     return await trainIn(config, out, await withDefaults(config, options));
   } finally {
     await release();
+  }
+}
+
+function canBeMade(directory: string): boolean {
+  try {
+    makeDirectory(directory);
+    return true;
+  } catch {
+    return false;
   }
 }
 
@@ -143,6 +148,7 @@ async function trainIn(given: TrainConfig, out: string, options: RunOptions): Pr
         }),
       checkpoint: () =>
         runLog.untimed(async () => {
+          runLog.sync();
           const directory = await saveCheckpoint(out, state, context.student, materials.tokenizerFrom);
           await pruneCheckpoints(out, config.checkpoint.keep);
           await options.onCheckpoint?.({ step: state.step, directory });

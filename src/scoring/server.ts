@@ -1,13 +1,16 @@
+import { createHash, timingSafeEqual } from 'node:crypto';
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import type { Sequence } from '../models/packed.js';
 import type { Tokenizer } from '../text/tokenizer.js';
+import { Connections } from './connections.js';
 import { QueueFull, ScoringQueue } from './scoringQueue.js';
+import { refuse, sendJson } from './serverReplies.js';
 import {
   checkModel,
   completionRequest,
   distributionRequest,
+  parsedBody,
   Refusal,
-  readBody,
   type ServedRequest,
 } from './serverRequests.js';
 import type { Teacher } from './teacher.js';
@@ -24,6 +27,12 @@ export interface ServerOptions {
   maxBody: number;
   /** Floats of distributions that all requests together may wait for, 1 GiB by default; beyond it, status 429. */
   maxValues?: number;
+  /** Connections at a time, 1024 by default; beyond it the one that has been sending longest is closed. */
+  maxConnections?: number;
+  /** Requests that may wait for the model, 1024 by default; beyond it, status 503. */
+  maxWaiting?: number;
+  /** Seconds that a client has to send a request, or to take an answer, 15 by default; every MiB gives a second more. */
+  seconds?: number;
   /** When given, every request must carry it as `Authorization: Bearer`. */
   apiKey?: string | undefined;
   log(line: string): void;
@@ -35,43 +44,73 @@ export interface ServerOptions {
  * token, [rows, V]. The caller listens and closes.
  */
 export function scoringServer(options: ServerOptions): Server {
+  const { maxConnections = 1024, maxWaiting = 1024, seconds = 15 } = options;
   const queue = new ScoringQueue(options.teacher, options.batchSize, options.maxValues ?? 1 << 28);
-  const server = createServer((request, response) => {
+  const server = createServer();
+  const bodyBytes = Math.max(1 << 28, 4 * options.maxBody);
+  const connections = new Connections(server, { connections: maxConnections, bodyBytes, seconds });
+  let waiting = 0;
+  const answerOne = (request: IncomingMessage, response: ServerResponse, expecting: boolean): void => {
     const over = new AbortController();
     response.once('close', () => over.abort());
-    answer(request, response, options, (sequences) => queue.submit(sequences, over.signal)).catch(
-      (error: unknown) => {
-        if (over.signal.aborted) return; // the client has gone
-        if (response.headersSent) return void response.destroy();
-        // What is left of a body that was refused is not read.
-        if (!request.complete) response.setHeader('connection', 'close');
-        const { status, message } = refusalOf(error, options);
-        if (status === 429) response.setHeader('retry-after', '1');
-        sendJson(response, status, { error: { message, type: 'invalid_request_error', code: status } });
+    connections.begun(request, response);
+    const exchange: Exchange = {
+      request,
+      response,
+      async body() {
+        const large = `the body is larger than ${options.maxBody} bytes; send fewer sequences`;
+        const tooLarge = (): Refusal => new Refusal(413, large);
+        if (expecting && !isLarger(request, options.maxBody)) response.writeContinue();
+        return parsedBody(await connections.body(request, options.maxBody, tooLarge));
       },
-    );
-  });
-  server.requestTimeout = 60_000;
-  // A client that stops reading its answer holds memory; one whose answer takes long does not stop.
-  server.timeout = 600_000;
+      async scored(sequences) {
+        if (waiting >= maxWaiting) throw new Refusal(503, 'too many requests wait; ask again');
+        if (!connections.working(request, response))
+          throw new Refusal(503, 'this connection has an answer to come or to be read; ask again after it');
+        waiting++;
+        try {
+          return await queue.submit(sequences, over.signal);
+        } finally {
+          waiting--;
+        }
+      },
+      taken: () => connections.answering(request),
+    };
+    answer(exchange, options).catch((error: unknown) => {
+      if (over.signal.aborted) return; // the client has gone
+      if (response.headersSent) return void response.destroy();
+      refuse(request, response, refusalOf(error, options));
+    });
+  };
+  server.on('request', (request, response) => answerOne(request, response, false));
+  server.on('checkContinue', (request, response) => answerOne(request, response, true));
   return server;
 }
 
-function refusalOf(error: unknown, { log }: ServerOptions): { status: number; message: string } {
+/** A request, and what may be asked for on its behalf. */
+interface Exchange {
+  request: IncomingMessage;
+  response: ServerResponse;
+  body(): Promise<Record<string, unknown>>;
+  scored(sequences: readonly Sequence[]): Promise<Float32Array[]>;
+  /** The answer begins, and the client has to take it. */
+  taken(): void;
+}
+
+const isLarger = (request: IncomingMessage, limit: number): boolean =>
+  Number(request.headers['content-length'] ?? 0) > limit;
+
+function refusalOf(error: unknown, { log }: ServerOptions): Refusal {
   if (error instanceof Refusal) return error;
   if (error instanceof QueueFull) return new Refusal(429, 'busy with other requests; ask again');
   log(`error: ${error instanceof Error ? error.message : String(error)}`);
   return new Refusal(500, 'the server failed; see its log');
 }
 
-async function answer(
-  request: IncomingMessage,
-  response: ServerResponse,
-  options: ServerOptions,
-  scored: (sequences: readonly Sequence[]) => Promise<Float32Array[]>,
-): Promise<void> {
+async function answer(exchange: Exchange, options: ServerOptions): Promise<void> {
+  const { request, response } = exchange;
   const { id, teacher, tokenizer, apiKey } = options;
-  if (apiKey !== undefined && request.headers.authorization !== `Bearer ${apiKey}`)
+  if (apiKey !== undefined && !carries(request, apiKey))
     throw new Refusal(401, 'a key is needed: Authorization: Bearer …');
   const path = (request.url ?? '').split('?')[0]!;
   const route = `${request.method} ${path}`;
@@ -86,14 +125,17 @@ async function answer(
     };
     sendJson(response, 200, { object: 'list', data: [model] });
   } else if (route === 'POST /v1/completions') {
-    const body = await readBody(request, options.maxBody);
+    const body = await exchange.body();
     checkModel(body, id);
     const asked = completionRequest(body, teacher, tokenizer);
-    sendJson(response, 200, completion(asked, await scored(asked.sequences), options));
+    const values = await exchange.scored(asked.sequences);
+    exchange.taken();
+    sendJson(response, 200, completion(asked, values, options));
   } else if (route === 'POST /minillm/v1/logprobs') {
-    const body = await readBody(request, options.maxBody);
+    const body = await exchange.body();
     checkModel(body, id);
-    const values = await scored(distributionRequest(body, teacher).sequences);
+    const values = await exchange.scored(distributionRequest(body, teacher).sequences);
+    exchange.taken();
     const bytes = values.map((x) => Buffer.from(x.buffer, x.byteOffset, x.byteLength));
     const length = bytes.reduce((sum, part) => sum + part.length, 0);
     response.writeHead(200, { 'content-type': 'application/octet-stream', 'content-length': length });
@@ -105,6 +147,13 @@ async function answer(
       `no such page; there are GET /v1/models, POST /v1/completions, POST /minillm/v1/logprobs`,
     );
   }
+}
+
+/** Compared by digests in constant time: how long it takes says nothing of how much of a guess was right. */
+function carries(request: IncomingMessage, apiKey: string): boolean {
+  const digest = (text: string): Buffer => createHash('sha256').update(text).digest();
+  const [, given = ''] = /^Bearer +(.*)$/i.exec(request.headers.authorization ?? '') ?? [];
+  return timingSafeEqual(digest(given), digest(apiKey));
 }
 
 function completion(asked: ServedRequest, values: readonly Float32Array[], options: ServerOptions): unknown {
@@ -163,13 +212,4 @@ function top(row: Float32Array, count: number): number[] {
     if (best.length > count) best.pop();
   }
   return best;
-}
-
-function sendJson(response: ServerResponse, status: number, value: unknown): void {
-  const text = `${JSON.stringify(value)}\n`;
-  response.writeHead(status, {
-    'content-type': 'application/json',
-    'content-length': Buffer.byteLength(text),
-  });
-  response.end(text);
 }

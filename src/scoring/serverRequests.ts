@@ -1,4 +1,3 @@
-import type { IncomingMessage } from 'node:http';
 import type { Sequence } from '../models/packed.js';
 import type { Tokenizer } from '../text/tokenizer.js';
 import type { Teacher } from './teacher.js';
@@ -17,6 +16,12 @@ export class Refusal extends Error {
 const MAX_VALUES = 1 << 26;
 /** Most likely tokens a position may list, as vLLM's default. */
 const MAX_TOP = 20;
+/** Tokens listed in one answer. */
+const MAX_LISTED = 1 << 20;
+/** Prompts of one request. */
+const MAX_PROMPTS = 4096;
+/** Characters that a token stands for at most: no longer text is encoded to find that it does not fit. */
+const LONGEST_TOKEN = 128;
 
 export interface ServedRequest {
   sequences: Sequence[];
@@ -25,17 +30,11 @@ export interface ServedRequest {
   maxTokens: number;
 }
 
-export async function readBody(request: IncomingMessage, limit: number): Promise<Record<string, unknown>> {
-  const parts: Buffer[] = [];
-  let size = 0;
-  for await (const part of request as AsyncIterable<Buffer>) {
-    size += part.length;
-    if (size > limit) throw new Refusal(413, `the body is larger than ${limit} bytes; send fewer sequences`);
-    parts.push(part);
-  }
+/** @throws Refusal unless it is a JSON object */
+export function parsedBody(bytes: Buffer): Record<string, unknown> {
   let value: unknown;
   try {
-    value = JSON.parse(Buffer.concat(parts).toString('utf8'));
+    value = JSON.parse(bytes.toString('utf8'));
   } catch {
     throw new Refusal(400, 'the body is not JSON');
   }
@@ -46,10 +45,7 @@ export async function readBody(request: IncomingMessage, limit: number): Promise
 
 export function checkModel(body: Record<string, unknown>, id: string): void {
   if (body.model !== undefined && body.model !== id)
-    throw new Refusal(
-      404,
-      `the model ${JSON.stringify(body.model)?.slice(0, 80)} does not exist; this serves ${id}`,
-    );
+    throw new Refusal(404, `the model ${shown(body.model, 80)} does not exist; this serves ${id}`);
 }
 
 /** POST /v1/completions: only what scoring needs; a field that would change the answer and is not done is refused. */
@@ -79,12 +75,13 @@ export function completionRequest(
     !(Number.isInteger(asked) && (asked as number) >= 0 && (asked as number) <= MAX_TOP)
   )
     throw new Refusal(400, `prompt_logprobs must be a whole number from 0 to ${MAX_TOP}`);
-  const room = teacher.maxPositions;
   const sequences = promptsOf(body.prompt, teacher, tokenizer).map((ids) => {
-    if (ids.length > room) throw tooLong(ids.length, room);
     // One token more, so that the state after the last is scored as well; which token stands there changes nothing.
     return { promptIds: ids.slice(0, 1), responseIds: [...ids.slice(1), ids[0]!] };
   });
+  const rows = sequences.reduce((sum, s) => sum + s.responseIds.length, 0);
+  if (asked !== undefined && rows * ((asked as number) + 1) > MAX_LISTED)
+    throw new Refusal(400, `${rows} positions with ${asked} tokens each are too many; send fewer sequences`);
   return checked({ sequences, top: asked as number | undefined, maxTokens }, teacher);
 }
 
@@ -95,7 +92,6 @@ export function distributionRequest(body: Record<string, unknown>, teacher: Teac
   if (!Array.isArray(from) || from.length !== prompts.length)
     throw new Refusal(400, `from must be a list of ${prompts.length} positions, one for each prompt`);
   const sequences = prompts.map((ids, i) => {
-    if (ids.length > teacher.maxPositions) throw tooLong(ids.length, teacher.maxPositions);
     if (!(Number.isInteger(from[i]) && from[i] >= 1 && from[i] < ids.length))
       throw new Refusal(400, `from[${i}] must be a whole number from 1 to ${ids.length - 1}`);
     return { promptIds: ids.slice(0, from[i]), responseIds: ids.slice(from[i]) };
@@ -104,34 +100,59 @@ export function distributionRequest(body: Record<string, unknown>, teacher: Teac
 }
 
 function checked(request: ServedRequest, teacher: Teacher): ServedRequest {
-  const rows = request.sequences.reduce((sum, s) => sum + s.responseIds.length, 0);
-  if (rows * teacher.vocabSize > MAX_VALUES) {
-    const most = Math.floor(MAX_VALUES / teacher.vocabSize);
-    throw new Refusal(400, `${rows} positions in one request, at most ${most} fit; send fewer sequences`);
-  }
+  checkRows(
+    request.sequences.reduce((sum, s) => sum + s.responseIds.length, 0),
+    teacher,
+  );
   return request;
 }
 
-function tooLong(length: number, room: number): Refusal {
-  return new Refusal(400, `a prompt of ${length} tokens is more than the model's context of ${room}`);
+function checkRows(rows: number, teacher: Teacher): void {
+  if (rows * teacher.vocabSize <= MAX_VALUES) return;
+  const most = Math.floor(MAX_VALUES / teacher.vocabSize);
+  throw new Refusal(400, `${rows} positions in one request, at most ${most} fit; send fewer sequences`);
+}
+
+/** A value of a request as a part of one line. */
+function shown(value: unknown, length: number): string {
+  try {
+    return String(JSON.stringify(value)).slice(0, length);
+  } catch {
+    return 'a deeply nested value';
+  }
 }
 
 /** A text, texts, a list of ids or lists of ids, as OpenAI's `prompt`. */
 function promptsOf(prompt: unknown, teacher: Teacher, tokenizer: Tokenizer | undefined): number[][] {
   const many: unknown[] = Array.isArray(prompt) && typeof prompt[0] !== 'number' ? prompt : [prompt];
   if (many.length === 0) throw new Refusal(400, 'prompt is empty');
+  if (many.length > MAX_PROMPTS)
+    throw new Refusal(400, `${many.length} prompts in one request, expected at most ${MAX_PROMPTS}`);
+  const room = teacher.maxPositions;
+  let positions = 0;
   return many.map((one) => {
     if (typeof one === 'string' && !tokenizer)
       throw new Refusal(400, 'prompt must be lists of token ids: there is no tokenizer for text here');
+    if (typeof one === 'string' && one.length > LONGEST_TOKEN * room)
+      throw new Refusal(
+        400,
+        `a prompt of ${one.length} characters is more than the model's context of ${room}`,
+      );
     const ids: unknown = typeof one === 'string' ? tokenizer!.encode(one) : one;
     if (!Array.isArray(ids)) throw new Refusal(400, 'prompt must be a text, token ids, or a list of either');
     if (ids.length === 0) throw new Refusal(400, 'a prompt has no tokens');
+    if (ids.length > room)
+      throw new Refusal(400, `a prompt of ${ids.length} tokens is more than the model's context of ${room}`);
     const bad = ids.findIndex((id) => !(Number.isInteger(id) && id >= 0 && id < teacher.vocabSize));
     if (bad >= 0)
       throw new Refusal(
         400,
-        `token ${bad} of a prompt is ${JSON.stringify(ids[bad])?.slice(0, 40)}, expected an id from 0 to ${teacher.vocabSize - 1}`,
+        `token ${bad} of a prompt is ${shown(ids[bad], 40)}, expected an id from 0 to ${teacher.vocabSize - 1}`,
       );
+    if (typeof one === 'string') {
+      positions += ids.length;
+      checkRows(positions, teacher); // before the next text is encoded
+    }
     return ids as number[];
   });
 }

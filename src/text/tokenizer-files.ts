@@ -1,5 +1,5 @@
-import { mkdirSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
+import { makeDirectory, writeAtomicallySync } from '../durable.js';
 import type { Bpe } from './bpe.js';
 
 /** The one special token of the tokenizers trained here: end of text, and padding and beginning where one is needed. */
@@ -56,9 +56,9 @@ export function tokenizerConfigJson(): Record<string, unknown> {
 
 /** Writes tokenizer.json and tokenizer_config.json into `dir`. */
 export function saveTokenizer(dir: string, bpe: Bpe): void {
-  mkdirSync(dir, { recursive: true });
-  writeFileSync(path.join(dir, 'tokenizer.json'), `${JSON.stringify(tokenizerJson(bpe), null, 1)}\n`);
-  writeFileSync(
+  makeDirectory(dir);
+  writeAtomicallySync(path.join(dir, 'tokenizer.json'), `${JSON.stringify(tokenizerJson(bpe), null, 1)}\n`);
+  writeAtomicallySync(
     path.join(dir, 'tokenizer_config.json'),
     `${JSON.stringify(tokenizerConfigJson(), null, 2)}\n`,
   );

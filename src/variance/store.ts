@@ -1,7 +1,8 @@
 import { createHash } from 'node:crypto';
-import { appendFile, mkdir, readFile, truncate, writeFile } from 'node:fs/promises';
+import { appendFile, mkdir, readFile, truncate } from 'node:fs/promises';
 import { join } from 'node:path';
 import { z } from 'zod';
+import { syncFile, writeAtomically } from '../durable.js';
 import { UsageError } from '../errors.js';
 import type { ObjectiveConfig } from '../objectives/presets.js';
 import type { Prompt } from '../rollout/engine.js';
@@ -68,7 +69,7 @@ export async function openStore(
   const before = await readFile(file, 'utf8').catch(() => undefined);
   const now = JSON.stringify(setting, null, 2);
   if (before === undefined) {
-    await writeFile(file, `${now}\n`);
+    await writeAtomically(file, `${now}\n`);
     return [];
   }
   checkSame(parse(before, file), JSON.parse(now) as Record<string, unknown>, file);
@@ -115,10 +116,10 @@ async function readMeasurements(file: string, repeats: number): Promise<Measurem
 export async function appendMeasurement(directory: string, measurement: Measurement): Promise<void> {
   const { own, cross, ...rest } = measurement;
   const rows = (matrix: Measurement['own']): number[][] => matrix.map((row) => Array.from(row));
-  await appendFile(
-    join(directory, 'measurements.jsonl'),
-    `${JSON.stringify({ ...rest, own: rows(own), cross: rows(cross) })}\n`,
-  );
+  const line = `${JSON.stringify({ ...rest, own: rows(own), cross: rows(cross) })}\n`;
+  const file = join(directory, 'measurements.jsonl');
+  await appendFile(file, line);
+  syncFile(file);
 }
 
 function parse(text: string, where: string): unknown {

@@ -18,6 +18,7 @@ interface ServeOptions extends CommonOptions {
   name?: string;
   batchSize: number;
   maxBody: number;
+  maxConnections: number;
   apiKeyEnv?: string;
 }
 
@@ -32,12 +33,16 @@ export function serveCommand(): Command {
     .option('--name <id>', 'name of the model in the protocol (default: that of the directory)')
     .option('--batch-size <b>', 'sequences read together, over all requests', positiveInteger, 16)
     .option('--max-body <bytes>', 'largest request', positiveInteger, 16 << 20)
-    .option('--api-key-env <name>', 'environment variable with the key that every request must carry')
+    .option('--max-connections <n>', 'connections at a time', positiveInteger, 1024)
+    .option(
+      '--api-key-env <name>',
+      'environment variable with the key that every request must carry; needed with another --host',
+    )
     .addHelpText(
       'after',
       `
-Prints one line of JSON, {"url":…,"model":…}, when it is ready. Ctrl-C ends it. Anyone who reaches the port may ask:
-keep it on 127.0.0.1, or give a key and a network you trust.
+Prints one line of JSON, {"url":…,"model":…}, when it is ready. Ctrl-C ends it. On 127.0.0.1 everyone on this machine may
+ask. Another --host needs a key; requests carry it as "Authorization: Bearer KEY", and nothing is encrypted.
 
 Example:
   minillm serve experiments/wordnet/teacher --port 8000
@@ -46,9 +51,7 @@ Example:
   return withCommonOptions(command).action(async (name: string, options: ServeOptions) => {
     const log = logger(options);
     if (options.port > 65535) throw new UsageError(`--port: ${options.port}, expected 0 to 65535`);
-    const apiKey = options.apiKeyEnv === undefined ? undefined : process.env[options.apiKeyEnv];
-    if (options.apiKeyEnv !== undefined && !apiKey)
-      throw new UsageError(`--api-key-env: the environment variable ${options.apiKeyEnv} is not set`);
+    const apiKey = keyOf(options);
     const directory = await localModel(name, options);
     await startBackend(options, log);
     const { loadModel } = await import('../../models/checkpoint.js');
@@ -67,6 +70,7 @@ Example:
       tokenizer,
       batchSize: options.batchSize,
       maxBody: options.maxBody,
+      maxConnections: options.maxConnections,
       apiKey,
       log,
     });
@@ -79,7 +83,8 @@ Example:
       server.once('error', (error: NodeJS.ErrnoException) =>
         failed(new RunError(`serve: cannot listen on ${options.host}:${options.port} (${error.code})`)),
       );
-      server.listen(options.port, options.host, () => {
+      // Many may come at once: as many as the system lets wait.
+      server.listen({ port: options.port, host: options.host, backlog: 4096 }, () => {
         const { port } = server.address() as { port: number };
         const host = options.host.includes(':') ? `[${options.host}]` : options.host;
         print(JSON.stringify({ url: `http://${host}:${port}`, model: id }));
@@ -89,4 +94,21 @@ Example:
     disposeParams(model.params);
     log('closed');
   });
+}
+
+/** @throws UsageError without a usable key where one is asked for, or where others than this machine may come */
+function keyOf({ host, apiKeyEnv: name }: ServeOptions): string | undefined {
+  if (name === undefined) {
+    if (/^(localhost|127(\.\d{1,3}){3}|::1)$/i.test(host)) return undefined;
+    throw new UsageError(
+      `--host ${host}: other machines could ask; put a key into an environment variable and name it with --api-key-env`,
+    );
+  }
+  const key = process.env[name];
+  if (!key) throw new UsageError(`--api-key-env: the environment variable ${name} is not set`);
+  if (!/^[\x21-\x7e]+$/.test(key))
+    throw new UsageError(
+      `--api-key-env: ${name} holds no usable key; expected visible ASCII characters without spaces`,
+    );
+  return key;
 }

@@ -5,13 +5,13 @@ import {
   mkdirSync,
   readdirSync,
   readFileSync,
-  renameSync,
   rmSync,
   writeFileSync,
 } from 'node:fs';
 import { cpus } from 'node:os';
 import { basename, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { publish, syncTree } from '../../durable.js';
 import { RunError } from '../../errors.js';
 import { type EnginePackage, nodeApiHeaders } from './paths.js';
 import { run, which } from './process.js';
@@ -79,7 +79,8 @@ export async function addonFor(
   for (const file of ['tfjs_binding.node', 'sha256']) copyFileSync(join(staging, file), join(whole, file));
   mkdirSync(join(entry.dir, 'addons'), { recursive: true });
   rmSync(folder, { recursive: true, force: true });
-  renameSync(whole, folder);
+  syncTree(whole);
+  publish(whole, folder);
   return kept;
 }
 

@@ -16,6 +16,7 @@ import {
 } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { z } from 'zod';
+import { syncDirectory, syncTree } from '../../durable.js';
 
 /**
  * The per-user cache: one folder per TensorFlow library, `libtensorflow-<version>-<cpu|gpu>`.
@@ -87,6 +88,7 @@ export async function publish(
 /** The same for a folder whose manifest is known. */
 export function putInPlace(cacheDir: string, filled: string, manifest: Manifest): CacheEntry {
   writeFileSync(join(filled, MANIFEST), `${JSON.stringify(manifest, null, 1)}\n`);
+  syncTree(filled);
   const dir = join(cacheDir, `libtensorflow-${manifest.version}-${manifest.variant}`);
   if (existsSync(dir)) {
     const trash = join(cacheDir, `trash-${process.pid}-${randomBytes(4).toString('hex')}`);
@@ -96,6 +98,7 @@ export function putInPlace(cacheDir: string, filled: string, manifest: Manifest)
   } else {
     renameSync(filled, dir);
   }
+  syncDirectory(cacheDir);
   return { dir, manifest };
 }
 

@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto';
-import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
+import { publish, syncFile } from '../../../durable.js';
 import { RunError } from '../../../errors.js';
 import { compilerProblem, findCompiler } from '../../provision/addon.js';
 import { defaultCacheDir, nodeApiHeaders } from '../../provision/paths.js';
@@ -55,7 +56,8 @@ export async function buildAddon(name: 'cuda' | 'emulator', kernels: Map<string,
       );
     mkdirSync(dirname(target), { recursive: true });
     // Under its name only when whole; a process beside this one has built the same.
-    renameSync(built, target);
+    syncFile(built);
+    publish(built, target);
     return target;
   } finally {
     rmSync(staging, { recursive: true, force: true });

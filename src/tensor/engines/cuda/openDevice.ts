@@ -1,7 +1,8 @@
 import { createHash } from 'node:crypto';
-import { existsSync, mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
+import { existsSync, readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { join } from 'node:path';
+import { makeDirectory, writeAtomicallySync } from '../../../durable.js';
 import { buildAddon, cudaCache } from './buildAddon.js';
 import { type Device, type DeviceInfo, type DeviceMemory, type Product, precisions } from './device.js';
 import { HalfOperands } from './halfOperands.js';
@@ -76,10 +77,8 @@ function machineCode(
   const path = join(folder, `${file}-${key.digest('hex').slice(0, 32)}.cubin`);
   if (existsSync(path)) return readFileSync(path);
   const cubin = addon.compile(text, file, common, architecture);
-  mkdirSync(folder, { recursive: true });
-  const unfinished = `${path}.${process.pid}`;
-  writeFileSync(unfinished, cubin);
-  renameSync(unfinished, path);
+  makeDirectory(folder);
+  writeAtomicallySync(path, cubin);
   return cubin;
 }
 
