@@ -1,0 +1,16 @@
+import type { Target } from '../target.js';
+import { configurationTargets } from './configurations.js';
+import { dataTargets } from './data.js';
+import { modelTargets } from './models.js';
+import { runTargets } from './runs.js';
+import { teacherTargets } from './teachers.js';
+import { textTargets } from './texts.js';
+
+export const targets: readonly Target[] = [
+  ...modelTargets,
+  ...textTargets,
+  ...dataTargets,
+  ...configurationTargets,
+  ...runTargets,
+  ...teacherTargets,
+];
