@@ -1,7 +1,7 @@
 import { mkdir, readdir, readFile, rm, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import * as tf from '@tensorflow/tfjs-core';
-import { UsageError } from '../errors.js';
+import { brief, UsageError } from '../errors.js';
 import type { Params } from '../tensor/params.js';
 import { disposeParams } from '../tensor/params.js';
 import { endTokens, type Family, type ModelConfig, type ParameterSpec } from './config.js';
@@ -48,7 +48,7 @@ export async function loadConfig(directory: string): Promise<ModelConfig> {
   const ids = [eos].flat();
   if (!ids.every((id) => Number.isInteger(id))) {
     throw new UsageError(
-      `${generation}: eos_token_id is ${JSON.stringify(eos).slice(0, 80)}; expected a token id or a list of them`,
+      `${generation}: eos_token_id is ${brief(eos)}; expected a token id or a list of them`,
     );
   }
   return { ...config, eosIds: endTokens(ids as number[], config.vocabSize) };

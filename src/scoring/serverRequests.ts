@@ -1,4 +1,5 @@
 import type { IncomingMessage } from 'node:http';
+import { brief } from '../errors.js';
 import type { Sequence } from '../models/packed.js';
 import type { Tokenizer } from '../text/tokenizer.js';
 import type { Teacher } from './teacher.js';
@@ -46,10 +47,7 @@ export async function readBody(request: IncomingMessage, limit: number): Promise
 
 export function checkModel(body: Record<string, unknown>, id: string): void {
   if (body.model !== undefined && body.model !== id)
-    throw new Refusal(
-      404,
-      `the model ${JSON.stringify(body.model)?.slice(0, 80)} does not exist; this serves ${id}`,
-    );
+    throw new Refusal(404, `the model ${brief(body.model)} does not exist; this serves ${id}`);
 }
 
 /** POST /v1/completions: only what scoring needs; a field that would change the answer and is not done is refused. */
@@ -130,7 +128,7 @@ function promptsOf(prompt: unknown, teacher: Teacher, tokenizer: Tokenizer | und
     if (bad >= 0)
       throw new Refusal(
         400,
-        `token ${bad} of a prompt is ${JSON.stringify(ids[bad])?.slice(0, 40)}, expected an id from 0 to ${teacher.vocabSize - 1}`,
+        `token ${bad} of a prompt is ${brief(ids[bad], 40)}, expected an id from 0 to ${teacher.vocabSize - 1}`,
       );
     return ids as number[];
   });

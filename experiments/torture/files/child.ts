@@ -5,7 +5,7 @@ import { type Rng, stream } from '../../../src/random/streams.js';
 import { initBackend } from '../../../src/tensor/backend.js';
 import { judge } from './judge.js';
 import { Listing } from './listing.js';
-import { listening } from './quiet.js';
+import { written } from './quiet.js';
 import type { Attack } from './target.js';
 import { targets } from './targets/index.js';
 import { openWorld } from './world.js';
@@ -45,7 +45,7 @@ for (const event of ['uncaughtException', 'unhandledRejection'] as const)
   });
 
 await initBackend({ backend: 'cpu' });
-const { result: world } = await listening(() => openWorld(join(root, 'world')));
+const world = await openWorld(join(root, 'world'));
 // What an index that leads out of its directory would find: weights that could be read.
 cpSync(join(world.student, 'model.safetensors'), join(root, 'guard', 'secret.safetensors'));
 for (const [i, { name, open }] of targets.entries())
@@ -75,8 +75,11 @@ async function one(seed: number, n: number, name: string): Promise<{ refused: bo
     wrong: { case: n, where: name, what },
   });
   stray = undefined;
+  written();
   try {
-    const { lines } = await listening(async () => void (await attack.run()));
+    const ended = attack.run();
+    if (ended instanceof Promise) await ended;
+    const lines = written();
     if (stray) return wrong(stray);
     if (lines.length > 0) return wrong(`printed by itself: ${lines[0]!.slice(0, 160)}`);
     return leftOver(tensors, wrong) ?? { refused: false };

@@ -131,7 +131,7 @@ class Raw {
 
 /** One to four changes of values, keys and structure. @returns JSON text, sometimes invalid on purpose */
 export function mutateTree(value: unknown, rng: Rng): { text: string; how: string } {
-  const root: Tree = { root: structuredClone(value) };
+  const root: Tree = { root: copy(value) };
   const how: string[] = [];
   do {
     const places = placesOf(root);

@@ -37,7 +37,7 @@ export const configurationTargets: Target[] = [
   ...['minillm', 'distillm'].map((method) =>
     filesOf({
       name: `training configuration (${method})`,
-      weight: 7,
+      weight: 2,
       from: (world) => world.configs,
       files: { [`${method}.yaml`]: mutateText },
       read: async (directory) =>
@@ -46,7 +46,7 @@ export const configurationTargets: Target[] = [
   ),
   {
     name: '--set',
-    weight: 4,
+    weight: 1,
     open: (world) => (rng) => {
       const sets = Array.from({ length: 1 + Math.floor(rng() * 2) }, () => setting(rng));
       const file = join(world.configs, 'minillm.yaml');
@@ -59,14 +59,14 @@ export const configurationTargets: Target[] = [
   },
   filesOf({
     name: 'sweep',
-    weight: 2,
+    weight: 1,
     from: (world) => world.configs,
     files: { 'sweep.yaml': mutateText, 'minillm.yaml': mutateText },
     read: (directory) => readSweep(join(directory, 'sweep.yaml')),
   }),
   filesOf({
     name: 'small world of the oracle',
-    weight: 3,
+    weight: 1,
     from: (world) => world.data,
     files: { 'world.json': mutateJson },
     read(directory) {

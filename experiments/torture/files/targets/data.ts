@@ -34,17 +34,17 @@ const data = (name: string, weight: number, file: string, mutate: typeof mutateT
   filesOf({ name, weight, from: (world) => world.data, files: { [file]: mutate }, read });
 
 export const dataTargets: Target[] = [
-  data('instruction rows (JSONL)', 14, 'shapes.jsonl', mutateJsonl, examples('shapes.jsonl', 'alpaca')),
-  data('instruction rows (JSON)', 6, 'shapes.json', mutateJson, examples('shapes.json', 'plain')),
-  data('turns (JSONL)', 3, 'turns.jsonl', mutateJsonl, examples('turns.jsonl', 'none')),
-  data('conversations (JSONL)', 6, 'chat.jsonl', mutateJsonl, examples('chat.jsonl', 'chat')),
-  data('prompts', 6, 'prompts.jsonl', mutateJsonl, (d) => readPrompts(join(d, 'prompts.jsonl'))),
-  data('token texts', 3, 'texts.jsonl', mutateJsonl, (d) => readTexts(join(d, 'texts.jsonl'))),
-  data('rollouts', 5, 'rollouts.jsonl', mutateJsonl, (d) => readRollouts(join(d, 'rollouts.jsonl'))),
-  data('plain text', 4, 'corpus.txt', mutateText, async (d, _, world) =>
+  data('instruction rows (JSONL)', 7, 'shapes.jsonl', mutateJsonl, examples('shapes.jsonl', 'alpaca')),
+  data('instruction rows (JSON)', 3, 'shapes.json', mutateJson, examples('shapes.json', 'plain')),
+  data('turns (JSONL)', 1, 'turns.jsonl', mutateJsonl, examples('turns.jsonl', 'none')),
+  data('conversations (JSONL)', 3, 'chat.jsonl', mutateJsonl, examples('chat.jsonl', 'chat')),
+  data('prompts', 3, 'prompts.jsonl', mutateJsonl, (d) => readPrompts(join(d, 'prompts.jsonl'))),
+  data('token texts', 1, 'texts.jsonl', mutateJsonl, (d) => readTexts(join(d, 'texts.jsonl'))),
+  data('rollouts', 2, 'rollouts.jsonl', mutateJsonl, (d) => readRollouts(join(d, 'rollouts.jsonl'))),
+  data('plain text', 2, 'corpus.txt', mutateText, async (d, _, world) =>
     corpusChunks(join(d, 'corpus.txt'), await tokenizerOf(world), 16),
   ),
-  data('plain text in rows', 4, 'corpus.jsonl', mutateJsonl, async (d, _, world) =>
+  data('plain text in rows', 2, 'corpus.jsonl', mutateJsonl, async (d, _, world) =>
     corpusChunks(join(d, 'corpus.jsonl'), await tokenizerOf(world), 16),
   ),
 ];

@@ -132,10 +132,10 @@ function mutateIndex(bytes: Buffer, rng: Rng): Mutant {
 }
 
 /** Loads as every command does, and reads a few tokens with what came out. */
-async function use(directory: string): Promise<void> {
+async function use(directory: string, rng: Rng): Promise<void> {
   const model = await loadModel(directory);
   try {
-    scoreTokens(model, [Int32Array.from([1, 2, 3, 4])]);
+    if (rng() < 0.3) scoreTokens(model, [Int32Array.from([1, 2, 3, 4])]);
   } finally {
     disposeParams(model.params);
   }
@@ -145,14 +145,14 @@ const shard = 'model-0000';
 export const modelTargets: Target[] = [
   filesOf({
     name: 'model.safetensors',
-    weight: 16,
+    weight: 5,
     from: (world) => world.student,
     files: { 'model.safetensors': mutateSafetensors },
     read: use,
   }),
   filesOf({
     name: 'model.safetensors.index.json',
-    weight: 8,
+    weight: 2,
     from: (world) => world.sharded,
     files: {
       'model.safetensors.index.json': mutateIndex,
@@ -160,8 +160,8 @@ export const modelTargets: Target[] = [
       [`${shard}2-of-00002.safetensors`]: mutateSafetensors,
     },
     prepare: (directory, world) => copyConfig(world.student, directory),
-    async read(directory) {
-      await use(directory);
+    async read(directory, rng) {
+      await use(directory, rng);
       const index = readFileSync(join(directory, 'model.safetensors.index.json'), 'utf8');
       if (index.includes('secret')) throw new Error('read weights outside of the directory');
     },
@@ -169,7 +169,7 @@ export const modelTargets: Target[] = [
   ...familyNames.map((family) =>
     filesOf({
       name: `config.json of ${family}`,
-      weight: 3,
+      weight: 1,
       from: (world) => world.family(family),
       files: { 'config.json': mutateJson },
       read: use,
@@ -177,7 +177,7 @@ export const modelTargets: Target[] = [
   ),
   filesOf({
     name: 'generation_config.json',
-    weight: 3,
+    weight: 1,
     from: (world) => world.student,
     files: { 'generation_config.json': mutateJson },
     read: use,

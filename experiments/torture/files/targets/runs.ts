@@ -20,7 +20,7 @@ import type { TrainConfig } from '../../../../src/training/config.js';
 import { optimizerOf } from '../../../../src/training/loop.js';
 import { openStore } from '../../../../src/variance/store.js';
 import { type Mutant, mutateBytes, mutateJson, mutateJsonl, mutateText } from '../mutate.js';
-import { listening } from '../quiet.js';
+import { written } from '../quiet.js';
 import { filesOf, type Target } from '../target.js';
 import type { World } from '../world.js';
 import { mutateSafetensors } from './models.js';
@@ -72,11 +72,11 @@ const report = (directory: string): unknown =>
   writeReport([directory], join(directory, '..', 'out', 'report.html'));
 
 export const runTargets: Target[] = [
-  checkpoint('minillm', 9),
-  checkpoint('distillm', 5),
+  checkpoint('minillm', 2),
+  checkpoint('distillm', 1),
   filesOf({
     name: 'logs on resume',
-    weight: 4,
+    weight: 1,
     from: (world) => world.runs.minillm,
     files: logs,
     writes: true,
@@ -90,7 +90,7 @@ export const runTargets: Target[] = [
   }),
   filesOf({
     name: 'run directory on resume',
-    weight: 0.12,
+    weight: 0.05,
     from: (world) => world.runs.minillm,
     files: {
       'config.resolved.yaml': mutateText,
@@ -105,7 +105,7 @@ export const runTargets: Target[] = [
   }),
   filesOf({
     name: 'teacher answers of a seqkd run on resume',
-    weight: 0.08,
+    weight: 0.03,
     from: (world) => world.runs.seqkd,
     files: { 'scratch/pseudo-responses.jsonl': mutateJsonl },
     writes: true,
@@ -117,7 +117,7 @@ export const runTargets: Target[] = [
   }),
   filesOf({
     name: 'run directory in the report',
-    weight: 0.6,
+    weight: 0.1,
     from: (world) => world.runs.minillm,
     files: {
       ...evaluation,
@@ -130,7 +130,7 @@ export const runTargets: Target[] = [
   }),
   filesOf({
     name: 'evaluation.json in tables',
-    weight: 6,
+    weight: 2,
     from: (world) => world.runs.minillm,
     files: evaluation,
     async read(directory, _, world) {
@@ -140,7 +140,7 @@ export const runTargets: Target[] = [
   }),
   filesOf({
     name: 'runs of a sweep in its table',
-    weight: 4,
+    weight: 1,
     from: (world) => world.runs.minillm,
     files: { ...evaluation, ...logs },
     async read(directory, _, world) {
@@ -152,7 +152,7 @@ export const runTargets: Target[] = [
   }),
   {
     name: 'generation cache',
-    weight: 4,
+    weight: 1,
     open(world, place) {
       const request = {
         ...{ of: 'model' as const, seed: 1, greedy: false, maxNewTokens: 4, eosIds: [0], vocabSize: 264 },
@@ -168,7 +168,7 @@ export const runTargets: Target[] = [
       cpSync(join(place, 'in'), join(place, 'whole'), { recursive: true });
       const name = readdirSync(join(place, 'whole'))[0]!;
       const inner = filesOf({
-        ...{ name: '', weight: 0, from: () => join(place, 'whole'), files: { [name]: mutateGzip } },
+        ...{ name: '', weight: 1, from: () => join(place, 'whole'), files: { [name]: mutateGzip } },
         read(directory) {
           // What it cannot use is a note that names the file, and is made again.
           const notes: string[] = [];
@@ -184,7 +184,7 @@ export const runTargets: Target[] = [
   },
   {
     name: 'measurements of variance',
-    weight: 3,
+    weight: 1,
     async open(world, place) {
       const setting = { format: 1, repeats: 2, prompts: ['a'] };
       const whole = join(place, 'whole');
@@ -214,7 +214,7 @@ export const runTargets: Target[] = [
         ),
       };
       const inner = filesOf({
-        ...{ name: '', weight: 0, from: () => whole, writes: true },
+        ...{ name: '', weight: 1, from: () => whole, writes: true },
         prepare: (directory) =>
           writeFileSync(join(directory, 'measurements.jsonl'), `${JSON.stringify(row)}\n`),
         files: { 'setting.json': mutateJson, 'measurements.jsonl': mutateJsonl },
@@ -233,7 +233,8 @@ function sweepOf(world: World): ReturnType<typeof readSweep> {
 
 /** A command, whose one line on standard error is thrown as what it would say. */
 async function told(args: string[]): Promise<void> {
-  const { result, lines } = await listening(() => run(args));
+  const result = await run(args);
+  const lines = written();
   if (result === 0) return;
   const error = new UsageError(lines.at(-1) ?? 'nothing was said');
   if (![1, 2].includes(result)) throw new Error(`exit code ${result}: ${error.message}`);

@@ -44,8 +44,8 @@ const completion = json({
 const distribution = Buffer.from(Float32Array.from({ length: 2 * VOCAB }, () => -Math.log(VOCAB)).buffer);
 
 const answers: Target = {
-  name: 'teacher answers',
-  weight: 14,
+  name: 'teacher answers, parsed',
+  weight: 260,
   open: () => (rng) => {
     const kind = rng();
     const attack = (how: string, read: () => unknown) => ({
@@ -85,7 +85,7 @@ const server = require('node:http').createServer((request, response) => {
 
 const client: Target = {
   name: 'teacher answers over a connection',
-  weight: 0.15,
+  weight: 0.1,
   async open(world) {
     const worker = new Worker(liar, { eval: true, execArgv: [] });
     worker.unref();
@@ -162,7 +162,7 @@ async function ask(server: Server, method: string, url: string, body: Buffer): P
 
 const requests: Target = {
   name: 'server requests',
-  weight: 10,
+  weight: 4,
   async open(world) {
     const model = await loadModel(world.teacher);
     const logged: string[] = [];

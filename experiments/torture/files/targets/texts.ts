@@ -56,7 +56,7 @@ export const textTargets: Target[] = [
   ...kinds.map((kind, i) =>
     filesOf({
       name: `tokenizer.json (${kind})`,
-      weight: 5,
+      weight: 1,
       from: (world) => world.tokenizers[i]!,
       files: { 'tokenizer.json': mutateJson },
       read: load,
@@ -64,7 +64,7 @@ export const textTargets: Target[] = [
   ),
   filesOf({
     name: 'tokenizer_config.json and other special tokens',
-    weight: 5,
+    weight: 1,
     from: (world) => world.tokenizers[1]!,
     files: {
       'tokenizer_config.json': mutateJson,
@@ -79,7 +79,7 @@ export const textTargets: Target[] = [
   }),
   filesOf({
     name: 'chat template',
-    weight: 8,
+    weight: 2,
     from: (world) => world.tokenizers[0]!,
     files: { 'chat_template.jinja': mutateTemplate },
     read: async (directory) => useChat(await loadTokenizer(directory)),
