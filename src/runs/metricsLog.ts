@@ -1,13 +1,4 @@
-import {
-  closeSync,
-  existsSync,
-  fsyncSync,
-  openSync,
-  readFileSync,
-  renameSync,
-  writeFileSync,
-  writeSync,
-} from 'node:fs';
+import { closeSync, existsSync, fsyncSync, openSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
 import { UsageError } from '../errors.js';
 
 /** What a metric may be. A number that is not finite is written as null and named in `_nonfinite`. */
@@ -53,7 +44,7 @@ export function openMetricsLog(file: string, options: { resumeAtStep?: number } 
   const fd = openSync(file, 'a');
   return {
     write(row) {
-      writeSync(fd, `${metricsLine(row)}\n`);
+      writeFileSync(fd, `${metricsLine(row)}\n`); // all of it: on a full disk writeSync may write a part and say nothing
     },
     close() {
       fsyncSync(fd);

@@ -1,5 +1,6 @@
 import { mkdir, readFile } from 'node:fs/promises';
 import { dirname } from 'node:path';
+import { RunError } from '../errors.js';
 import { saveModel } from '../models/checkpoint.js';
 import type { Model } from '../models/model.js';
 import { disposeState } from '../optim/state.js';
@@ -65,20 +66,67 @@ export async function runTraining(
     () => false,
   );
   const release = place
-    ? await claim(runPaths(out).process, `${out}: process`, 'trains there')
+    ? await claim(runPaths(out).process, `${out}: process`, 'trains there').catch((error: unknown) =>
+        Promise.reject(aboutTheDisk(error, out)),
+      )
     : async () => {};
   try {
     return await trainIn(given, out, options);
+  } catch (error) {
+    throw aboutTheDisk(error, out);
   } finally {
-    await release();
+    // On a disk that has become read-only the file stays; that of a process that has ended is passed over.
+    await release().catch(() => {});
   }
 }
 
+const diskFailures: Record<string, string> = {
+  ENOSPC: 'no space is left on the disk',
+  EDQUOT: 'the quota of the disk is used up',
+  EROFS: 'the disk is read-only',
+  EIO: 'the disk fails',
+  EFBIG: 'the file is larger than the disk takes',
+};
+
+/** A write that the disk refused, in words; any other error as it is. */
+function aboutTheDisk(error: unknown, out: string): unknown {
+  const { code = '', path } = error as NodeJS.ErrnoException;
+  const why = diskFailures[code];
+  if (!why) return error;
+  return new RunError(
+    `${path ?? out}: ${why} (${code}); what was saved is whole: mend that, and --resume goes on from the newest checkpoint`,
+  );
+}
+
+/** What a run has in memory, for whoever takes it away. */
+interface Held {
+  materials?: Materials;
+  state?: TrainingState;
+}
+
+/** A run that ends early leaves nothing in memory either: a library's caller goes on. */
 async function trainIn(given: TrainConfig, out: string, options: TrainRunOptions): Promise<TrainSummary> {
+  const held: Held = {};
+  try {
+    return await trainHolding(held, given, out, options);
+  } finally {
+    const { materials, state } = held;
+    if (materials) for (const { params } of [materials.student, ...materials.teachers]) disposeParams(params);
+    if (state) for (const own of [state.params, state.optimizer, state.value ?? {}]) disposeState(own);
+  }
+}
+
+async function trainHolding(
+  held: Held,
+  given: TrainConfig,
+  out: string,
+  options: TrainRunOptions,
+): Promise<TrainSummary> {
   const config = await withRunDate(given, out, options.log);
   const unread = unreadFields(config);
   if (unread.length > 0) options.log(`note: ${config.method} does not read ${unread.join(', ')}`);
   const materials = await loadMaterials(config, options.log);
+  held.materials = materials;
   await openRunDirectory(out, stringifyConfig(config), options.resume);
   const paths = runPaths(out);
   const { resume, changedInputs = false, log } = options;
@@ -87,6 +135,7 @@ async function trainIn(given: TrainConfig, out: string, options: TrainRunOptions
   if (options.resume) await sayWhatDiffers(paths.environment, environment, options.log);
   await writeFileAtomic(paths.environment, `${JSON.stringify(environment, null, 2)}\n`);
   const { state, resumeAt } = await openState(config, materials, out, options);
+  held.state = state;
   const context: TrainingContext = {
     config,
     student: { config: materials.student.config, params: state.params },
@@ -128,7 +177,7 @@ async function trainIn(given: TrainConfig, out: string, options: TrainRunOptions
     method.dispose?.();
     runLog.close();
   }
-  const summary: TrainSummary = {
+  return {
     out,
     method: config.method,
     steps: state.step,
@@ -137,11 +186,6 @@ async function trainIn(given: TrainConfig, out: string, options: TrainRunOptions
     teacher_tokens: runLog.teacherTokens,
     final: paths.final,
   };
-  disposeParams(state.params);
-  disposeState(state.optimizer);
-  if (state.value) disposeState(state.value);
-  for (const teacher of materials.teachers) disposeParams(teacher.params);
-  return summary;
 }
 
 /** What ends a run before its last step, in words. */

@@ -1,10 +1,11 @@
 import { cpSync, openSync, readdirSync, writeSync } from 'node:fs';
 import { join } from 'node:path';
 import * as tf from '@tensorflow/tfjs-core';
-import { type Rng, stream } from '../../../src/random/streams.js';
+import type { Rng } from '../../../src/random/streams.js';
 import { initBackend } from '../../../src/tensor/backend.js';
 import { judge } from './judge.js';
 import { Listing } from './listing.js';
+import { quickStream } from './quickStream.js';
 import { written } from './quiet.js';
 import type { Attack } from './target.js';
 import { targets } from './targets/index.js';
@@ -54,7 +55,7 @@ const listing = new Listing(root);
 process.send!('ready');
 
 function targetOf(seed: number, n: number): string {
-  let at = stream(seed, 'files', n)() * total;
+  let at = quickStream(seed, 'files', n)() * total;
   for (const { name, weight } of targets) {
     at -= weight;
     if (at < 0) return name;
@@ -63,7 +64,7 @@ function targetOf(seed: number, n: number): string {
 }
 
 function attackOf(name: string, seed: number, n: number): Attack {
-  return opened.get(name)!(stream(seed, 'files', name, n));
+  return opened.get(name)!(quickStream(seed, name, n));
 }
 
 /** One case. @returns whether it was refused, and what was wrong */

@@ -32,7 +32,9 @@ export class Listing {
     const visit = (directory: string): void => {
       for (const name of readdirSync(join(this.root, directory))) {
         const path = join(directory, name);
-        if (path === 'progress' || /^targets\/\d+\/(again\/)?out$/.test(path)) continue;
+        // The loader of TypeScript keeps what it compiled.
+        if (path === 'progress' || path.startsWith('tmp/tsx') || /^targets\/\d+\/(again\/)?out$/.test(path))
+          continue;
         const stat = lstatSync(join(this.root, path));
         if (stat.isDirectory()) visit(path);
         const mark = stat.isDirectory() || path.startsWith('targets') ? '' : `${stat.size} ${stat.mtimeMs}`;

@@ -68,7 +68,7 @@ const json = (file: string): unknown => JSON.parse(readFileSync(file, 'utf8'));
 
 const header: Target = {
   name: 'header of model.safetensors, parsed',
-  weight: 120,
+  weight: 360,
   open(world) {
     const file = readFileSync(join(world.student, 'model.safetensors'));
     const size = Number(file.readBigUInt64LE(0));
@@ -109,7 +109,7 @@ const bodies = [
 
 const settings: Target = {
   name: 'values of --set, parsed',
-  weight: 12,
+  weight: 36,
   open: () => (rng) => {
     const fields = [
       'train.lr',
@@ -141,7 +141,7 @@ export const memoryTargets: Target[] = [
   ...familyNames.map((family) =>
     fromJson({
       name: `config.json of ${family}`,
-      weight: 22,
+      weight: 66,
       wholes: (world) => [json(join(world.family(family), 'config.json'))],
       read(value) {
         if (!isObject(value)) throw new UsageError(`${WHERE}: expected an object`);
@@ -153,21 +153,21 @@ export const memoryTargets: Target[] = [
   ),
   fromJson({
     name: 'instruction rows',
-    weight: 260,
+    weight: 780,
     wholes: ({ data }) =>
       ['shapes.jsonl', 'turns.jsonl', 'chat.jsonl'].flatMap((name) => lines(join(data, name))),
     read: (value) => rowItems(asObject(value, WHERE), WHERE),
   }),
   fromJson({
     name: 'rollouts of a checkpoint',
-    weight: 70,
+    weight: 210,
     wholes: ({ runs }) =>
       lines(join(runs.minillm, 'checkpoints', '4', 'training-state', 'rollouts.jsonl')).slice(0, 4),
     read: (value) => trajectoryFromJson(value, WHERE),
   }),
   fromJson({
     name: 'training configuration',
-    weight: 30,
+    weight: 90,
     wholes: ({ configs }) =>
       ['minillm', 'distillm', 'seqkd'].map((name) =>
         parseYaml(readFileSync(join(configs, `${name}.yaml`), 'utf8')),
@@ -176,19 +176,19 @@ export const memoryTargets: Target[] = [
   }),
   fromJson({
     name: 'small world of the oracle',
-    weight: 30,
+    weight: 90,
     wholes: ({ data }) => [json(join(data, 'world.json'))],
     read: (value) => parseWorld(value, WHERE),
   }),
   fromJson({
     name: 'evaluation.json',
-    weight: 30,
+    weight: 90,
     wholes: ({ runs }) => [json(join(runs.minillm, 'evaluation.json'))],
     read: (value) => isObject(value) && readEvaluation(value),
   }),
   fromJson({
     name: 'server requests',
-    weight: 200,
+    weight: 600,
     wholes: () => bodies,
     read(value, rng) {
       const body = asObject(value, WHERE);

@@ -38,7 +38,7 @@ function beginning(world: World, method: 'minillm' | 'distillm') {
 
 function checkpoint(method: 'minillm' | 'distillm', weight: number): Target {
   const at = 'checkpoints/4/training-state';
-  return filesOf({
+  const inner = filesOf({
     name: `checkpoint state (${method})`,
     weight,
     from: (world) => world.runs[method],
@@ -58,6 +58,13 @@ function checkpoint(method: 'minillm' | 'distillm', weight: number): Target {
       if (state.value) disposeState(state.value);
     },
   });
+  return {
+    ...inner,
+    async open(world, place) {
+      await beginning(world, method); // its tensors stay, and are no case's
+      return inner.open(world, place);
+    },
+  };
 }
 
 const mutateGzip = (bytes: Buffer, rng: Rng): Mutant => {
