@@ -5,12 +5,13 @@ import { syncBuiltinESMExports } from 'node:module';
  * A disk that fails: from the operation of a given number on, everything that wants space below a folder fails with ENOSPC
  * (deleting and renaming still work), or everything that changes something with EROFS. On a full disk the write that meets the end
  * may first put a part of its bytes there, as real ones do. For this process only.
+ *
+ * The promises of \`fs\` do their work at once: the threads that they would wait for make a run take ten times as long on a busy machine.
  */
 
 export type Kind = 'full' | 'full after half a write' | 'read-only';
 
 const real = { ...fs };
-const promises = { ...fs.promises };
 
 let folder = '\0';
 let at = Number.POSITIVE_INFINITY;
@@ -52,97 +53,101 @@ function fails(operation: string, path: unknown, wants: 'space' | 'change'): fal
   return count === at && kind === 'full after half a write' && /write/.test(operation) ? 'half' : 'wholly';
 }
 
-type Call = (...args: never[]) => unknown;
+type Call = (...args: unknown[]) => unknown;
 
-/** Replaces a function of the module and its promise by ones that may fail. */
-function replace(
-  name: string,
-  wants: 'space' | 'change',
-  touches: (args: unknown[]) => boolean = () => true,
-): void {
-  const check = (args: unknown[]): NodeJS.ErrnoException | undefined =>
-    touches(args) && fails(name, String(args[0]), wants) ? failure(name, String(args[0]), true) : undefined;
-  const sync = `${name}Sync` as keyof typeof fs;
-  const [oldSync, oldAsync] = [
-    real[sync] as Call,
-    promises[name as keyof typeof promises] as unknown as Call,
-  ];
-  Object.assign(fs, {
-    [sync]: (...args: unknown[]) => {
-      const error = check(args);
-      if (error) throw error;
-      return oldSync(...(args as never[]));
-    },
-  });
-  Object.assign(fs.promises, {
-    [name]: async (...args: unknown[]) => {
-      const error = check(args);
-      if (error) throw error;
-      return oldAsync(...(args as never[]));
-    },
-  });
+/** Replaces a function of the module, and its promise, by what may fail first. */
+function replace(name: string, check: (args: unknown[]) => NodeJS.ErrnoException | undefined): void {
+  const whole = real[`${name}Sync` as keyof typeof fs] as Call;
+  const checked = (...args: unknown[]): unknown => {
+    const error = check(args);
+    if (error) throw error;
+    return whole(...args);
+  };
+  Object.assign(fs, { [`${name}Sync`]: checked });
+  Object.assign(fs.promises, { [name]: async (...args: unknown[]) => checked(...args) });
 }
 
-const opensToWrite = (args: unknown[]): boolean => typeof args[1] === 'string' && /[wax+]/.test(args[1]);
-const halved = (data: string | Uint8Array): string | Uint8Array =>
-  typeof data === 'string' ? data.slice(0, data.length >> 1) : data.subarray(0, data.byteLength >> 1);
+const changes =
+  (name: string, wants: 'space' | 'change') =>
+  ([path]: unknown[]): NodeJS.ErrnoException | undefined =>
+    fails(name, path, wants) ? failure(name, String(path), true) : undefined;
 
-for (const name of ['mkdir', 'appendFile', 'copyFile', 'symlink', 'link'] as const) replace(name, 'space');
-for (const name of ['rename', 'rm', 'unlink', 'rmdir', 'truncate'] as const) replace(name, 'change');
-// rm of what is not there changes nothing.
-const deceivedRm = [fs.rmSync, fs.promises.rm] as const;
-fs.rmSync = ((path: string, options) =>
-  real.existsSync(path) ? deceivedRm[0](path, options) : undefined) as typeof fs.rmSync;
-fs.promises.rm = (async (path: string, options) =>
-  real.existsSync(path) ? deceivedRm[1](path, options) : undefined) as typeof fs.promises.rm;
+for (const name of ['mkdir', 'appendFile', 'copyFile', 'symlink', 'link'])
+  replace(name, changes(name, 'space'));
+for (const name of ['rename', 'unlink', 'rmdir', 'truncate']) replace(name, changes(name, 'change'));
+// Removing what is not there changes nothing.
+replace('rm', ([path]) => (real.existsSync(String(path)) ? changes('rm', 'change')([path]) : undefined));
+for (const name of ['readFile', 'stat', 'access', 'readdir']) replace(name, () => undefined);
 
-fs.openSync = ((path: string, flags: string, mode: number) => {
-  if (opensToWrite([path, flags]) && fails('open', path, 'space')) throw failure('open', path, true);
+/** As much of a write as the disk takes: all of it, or a half and then an error. @param withPath whether the error names the file */
+function put<T>(path: unknown, data: T, withPath: boolean, write: (part: T) => void): void {
+  const bad = fails('write', path, 'space');
+  if (bad === 'half') write(halved(data));
+  if (bad) throw failure('write', String(path), withPath);
+  write(data);
+}
+
+function halved<T>(data: T): T {
+  const whole = data as unknown as string & Uint8Array;
+  return (
+    typeof data === 'string' ? whole.slice(0, whole.length >> 1) : whole.subarray(0, whole.length >> 1)
+  ) as T;
+}
+
+const writes = (flags: unknown): boolean => typeof flags === 'string' && /[wax+]/.test(flags);
+
+function open(path: string, flags = 'r', mode?: number): number {
+  if (writes(flags) && fails('open', path, 'space')) throw failure('open', path, true);
   const fd = real.openSync(path, flags, mode);
   paths.set(fd, path);
   return fd;
-}) as typeof fs.openSync;
-fs.closeSync = ((fd: number) => {
+}
+
+function close(fd: number): void {
   paths.delete(fd);
   real.closeSync(fd);
-}) as typeof fs.closeSync;
-fs.writeSync = ((fd: number, data: Uint8Array, ...rest: never[]) => {
+}
+
+/** One system call: a disk that takes half of it says how much that was, and fails at the next. */
+function write(fd: number, data: Uint8Array | string, from = 0, length?: number): number {
+  const bytes = typeof data === 'string' ? Buffer.from(data) : data;
+  const most = length ?? bytes.length - from;
   const bad = fails('write', paths.get(fd), 'space');
-  if (bad === 'half') return real.writeSync(fd, halved(data) as Uint8Array);
-  if (bad) throw failure('write', '', false);
-  return real.writeSync(fd, data, ...rest);
-}) as typeof fs.writeSync;
-fs.writeFileSync = ((file: string | number, data: string | Uint8Array, options) => {
+  if (bad === 'wholly') throw failure('write', '', false);
+  return real.writeSync(fd, bytes, from, bad === 'half' ? most >> 1 : most);
+}
+
+function writeFile(file: string | number, data: string | Uint8Array, options?: fs.WriteFileOptions): void {
   const path = typeof file === 'number' ? paths.get(file) : file;
-  const bad = fails('write', path, 'space');
-  if (bad === 'half') real.writeFileSync(file, halved(data), options);
-  if (bad) throw failure('write', String(path), typeof file === 'string');
-  real.writeFileSync(file, data, options);
-}) as typeof fs.writeFileSync;
-fs.promises.writeFile = (async (file: string, data: string | Uint8Array, options) => {
-  const bad = fails('write', file, 'space');
-  if (bad === 'half') await promises.writeFile(file, halved(data), options);
-  if (bad) throw failure('write', file, false);
-  await promises.writeFile(file, data, options);
-}) as typeof fs.promises.writeFile;
-fs.promises.open = (async (path: string, flags = 'r', mode) => {
-  if (opensToWrite([path, flags]) && fails('open', path, 'space')) throw failure('open', path, true);
-  const handle = await promises.open(path, flags, mode);
-  const [write, writeFile] = [handle.write.bind(handle), handle.writeFile.bind(handle)];
-  Object.assign(handle, {
-    write: async (data: Uint8Array, from: number, length: number) => {
-      const bad = fails('write', path, 'space');
-      if (bad === 'half') return write(data, from, length >> 1);
-      if (bad) throw failure('write', '', false);
-      return write(data, from, length);
-    },
-    writeFile: async (data: string) => {
-      const bad = fails('write', path, 'space');
-      if (bad === 'half') await writeFile(halved(data));
-      if (bad) throw failure('write', '', false);
-      return writeFile(data);
-    },
-  });
-  return handle;
-}) as typeof fs.promises.open;
+  put(path, data, typeof file === 'string', (part) => real.writeFileSync(file, part, options));
+}
+
+/** As much of a FileHandle as is used. */
+class Handle {
+  constructor(private readonly fd: number) {}
+  async write(data: Uint8Array, from?: number, length?: number): Promise<{ bytesWritten: number }> {
+    return { bytesWritten: write(this.fd, data, from, length) };
+  }
+  async writeFile(data: string | Uint8Array): Promise<void> {
+    writeFile(this.fd, data);
+  }
+  async read(buffer: Uint8Array, from: number, length: number, position: number) {
+    return { buffer, bytesRead: real.readSync(this.fd, buffer, from, length, position) };
+  }
+  async stat(): Promise<fs.Stats> {
+    return real.fstatSync(this.fd);
+  }
+  async sync(): Promise<void> {
+    real.fsyncSync(this.fd);
+  }
+  async close(): Promise<void> {
+    close(this.fd);
+  }
+}
+
+Object.assign(fs, { openSync: open, closeSync: close, writeSync: write, writeFileSync: writeFile });
+Object.assign(fs.promises, {
+  open: async (path: string, flags?: string, mode?: number) => new Handle(open(path, flags, mode)),
+  writeFile: async (...args: Parameters<typeof writeFile>) => writeFile(...args),
+});
 syncBuiltinESMExports();
