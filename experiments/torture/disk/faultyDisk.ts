@@ -18,15 +18,16 @@ let at = Number.POSITIVE_INFINITY;
 let kind: Kind = 'full';
 let count = 0;
 let last = '';
+let writesAt: number[] = [];
 
 /** Begins to count the operations below `root`, and to fail from number `from` on (1 is the first). */
 export function failFrom(root: string, from: number, how: Kind): void {
-  [folder, at, kind, count] = [root, from, how, 0];
+  [folder, at, kind, count, last, writesAt] = [root, from, how, 0, '', []];
 }
 
-/** The disk is well again. @returns how many operations there were, and the first that failed */
-export function wellAgain(): { operations: number; failed: string } {
-  const seen = { operations: count, failed: last };
+/** The disk is well again. @returns how many operations there were, which of them were writes, and the first that failed */
+export function wellAgain(): { operations: number; writesAt: number[]; failed: string } {
+  const seen = { operations: count, writesAt, failed: last };
   [folder, at, last] = ['\0', Number.POSITIVE_INFINITY, ''];
   return seen;
 }
@@ -48,9 +49,10 @@ function fails(operation: string, path: unknown, wants: 'space' | 'change'): fal
   if (typeof path !== 'string' || !path.startsWith(folder)) return false;
   if (wants === 'space' || kind === 'read-only') count++;
   else return false;
+  if (/write/i.test(operation)) writesAt.push(count);
   if (count < at) return false;
   if (count === at) last = `${operation} ${path.slice(folder.length)}`;
-  return count === at && kind === 'full after half a write' && /write/.test(operation) ? 'half' : 'wholly';
+  return count === at && kind === 'full after half a write' && /write/i.test(operation) ? 'half' : 'wholly';
 }
 
 type Call = (...args: unknown[]) => unknown;

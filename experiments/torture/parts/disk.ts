@@ -1,5 +1,6 @@
 import { type ChildProcess, fork } from 'node:child_process';
 import { mkdirSync } from 'node:fs';
+import { availableParallelism } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { permutation, stream } from '../../../src/random/streams.js';
@@ -22,7 +23,7 @@ const methods = [
 ];
 const kinds: readonly Kind[] = ['full', 'full after half a write', 'read-only'];
 
-type Answer = { wrong: string | null } | { operations: Record<Kind, number> };
+type Answer = { wrong: string | null } | { operations: Record<Kind, number[]> };
 
 async function start(directory: string): Promise<ChildProcess> {
   const home = join(directory, 'home');
@@ -59,35 +60,39 @@ function ask(child: ChildProcess, order: DiskOrder | { count: string }): Promise
 
 const whereOf = ({ method, kind, at }: DiskOrder): string => `${method}: ${kind} from operation ${at} on`;
 
+/** Two processes at a time, where there are two processors. */
 async function run(work: Work): Promise<void> {
-  const child = await start(work.directory);
+  const places = Array.from({ length: Math.min(2, availableParallelism()) }, (_, i) => String(i));
+  const children = await Promise.all(places.map((name) => start(join(work.directory, name))));
   try {
     // Method after method, each operation of each kind once, in a random order: a short campaign has seen some of everything.
     let before = 0;
-    let pending: number | undefined;
+    const ahead: number[] = [];
     for (const method of methods) {
-      const answer = await ask(child, { count: method });
+      const answer = await ask(children[0]!, { count: method });
       if (!('operations' in answer)) throw new Error(answer.wrong ?? method);
       const orders = kinds.flatMap((kind) =>
-        Array.from({ length: answer.operations[kind] }, (_, i): DiskOrder => ({ method, kind, at: i + 1 })),
+        answer.operations[kind].map((at): DiskOrder => ({ method, kind, at })),
       );
       const order = permutation(orders.length, stream(work.seed, 'disk', method));
-      for (;;) {
-        if (work.over()) return;
-        const n: number = pending ?? work.take();
-        pending = n < before + orders.length ? undefined : n;
-        if (pending !== undefined) break;
-        await one(child, work, n, orders[order[n - before]!]!);
-        work.fact(`operations that failed (${method})`, `${n - before + 1} of ${orders.length}`);
-      }
+      const one = async (child: ChildProcess): Promise<void> => {
+        while (!work.over()) {
+          const n = ahead.shift() ?? work.take();
+          if (n >= before + orders.length) return void ahead.push(n);
+          await fail(child, work, n, orders[order[n - before]!]!);
+          work.fact(`operations that failed (${method})`, `${n - before + 1} of ${orders.length}`);
+        }
+      };
+      await Promise.all(children.map(one));
+      if (work.over()) return;
       before += orders.length;
     }
   } finally {
-    child.kill();
+    for (const child of children) child.kill();
   }
 }
 
-async function one(child: ChildProcess, work: Work, n: number, order: DiskOrder): Promise<void> {
+async function fail(child: ChildProcess, work: Work, n: number, order: DiskOrder): Promise<void> {
   const answer = await ask(child, order);
   work.count('runs whose disk failed and that went on', 1);
   work.count(`· ${order.kind}`, 1);

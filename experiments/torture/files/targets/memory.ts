@@ -68,7 +68,7 @@ const json = (file: string): unknown => JSON.parse(readFileSync(file, 'utf8'));
 
 const header: Target = {
   name: 'header of model.safetensors, parsed',
-  weight: 360,
+  weight: 90,
   open(world) {
     const file = readFileSync(join(world.student, 'model.safetensors'));
     const size = Number(file.readBigUInt64LE(0));
@@ -109,7 +109,7 @@ const bodies = [
 
 const settings: Target = {
   name: 'values of --set, parsed',
-  weight: 36,
+  weight: 9,
   open: () => (rng) => {
     const fields = [
       'train.lr',
@@ -141,7 +141,7 @@ export const memoryTargets: Target[] = [
   ...familyNames.map((family) =>
     fromJson({
       name: `config.json of ${family}`,
-      weight: 66,
+      weight: 16,
       wholes: (world) => [json(join(world.family(family), 'config.json'))],
       read(value) {
         if (!isObject(value)) throw new UsageError(`${WHERE}: expected an object`);
@@ -153,21 +153,21 @@ export const memoryTargets: Target[] = [
   ),
   fromJson({
     name: 'instruction rows',
-    weight: 780,
+    weight: 195,
     wholes: ({ data }) =>
       ['shapes.jsonl', 'turns.jsonl', 'chat.jsonl'].flatMap((name) => lines(join(data, name))),
     read: (value) => rowItems(asObject(value, WHERE), WHERE),
   }),
   fromJson({
     name: 'rollouts of a checkpoint',
-    weight: 210,
+    weight: 52,
     wholes: ({ runs }) =>
       lines(join(runs.minillm, 'checkpoints', '4', 'training-state', 'rollouts.jsonl')).slice(0, 4),
     read: (value) => trajectoryFromJson(value, WHERE),
   }),
   fromJson({
     name: 'training configuration',
-    weight: 90,
+    weight: 22,
     wholes: ({ configs }) =>
       ['minillm', 'distillm', 'seqkd'].map((name) =>
         parseYaml(readFileSync(join(configs, `${name}.yaml`), 'utf8')),
@@ -176,19 +176,19 @@ export const memoryTargets: Target[] = [
   }),
   fromJson({
     name: 'small world of the oracle',
-    weight: 90,
+    weight: 22,
     wholes: ({ data }) => [json(join(data, 'world.json'))],
     read: (value) => parseWorld(value, WHERE),
   }),
   fromJson({
     name: 'evaluation.json',
-    weight: 90,
+    weight: 22,
     wholes: ({ runs }) => [json(join(runs.minillm, 'evaluation.json'))],
     read: (value) => isObject(value) && readEvaluation(value),
   }),
   fromJson({
     name: 'server requests',
-    weight: 600,
+    weight: 150,
     wholes: () => bodies,
     read(value, rng) {
       const body = asObject(value, WHERE);

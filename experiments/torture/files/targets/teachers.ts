@@ -45,7 +45,7 @@ const distribution = Buffer.from(Float32Array.from({ length: 2 * VOCAB }, () => 
 
 const answers: Target = {
   name: 'teacher answers, parsed',
-  weight: 780,
+  weight: 195,
   open: () => (rng) => {
     const kind = rng();
     const attack = (how: string, read: () => unknown) => ({
