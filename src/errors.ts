@@ -3,9 +3,28 @@
  * how to mend it; the command line prints that line and nothing else (a stack trace only with `--debug`).
  */
 
+/** A longer line is read by nobody: the middle of what a hostile file brings into it is left out. */
+const LONGEST = 1000;
+
+function line(message: string): string {
+  return message.length <= LONGEST ? message : `${message.slice(0, LONGEST - 201)}…${message.slice(-200)}`;
+}
+
+/** A value from a file as a part of a message: JSON, cut at `most` characters; nesting may be deeper than the stack. */
+export function brief(value: unknown, most = 80): string {
+  try {
+    return (JSON.stringify(value) ?? 'nothing').slice(0, most);
+  } catch {
+    return Array.isArray(value) ? 'a list nested too deeply' : 'an object nested too deeply';
+  }
+}
+
 /** Bad usage, configuration or input file: exit code 2, and nothing has been written. */
 export class UsageError extends Error {
   override readonly name = 'UsageError';
+  constructor(message: string) {
+    super(line(message));
+  }
 }
 
 /** A run that began properly and did not finish: exit code 1 for a failure (non-finite loss, lost file), 130 for Ctrl-C after a clean save. */
@@ -15,6 +34,6 @@ export class RunError extends Error {
     message: string,
     readonly exitCode: 1 | 130 = 1,
   ) {
-    super(message);
+    super(line(message));
   }
 }

@@ -60,14 +60,15 @@ Not covered: ${part.leavesOut}
 function failureTable(failures: readonly Failure[]): string {
   const kinds = new Map<string, Failure[]>();
   for (const failure of failures) {
-    const kind = `${failure.where}\n${failure.what}`;
+    const kind = `${failure.where}\n${failure.what.replaceAll(/\d+/g, '')}`;
     kinds.set(kind, [...(kinds.get(kind) ?? []), failure]);
   }
   const rows = [...kinds.values()].map((same) => {
     const { where, what, found } = same[0]!;
     const open = same.filter((failure) => !failure.mended);
     const ended = open.length > 0 ? `open: case ${open[0]!.case}` : `mended ${same.at(-1)!.mended}`;
-    return `| ${oneLine(where)} | ${oneLine(what).slice(0, 200)} | ${same.length} | ${found} | ${ended} |`;
+    const times = same.reduce((sum, failure) => sum + failure.times, 0);
+    return `| ${oneLine(where)} | ${oneLine(what).slice(0, 200)} | ${times} | ${found} | ${ended} |`;
   });
   return `| where | what went wrong | cases | found | now |\n|---|---|--:|---|---|\n${rows.join('\n')}`;
 }

@@ -2,8 +2,10 @@
 
 /** Something that did not end as it must. It stays open until a later run finds its case right again. */
 export interface Failure {
-  /** With the part's seed rule this number makes the case again. */
+  /** With the part's seed rule this number makes the case again; of several that went wrong alike, the first. */
   case: number;
+  /** How many went wrong alike. */
+  times: number;
   /** What was mutated or done, e.g. `model.safetensors: bit flips`. */
   where: string;
   /** What happened instead, in one line. */

@@ -85,7 +85,12 @@ async function runPart(part: Part, seconds: number, options: Campaign): Promise<
       state.facts[name] = value;
     },
     fail(failure) {
-      state.failures.push({ ...failure, found: today() });
+      const alike = openFailures(state).find((f) => f.where === failure.where && f.what === failure.what);
+      if (alike) {
+        alike.times++;
+        return;
+      }
+      state.failures.push({ ...failure, times: 1, found: today() });
       say(`${part.name}: case ${failure.case}: ${failure.where}: ${failure.what}`);
     },
   };

@@ -1,4 +1,4 @@
-import { UsageError } from '../errors.js';
+import { brief, UsageError } from '../errors.js';
 import type { ChatMessage } from '../text/chat.js';
 import { chatMessages } from './fields.js';
 import { tokenSpan } from './padding.js';
@@ -45,7 +45,7 @@ export function tokenIds(value: unknown, where: string): number[] {
   const bad = value.findIndex((id) => !Number.isInteger(id) || id < 0 || id > 0x7fffffff);
   if (bad >= 0)
     throw new UsageError(
-      `${where}[${bad}]: ${JSON.stringify(value[bad])} is no token id; expected a whole number from 0`,
+      `${where}[${bad}]: ${brief(value[bad])} is no token id; expected a whole number from 0`,
     );
   return value as number[];
 }

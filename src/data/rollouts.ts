@@ -1,4 +1,4 @@
-import { UsageError } from '../errors.js';
+import { brief, UsageError } from '../errors.js';
 import { tokenIds } from './prompts.js';
 import { readRows } from './rows.js';
 
@@ -91,7 +91,7 @@ function logprobs(value: unknown, length: number, where: string): Float64Array {
   const bad = value.findIndex((x) => typeof x !== 'number' || !Number.isFinite(x) || x > ROUNDING);
   if (bad >= 0) {
     throw new UsageError(
-      `${where}[${bad}]: ${String(JSON.stringify(value[bad])).slice(0, 60)} is no log-probability; expected a finite number of at most 0, or leave the list out to have it computed`,
+      `${where}[${bad}]: ${brief(value[bad], 60)} is no log-probability; expected a finite number of at most 0, or leave the list out to have it computed`,
     );
   }
   return Float64Array.from(value as number[]);

@@ -2,7 +2,7 @@ import { readdir, readFile, rm, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import * as tf from '@tensorflow/tfjs-core';
 import { makeDirectory, writeAtomically } from '../durable.js';
-import { UsageError } from '../errors.js';
+import { brief, UsageError } from '../errors.js';
 import type { Params } from '../tensor/params.js';
 import { disposeParams } from '../tensor/params.js';
 import { endTokens, type Family, type ModelConfig, type ParameterSpec } from './config.js';
@@ -49,7 +49,7 @@ export async function loadConfig(directory: string): Promise<ModelConfig> {
   const ids = [eos].flat();
   if (!ids.every((id) => Number.isInteger(id))) {
     throw new UsageError(
-      `${generation}: eos_token_id is ${JSON.stringify(eos).slice(0, 80)}; expected a token id or a list of them`,
+      `${generation}: eos_token_id is ${brief(eos)}; expected a token id or a list of them`,
     );
   }
   return { ...config, eosIds: endTokens(ids as number[], config.vocabSize) };

@@ -1,6 +1,6 @@
 import type * as tf from '@tensorflow/tfjs-core';
 import { z } from 'zod';
-import { UsageError } from '../errors.js';
+import { brief, UsageError } from '../errors.js';
 import type { AttentionDims, DecoderWeights } from '../tensor/ops/index.js';
 import type { Params } from '../tensor/params.js';
 import { type ActivationName, activationNames } from './activations.js';
@@ -183,7 +183,7 @@ export function checkConfig<T extends z.ZodType>(
     (value, key) => (value as Record<PropertyKey, unknown> | undefined)?.[key],
     hf,
   );
-  const shown = found === undefined ? 'missing' : JSON.stringify(found).slice(0, 80);
+  const shown = found === undefined ? 'missing' : brief(found);
   throw new UsageError(`${where}: ${field} is ${shown}; ${issue.message.split('\n')[0]}`);
 }
 

@@ -1,4 +1,4 @@
-import { UsageError } from '../errors.js';
+import { brief, UsageError } from '../errors.js';
 import type { Family, ModelConfig, NewModel } from './config.js';
 import { gpt2 } from './gpt2.js';
 import { llama } from './llama.js';
@@ -29,7 +29,7 @@ export function parseConfig(hf: Record<string, unknown>, where: string): ModelCo
   const classes = hf.architectures;
   if (Array.isArray(classes) && classes.length > 0 && !classes.includes(chosen.architecture)) {
     throw new UsageError(
-      `${where}: architectures is ${JSON.stringify(classes).slice(0, 80)}; only ${chosen.architecture} is supported`,
+      `${where}: architectures is ${brief(classes)}; only ${chosen.architecture} is supported`,
     );
   }
   return chosen.parseConfig(hf, where);
@@ -37,7 +37,7 @@ export function parseConfig(hf: Record<string, unknown>, where: string): ModelCo
 
 function family(name: unknown, where: string): Family {
   if (typeof name === 'string' && Object.hasOwn(families, name)) return families[name as FamilyName];
-  const found = name === undefined ? 'missing' : JSON.stringify(name).slice(0, 80);
+  const found = name === undefined ? 'missing' : brief(name);
   throw new UsageError(`${where}: model_type is ${found}; supported: ${familyNames.join(', ')}`);
 }
 

@@ -1,6 +1,6 @@
 import * as tf from '@tensorflow/tfjs-core';
 import { z } from 'zod';
-import { UsageError } from '../errors.js';
+import { brief, UsageError } from '../errors.js';
 import {
   embedding,
   type GeluBlockWeights,
@@ -231,7 +231,7 @@ function withoutAliases(hf: Record<string, unknown>, where: string): Record<stri
     if (hf[alias] === undefined) continue;
     if (hf[name] !== undefined && hf[name] !== hf[alias]) {
       throw new UsageError(
-        `${where}: ${alias} is ${JSON.stringify(hf[alias]).slice(0, 80)} and ${name}, which means the same, is ${JSON.stringify(hf[name]).slice(0, 80)}`,
+        `${where}: ${alias} is ${brief(hf[alias])} and ${name}, which means the same, is ${brief(hf[name])}`,
       );
     }
     result[name] = hf[alias];

@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { UsageError } from '../errors.js';
+import { brief, UsageError } from '../errors.js';
 import { size } from './fields.js';
 
 /** The fields with which Qwen2 and Qwen3 say which layers look back how far. */
@@ -27,7 +27,7 @@ export function qwenWindows(c: z.output<typeof schema>, where: string): number[]
     if (type === 'full_attention') return 0;
     if (type === 'sliding_attention' && window > 0) return window;
     throw new UsageError(
-      `${where}: layer_types[${layer}] is ${JSON.stringify(type).slice(0, 80)}${type === 'sliding_attention' ? ', but use_sliding_window and sliding_window give no window' : '; only "full_attention" and "sliding_attention" are supported'}`,
+      `${where}: layer_types[${layer}] is ${brief(type)}${type === 'sliding_attention' ? ', but use_sliding_window and sliding_window give no window' : '; only "full_attention" and "sliding_attention" are supported'}`,
     );
   });
 }

@@ -1,6 +1,6 @@
 import * as tf from '@tensorflow/tfjs-core';
 import { z } from 'zod';
-import { UsageError } from '../errors.js';
+import { brief, UsageError } from '../errors.js';
 import { only, size } from './fields.js';
 
 /**
@@ -69,7 +69,7 @@ export function readRope(c: z.output<typeof schema>, where: string): Rope {
   if (type === 'linear') return { theta, scaling: { type, factor: number('factor') } };
   if (type !== 'llama3') {
     throw new UsageError(
-      `${where}: ${field}.rope_type is ${JSON.stringify(type).slice(0, 80)}; only "default", "linear" and "llama3" are supported`,
+      `${where}: ${field}.rope_type is ${brief(type)}; only "default", "linear" and "llama3" are supported`,
     );
   }
   const original = c.original_max_position_embeddings ?? found.original_max_position_embeddings;

@@ -1,5 +1,5 @@
 import { join } from 'node:path';
-import { UsageError } from '../errors.js';
+import { brief, UsageError } from '../errors.js';
 import { exists, readJsonObject } from './files.js';
 import { SafetensorsFile } from './safetensors.js';
 
@@ -74,7 +74,7 @@ function parseIndex(map: unknown, index: string): Map<string, string> {
   for (const [name, shard] of Object.entries(map)) {
     if (typeof shard !== 'string' || !/^[^/\\\0]+\.safetensors$/.test(shard)) {
       throw new UsageError(
-        `${index}: weight_map places ${JSON.stringify(name.slice(0, 120))} in ${JSON.stringify(shard).slice(0, 80)}; expected a .safetensors file of this directory`,
+        `${index}: weight_map places ${JSON.stringify(name.slice(0, 120))} in ${brief(shard)}; expected a .safetensors file of this directory`,
       );
     }
   }

@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { UsageError } from '../errors.js';
+import { brief, UsageError } from '../errors.js';
 import { aggregationNames } from './aggregate.js';
 import { baselineNames } from './baselines.js';
 import { importanceNames } from './importance.js';
@@ -147,7 +147,7 @@ export const presetNames = Object.keys(presets) as [PresetName, ...PresetName[]]
 export function resolveObjective(preset: string, overrides: unknown = {}): ObjectiveConfig {
   if (!Object.hasOwn(presets, preset)) {
     throw new UsageError(
-      `objective.preset: ${JSON.stringify(preset)} found, expected one of ${presetNames.join(', ')}`,
+      `objective.preset: ${brief(preset)} found, expected one of ${presetNames.join(', ')}`,
     );
   }
   const parsed = objectiveOverrides.safeParse(overrides);

@@ -6,7 +6,7 @@ import type { Model } from '../models/model.js';
 import { needsValues } from '../objectives/advantages.js';
 import type { Optimizer } from '../optim/adamw.js';
 import { disposeState } from '../optim/state.js';
-import type { Params } from '../tensor/params.js';
+import { disposeParams, type Params } from '../tensor/params.js';
 import { isPolicyGradient, type TrainConfig } from '../training/config.js';
 import { objectiveOf } from '../training/minillm.js';
 import type { TrainingState } from '../training/state.js';
@@ -54,16 +54,15 @@ export async function loadLatestCheckpoint(
   const step = (await checkpointSteps(runDir)).at(-1);
   if (step === undefined) return undefined;
   const directory = join(runDir, 'checkpoints', String(step));
+  // What was loaded before a file turned out to be damaged.
+  let [params, state]: [Params?, TrainingState?] = [];
   try {
-    const saved = await loadModel(directory);
-    checkSameParameters(saved.params, student.params, directory);
+    params = (await loadModel(directory)).params;
+    checkSameParameters(params, student.params, directory);
     const value = newHead(config, student);
-    const state = await readTrainingState(
-      join(directory, 'training-state'),
-      saved.params,
-      optimizer,
-      value,
-    ).finally(() => value && disposeState(value));
+    state = await readTrainingState(join(directory, 'training-state'), params, optimizer, value).finally(
+      () => value && disposeState(value),
+    );
     if (state.step !== step || step > config.train.steps) {
       throw new UsageError(
         `${directory}: training-state/state.json is of step ${state.step}, expected ${step} of ${config.train.steps}`,
@@ -75,6 +74,9 @@ export async function loadLatestCheckpoint(
     }
     return state;
   } catch (error) {
+    if (params) disposeParams(params);
+    if (state) disposeState(state.optimizer);
+    if (state?.value) disposeState(state.value);
     if (!(error instanceof UsageError)) throw error;
     throw new UsageError(
       `${error.message}; delete ${directory} and --resume goes on from what was saved before it`,

@@ -1,7 +1,7 @@
-import { readFile } from 'node:fs/promises';
 import { basename, join } from 'node:path';
 import { pairedDifference, type Summary } from '../evaluation/metrics/statistics.js';
 import { aligned } from './alignedText.js';
+import { readEvaluation } from './evaluationFiles.js';
 
 /** Columns of the comparison, and how many decimals tell something. */
 const columns: readonly [metric: string, title: string, decimals: number][] = [
@@ -16,18 +16,11 @@ const columns: readonly [metric: string, title: string, decimals: number][] = [
   ['empty', 'empty %', 1],
 ];
 
-interface EvaluationFile {
-  metrics: Record<string, Summary>;
-  per_prompt?: Record<string, number[]>;
-  train_seconds?: number;
-  steps?: number;
-}
-
 /** The comparison of several evaluated runs as aligned text: mean ±standard error, one line a model. */
 export async function comparisonTable(runDirs: readonly string[]): Promise<string> {
   const rows = [['', ...columns.map(([, title]) => title), 'steps', 'train s']];
   for (const directory of runDirs) {
-    const file = JSON.parse(await readFile(join(directory, 'evaluation.json'), 'utf8')) as EvaluationFile;
+    const file = await readEvaluation(join(directory, 'evaluation.json'));
     const cells = columns.map(([metric, , decimals]) =>
       cell(file.metrics[metric], metric === 'empty' ? 100 : 1, decimals),
     );
@@ -41,7 +34,11 @@ export async function comparisonTable(runDirs: readonly string[]): Promise<strin
   return aligned(rows);
 }
 
-function cell(summary: Summary | undefined, scale: number, decimals: number): string {
+function cell(
+  summary: Pick<Summary, 'mean' | 'stderr'> | undefined,
+  scale: number,
+  decimals: number,
+): string {
   if (!summary) return '-';
   const mean = (summary.mean * scale).toFixed(decimals);
   return summary.stderr === null ? mean : `${mean} ±${(summary.stderr * scale).toFixed(decimals)}`;
@@ -53,8 +50,7 @@ function cell(summary: Summary | undefined, scale: number, decimals: number): st
  */
 export async function pairedTable(runDir: string, others: readonly string[]): Promise<string> {
   const read = async (directory: string): Promise<Record<string, number[]>> =>
-    (JSON.parse(await readFile(join(directory, 'evaluation.json'), 'utf8')) as EvaluationFile).per_prompt ??
-    {};
+    (await readEvaluation(join(directory, 'evaluation.json'))).per_prompt ?? {};
   const own = await read(runDir);
   const shown = columns.filter(([metric]) => pairedMetrics.includes(metric) && own[metric]);
   const rows = [['difference', ...shown.map(([, title]) => title)]];

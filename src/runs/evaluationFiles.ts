@@ -1,10 +1,14 @@
 import { createHash } from 'node:crypto';
+import { readFile } from 'node:fs/promises';
 import { basename, join } from 'node:path';
+import { z } from 'zod';
 import type { Example } from '../data/examples.js';
+import { UsageError } from '../errors.js';
 import type { Evaluation } from '../evaluation/evaluate.js';
 import type { Tokenizer } from '../text/tokenizer.js';
 import { writeFileAtomic } from './atomic.js';
 import { readMetrics } from './metricsLog.js';
+import { validate } from './runConfig.js';
 import { runPaths } from './runDirectory.js';
 import { writeSamples } from './samples.js';
 
@@ -63,4 +67,36 @@ function promptSet(examples: readonly Example[]): string {
   const hash = createHash('sha256');
   for (const { promptIds } of examples) hash.update(`${promptIds.join()}\n`);
   return hash.digest('hex').slice(0, 16);
+}
+
+/** A number that was not finite is written as null. */
+const number = z
+  .number()
+  .nullable()
+  .transform((x) => x ?? Number.NaN);
+const evaluationSchema = z.looseObject({
+  metrics: z.record(z.string(), z.looseObject({ mean: number, stderr: z.number().nullable() })),
+  per_prompt: z.record(z.string(), z.array(number)).optional(),
+  train_seconds: z.number().optional(),
+  steps: z.number().optional(),
+});
+export type EvaluationFile = z.output<typeof evaluationSchema>;
+
+/** An evaluation.json, as far as tables need it. @throws UsageError naming the file and the field */
+export async function readEvaluation(file: string): Promise<EvaluationFile> {
+  const text = await readFile(file, 'utf8').catch((error: NodeJS.ErrnoException) => {
+    throw new UsageError(`${file}: cannot be read (${error.code}); evaluate the model with eval --run`);
+  });
+  return parseEvaluation(text, file);
+}
+
+/** The same of a text that was read. */
+export function parseEvaluation(text: string, file: string): EvaluationFile {
+  let value: unknown;
+  try {
+    value = JSON.parse(text);
+  } catch {
+    throw new UsageError(`${file}: not valid JSON; delete it, and evaluate the model again with eval --run`);
+  }
+  return validate(evaluationSchema, value, file);
 }

@@ -1,4 +1,4 @@
-import { closeSync, existsSync, fsyncSync, openSync, readFileSync, writeSync } from 'node:fs';
+import { closeSync, existsSync, fsyncSync, openSync, readFileSync, writeFileSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { syncDirectory, writeAtomicallySync } from '../durable.js';
 import { UsageError } from '../errors.js';
@@ -53,7 +53,7 @@ export function openMetricsLog(
   syncDirectory(dirname(file));
   return {
     write(row) {
-      writeSync(fd, `${metricsLine(row)}\n`);
+      writeFileSync(fd, `${metricsLine(row)}\n`); // all of it: on a full disk writeSync may write a part and say nothing
     },
     sync: () => fsyncSync(fd),
     close() {

@@ -87,6 +87,7 @@ function firstDifference(a: string, b: string): string {
 export function scratchOf(directory: string): Scratch {
   const path = (name: string): string => join(runPaths(directory).scratch, name);
   return {
+    place: path,
     read: (name) => readFile(path(name), 'utf8').catch(() => undefined),
     write: (name, text) => writeFileAtomic(path(name), text),
   };

@@ -1,5 +1,6 @@
 import { existsSync, readFileSync } from 'node:fs';
-import { type Summary, summarize } from '../evaluation/metrics/statistics.js';
+import { summarize } from '../evaluation/metrics/statistics.js';
+import { parseEvaluation } from './evaluationFiles.js';
 import { readMetrics } from './metricsLog.js';
 import { runPaths } from './runDirectory.js';
 import { type BudgetKind, budgets, type Sweep, type SweepRun } from './sweepConfig.js';
@@ -128,7 +129,7 @@ function rowOf(
 }
 
 function evaluated(file: string): SweepRow['metrics'] {
-  const { metrics } = JSON.parse(readFileSync(file, 'utf8')) as { metrics: Record<string, Summary> };
+  const { metrics } = parseEvaluation(readFileSync(file, 'utf8'), file);
   return Object.fromEntries(
     Object.entries(metrics).map(([name, { mean, stderr }]) => [name, { mean, stderr }]),
   );

@@ -1,4 +1,4 @@
-import { closeSync, mkdirSync, openSync, readdirSync, writeSync } from 'node:fs';
+import { closeSync, mkdirSync, openSync, readdirSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 
 /**
@@ -112,7 +112,7 @@ export function openTensorBoard(
   const seconds = String(Math.floor(now())).padStart(10, '0');
   const name = `events.out.tfevents.${seconds}.minillm.${String(earlier).padStart(4, '0')}`;
   const fd = openSync(path.join(directory, name), 'wx');
-  const write = (event: Buffer): void => void writeSync(fd, tfRecord(event));
+  const write = (event: Buffer): void => writeFileSync(fd, tfRecord(event));
   write(Buffer.concat([double(1, now()), bytes(3, Buffer.from('brain.Event:2'))]));
   if (resumeAtStep !== undefined) {
     write(Buffer.concat([double(1, now()), int(2, resumeAtStep + 1), bytes(7, int(1, sessionStart))]));

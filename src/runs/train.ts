@@ -1,6 +1,7 @@
 import { readFile } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { makeDirectory } from '../durable.js';
+import { RunError } from '../errors.js';
 import { withoutWords, wordlessNote } from '../evaluation/wordless.js';
 import { saveModel } from '../models/checkpoint.js';
 import { type Model, parameterCount } from '../models/model.js';
@@ -62,11 +63,14 @@ export async function runTraining(
   refuseOccupied(out, options.resume ?? false);
   // Where no directory can be made, opening the run's own says so.
   let release = async (): Promise<void> => {};
-  if (canBeMade(dirname(out))) release = await claim(runPaths(out).process, out, 'trains there');
   try {
+    if (canBeMade(dirname(out))) release = await claim(runPaths(out).process, out, 'trains there');
     return await trainIn(config, out, await withDefaults(config, options));
+  } catch (error) {
+    throw aboutTheDisk(error, out);
   } finally {
-    await release();
+    // On a disk that has become read-only the file stays; that of a process that has ended is passed over.
+    await release().catch(() => {});
   }
 }
 
@@ -79,11 +83,53 @@ function canBeMade(directory: string): boolean {
   }
 }
 
+const diskFailures: Record<string, string> = {
+  ENOSPC: 'no space is left on the disk',
+  EDQUOT: 'the quota of the disk is used up',
+  EROFS: 'the disk is read-only',
+  EIO: 'the disk fails',
+  EFBIG: 'the file is larger than the disk takes',
+};
+
+/** A write that the disk refused, in words; any other error as it is. */
+function aboutTheDisk(error: unknown, out: string): unknown {
+  const { code = '', path } = error as NodeJS.ErrnoException;
+  const why = diskFailures[code];
+  if (!why) return error;
+  return new RunError(
+    `${path ?? out}: ${why} (${code}); what was saved is whole: mend that, and --resume goes on from the newest checkpoint`,
+  );
+}
+
+/** What a run has in memory, for whoever takes it away. */
+interface Held {
+  materials?: Materials;
+  state?: TrainingState;
+}
+
+/** A run that ends early leaves nothing in memory either: a library's caller goes on. */
 async function trainIn(given: TrainConfig, out: string, options: RunOptions): Promise<TrainSummary> {
+  const held: Held = {};
+  try {
+    return await trainHolding(held, given, out, options);
+  } finally {
+    const { materials, state } = held;
+    if (materials) for (const { params } of [materials.student, ...materials.teachers]) disposeParams(params);
+    if (state) for (const own of [state.params, state.optimizer, state.value ?? {}]) disposeState(own);
+  }
+}
+
+async function trainHolding(
+  held: Held,
+  given: TrainConfig,
+  out: string,
+  options: RunOptions,
+): Promise<TrainSummary> {
   const config = await withRunDate(given, out, options.log);
   const unread = unreadFields(config);
   if (unread.length > 0) options.log(`note: ${config.method} does not read ${unread.join(', ')}`);
   const materials = await loadMaterials(config, options.log);
+  held.materials = materials;
   if (options.resume) await acceptChanges(out, config, options.log);
   await openRunDirectory(out, stringifyConfig(config), options.resume);
   const paths = runPaths(out);
@@ -107,6 +153,7 @@ async function trainIn(given: TrainConfig, out: string, options: RunOptions): Pr
   if (before) sayWhatDiffers(before, environment, options.log);
   await writeFileAtomic(paths.environment, `${JSON.stringify(environment, null, 2)}\n`);
   const { state, resumeAt } = await openState(config, materials, out, options);
+  held.state = state;
   const context: TrainingContext = {
     config,
     student: { config: materials.student.config, params: state.params },
@@ -164,7 +211,7 @@ async function trainIn(given: TrainConfig, out: string, options: RunOptions): Pr
     runLog.close();
   }
   options.log(await tidyUp(out, options.keep));
-  const summary: TrainSummary = {
+  return {
     out,
     method: config.method,
     steps: state.step,
@@ -174,11 +221,6 @@ async function trainIn(given: TrainConfig, out: string, options: RunOptions): Pr
     final: paths.final,
     notes: [...(blind ? [blind] : []), ...(state.best?.step === 0 && state.step > 0 ? [UNTRAINED] : [])],
   };
-  disposeParams(state.params);
-  disposeState(state.optimizer);
-  if (state.value) disposeState(state.value);
-  for (const teacher of materials.teachers) disposeParams(teacher.params);
-  return summary;
 }
 
 /** A line where best/ is chosen by a Rouge-L that cannot see the references. */

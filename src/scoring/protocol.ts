@@ -1,3 +1,4 @@
+import { brief } from '../errors.js';
 import { BadAnswer } from './blockingHttp.js';
 
 /** A model as GET /v1/models lists it. vLLM says `max_model_len`; `minillm serve` says the rest. */
@@ -88,7 +89,7 @@ function position(entry: unknown): Position {
       const logprob = given === null || isZero(given as number) ? Number.NEGATIVE_INFINITY : given;
       if (!/^\d{1,9}$/.test(id)) throw new BadAnswer('a token id that is no number');
       if (typeof logprob !== 'number' || !(logprob <= 1e-4))
-        throw new BadAnswer(`a log-probability of ${JSON.stringify(logprob) ?? 'nothing'}`);
+        throw new BadAnswer(`a log-probability of ${brief(logprob)}`);
       return [Number(id), logprob];
     }),
   );

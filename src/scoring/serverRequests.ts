@@ -1,3 +1,4 @@
+import { brief } from '../errors.js';
 import type { Sequence } from '../models/packed.js';
 import type { Tokenizer } from '../text/tokenizer.js';
 import type { Teacher } from './teacher.js';
@@ -45,7 +46,7 @@ export function parsedBody(bytes: Buffer): Record<string, unknown> {
 
 export function checkModel(body: Record<string, unknown>, id: string): void {
   if (body.model !== undefined && body.model !== id)
-    throw new Refusal(404, `the model ${shown(body.model, 80)} does not exist; this serves ${id}`);
+    throw new Refusal(404, `the model ${brief(body.model)} does not exist; this serves ${id}`);
 }
 
 /** POST /v1/completions: only what scoring needs; a field that would change the answer and is not done is refused. */
@@ -113,15 +114,6 @@ function checkRows(rows: number, teacher: Teacher): void {
   throw new Refusal(400, `${rows} positions in one request, at most ${most} fit; send fewer sequences`);
 }
 
-/** A value of a request as a part of one line. */
-function shown(value: unknown, length: number): string {
-  try {
-    return String(JSON.stringify(value)).slice(0, length);
-  } catch {
-    return 'a deeply nested value';
-  }
-}
-
 /** A text, texts, a list of ids or lists of ids, as OpenAI's `prompt`. */
 function promptsOf(prompt: unknown, teacher: Teacher, tokenizer: Tokenizer | undefined): number[][] {
   const many: unknown[] = Array.isArray(prompt) && typeof prompt[0] !== 'number' ? prompt : [prompt];
@@ -147,7 +139,7 @@ function promptsOf(prompt: unknown, teacher: Teacher, tokenizer: Tokenizer | und
     if (bad >= 0)
       throw new Refusal(
         400,
-        `token ${bad} of a prompt is ${shown(ids[bad], 40)}, expected an id from 0 to ${teacher.vocabSize - 1}`,
+        `token ${bad} of a prompt is ${brief(ids[bad], 40)}, expected an id from 0 to ${teacher.vocabSize - 1}`,
       );
     if (typeof one === 'string') {
       positions += ids.length;

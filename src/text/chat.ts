@@ -70,8 +70,7 @@ export function chatOf(
   ): string => {
     checkArgs(args, source, where);
     try {
-      // The library declares its own, which cannot be replaced: the template calls ours by another name.
-      template ??= new Template(source.replace(/\bstrftime_now\b/g, 'strftime_of_day'));
+      template ??= withOwnFunctions(new Template(source));
       return template.render({
         ...args,
         messages: messages.map(({ role, content }) => ({ role, content })),
@@ -82,13 +81,46 @@ export function chatOf(
         pad_token: tokenText(settings.pad_token),
         tools: null,
         documents: null,
-        strftime_of_day: (format: string) => strftime(date ?? today(), format),
+        own_strftime_now: (format: string) => strftime(date ?? today(), format),
+        own_range: range,
       });
     } catch (error) {
       throw new UsageError(`${where}: its chat template fails: ${(error as Error).message.split('\n')[0]}`);
     }
   };
   return Object.assign(chat, { usesDate: source.includes('strftime_now') });
+}
+
+/**
+ * The template with its calls of `strftime_now` and `range` led to ours: the library declares its own, which cannot be replaced.
+ * Only calls by name are changed; a text that has the word in it stays as it is.
+ */
+function withOwnFunctions(template: Template): Template {
+  const visit = (node: unknown): void => {
+    if (typeof node !== 'object' || node === null) return;
+    const { type, callee } = node as { type?: unknown; callee?: { type?: unknown; value?: unknown } };
+    if (
+      type === 'CallExpression' &&
+      callee?.type === 'Identifier' &&
+      ['strftime_now', 'range'].includes(String(callee.value))
+    )
+      callee.value = `own_${callee.value}`;
+    for (const child of Object.values(node)) visit(child);
+  };
+  visit(template.parsed);
+  return template;
+}
+
+/** As the sandbox of `transformers` (jinja2.sandbox.MAX_RANGE): a template from a stranger must not fill the memory. */
+const MAX_RANGE = 100_000;
+
+/** Python's `range`. @throws Error where it has more than `MAX_RANGE` numbers */
+function range(...args: (number | undefined)[]): number[] {
+  const [start, stop, step] =
+    args.length < 2 ? [0, args[0] ?? 0, 1] : [args[0] ?? 0, args[1] ?? 0, args[2] ?? 1];
+  const count = Math.ceil((stop - start) / step);
+  if (!(count <= MAX_RANGE)) throw new Error(`range of more than ${MAX_RANGE} numbers`);
+  return Array.from({ length: Math.max(0, count) }, (_, i) => start + i * step);
 }
 
 /** An argument that the template never reads is a slip of the pen, and changes nothing without a word. */

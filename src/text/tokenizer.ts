@@ -102,12 +102,16 @@ export function createTokenizer(json: Json, where: string, settings: Settings): 
   const known = new Set(tokenById.map(([id]) => id));
   const { tokenizerConfig, specialTokens, idFiles } = settings;
   const hubConfig = { clean_up_tokenization_spaces: false, ...tokenizerConfig };
-  let hub: HubTokenizer;
-  try {
-    hub = new HubTokenizer(json, hubConfig);
-  } catch (error) {
-    throw new UsageError(`${where}: not a tokenizer that can be read (${firstLine(error)})`);
-  }
+  // The library checks little of what it reads, and fails over it at its first use or later.
+  const guarded = <T>(work: () => T): T => {
+    try {
+      return work();
+    } catch (error) {
+      if (error instanceof UsageError) throw error;
+      throw new UsageError(`${where}: not a tokenizer that can be read (${firstLine(error)})`);
+    }
+  };
+  const hub = guarded(() => new HubTokenizer(json, hubConfig));
 
   const special = (name: 'eos' | 'bos' | 'pad'): number | undefined => {
     for (const source of [tokenizerConfig, specialTokens]) {
@@ -135,14 +139,15 @@ export function createTokenizer(json: Json, where: string, settings: Settings): 
   // One directory of two may have it, added as the last.
   const meant = pad !== eosId && tokenById.at(-1)![0] === pad ? tokenById.slice(0, -1) : tokenById;
   const counted = tokenById.filter(([id]) => id !== padBeyond);
-  const leading = leadingTokens(hub, tokenizerConfig, bosId);
+  const leading = guarded(() => leadingTokens(hub, tokenizerConfig, bosId));
   const specials = specialTokensOf(json);
   let renamed: HubTokenizer | undefined;
   const encode = (text: string, { addSpecial = true, shielded = false }: EncodeOptions = {}): number[] => {
-    if (shielded) renamed ??= new HubTokenizer(renamedSpecials(json), hubConfig);
-    const ids: (number | undefined)[] = shielded
-      ? renamed!.encode(meantSpecials(text, specials), { add_special_tokens: false }).ids
-      : hub.encode(text, { add_special_tokens: false }).ids;
+    const ids: (number | undefined)[] = guarded(() => {
+      if (!shielded) return hub.encode(text, { add_special_tokens: false }).ids;
+      renamed ??= new HubTokenizer(renamedSpecials(json), hubConfig);
+      return renamed.encode(meantSpecials(text, specials), { add_special_tokens: false }).ids;
+    });
     if (ids.some((id) => id === undefined))
       throw new UsageError(
         `${where}: has no token for a part of ${JSON.stringify(text.slice(0, 40))} and no unknown token`,
@@ -165,7 +170,7 @@ export function createTokenizer(json: Json, where: string, settings: Settings): 
     encode: splitsLikeGpt2(json) ? byPreToken(encode, addedTokens(json)) : encode,
     decode(ids, { skipSpecial = false } = {}) {
       const list = Array.from(ids).filter((id) => known.has(id));
-      return list.length === 0 ? '' : hub.decode(list, { skip_special_tokens: skipSpecial });
+      return list.length === 0 ? '' : guarded(() => hub.decode(list, { skip_special_tokens: skipSpecial }));
     },
     fingerprint: createHash('sha256').update(JSON.stringify(meant)).digest('hex'),
   };

@@ -1,4 +1,4 @@
-import { UsageError } from '../errors.js';
+import { brief, UsageError } from '../errors.js';
 
 type Json = Record<string, unknown>;
 
@@ -28,7 +28,7 @@ export function readVocabulary(json: Json, where: string): [number, string][] {
       id >= maxVocabulary
     )
       throw bad(
-        `token ${JSON.stringify(token)} has id ${JSON.stringify(id)}, expected a whole number from 0 to ${maxVocabulary - 1}`,
+        `token ${brief(token)} has id ${brief(id)}, expected a whole number from 0 to ${maxVocabulary - 1}`,
       );
     tokens.set(id, token);
   }

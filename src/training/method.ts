@@ -27,6 +27,8 @@ export interface TrainingContext {
 }
 
 export interface Scratch {
+  /** A file as messages name it; absent where there are no files. */
+  place?(name: string): string;
   read(name: string): Promise<string | undefined>;
   write(name: string, text: string): Promise<void>;
 }

@@ -60,16 +60,17 @@ function teacherAnswers(context: TrainingContext, examples: readonly Example[]):
 }
 
 function parse(text: string, context: TrainingContext): number[][] {
+  const file = context.scratch.place?.(FILE) ?? FILE;
   const rows = text
     .split('\n')
     .filter((line) => line !== '')
     .map((line) => parseIds(line, sharedVocabulary(context)));
   const mend = 'delete it and they are sampled again';
   if (rows.length !== context.train.length) {
-    throw new UsageError(`${FILE}: ${rows.length} responses for ${context.train.length} prompts; ${mend}`);
+    throw new UsageError(`${file}: ${rows.length} responses for ${context.train.length} prompts; ${mend}`);
   }
   const bad = rows.indexOf(undefined);
-  if (bad >= 0) throw new UsageError(`${FILE}:${bad + 1}: expected a list of token ids; ${mend}`);
+  if (bad >= 0) throw new UsageError(`${file}:${bad + 1}: expected a list of token ids; ${mend}`);
   return rows as number[][];
 }
 

@@ -2,7 +2,10 @@ import { mkdirSync, mkdtempSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect, it } from 'vitest';
+import { UsageError } from '../../src/errors.js';
 import { comparisonTable, pairedTable } from '../../src/runs/comparisonTable.js';
+import type { Sweep, SweepRun } from '../../src/runs/sweepConfig.js';
+import { sweepResults } from '../../src/runs/sweepResults.js';
 
 const root = mkdtempSync(join(tmpdir(), 'comparison-'));
 function run(name: string, lmLoss: number[], extra: object = {}): string {
@@ -45,4 +48,53 @@ it('pairs prompts: a constant difference has no spread, whatever the spread of t
 it('does not pair runs of different prompts', async () => {
   const short = run('short', [1, 2]);
   expect((await pairedTable(a, [short])).split('\n')[1]!.trim().split(/ {2,}/)).toEqual(['a − short', '-']);
+});
+
+it.each([
+  [
+    '{"metrics":',
+    /evaluation\.json: not valid JSON; delete it, and evaluate the model again with eval --run$/,
+  ],
+  ['{"metrics":null}', /evaluation\.json: metrics: Invalid input: expected record, received null$/],
+  [
+    '{"metrics":{"lm_loss":{"mean":"2"}}}',
+    /evaluation\.json: metrics\.lm_loss\.mean: Invalid input: expected number/,
+  ],
+  [
+    '{"metrics":{},"per_prompt":{"lm_loss":[1,"2"]}}',
+    /evaluation\.json: per_prompt\.lm_loss\.1: Invalid input/,
+  ],
+])('says what is wrong with a damaged evaluation: %s', async (text, line) => {
+  const damaged = mkdtempSync(join(root, 'damaged-'));
+  writeFileSync(join(damaged, 'evaluation.json'), text);
+  await expect(comparisonTable([damaged])).rejects.toThrow(line);
+  await expect(pairedTable(a, [damaged])).rejects.toThrow(line);
+  await expect(comparisonTable([damaged])).rejects.toBeInstanceOf(UsageError);
+});
+
+it('so does the table of a sweep', () => {
+  const directory = mkdtempSync(join(root, 'sweep-'));
+  const told = (text: string): unknown => {
+    writeFileSync(join(directory, 'evaluation.json'), text);
+    const run = { name: 'a', fields: {}, config: { student: 's', train: { steps: 1 } } };
+    const sweep = {
+      axes: [],
+      budget: { kind: 'steps' },
+      evaluate: { model: 'final', data: 'd', seeds: [1] },
+    };
+    return sweepResults(sweep as unknown as Sweep, [{ run: run as unknown as SweepRun, directory }]).groups;
+  };
+  expect(told('{"metrics":{"lm_loss":{"mean":2,"stderr":0.5}}}')).toEqual([
+    { fields: {}, seeds: 1, metrics: { lm_loss: { mean: 2, stderr: null } } },
+  ]);
+  expect(() => told('{')).toThrow(/evaluation\.json: not valid JSON/);
+  expect(() => told('{"metrics":{"lm_loss":3}}')).toThrow(
+    /evaluation\.json: metrics\.lm_loss: Invalid input/,
+  );
+});
+
+it('a mean that was not finite is no zero', async () => {
+  const file = mkdtempSync(join(root, 'infinite-'));
+  writeFileSync(join(file, 'evaluation.json'), '{"metrics":{"lm_loss":{"mean":null,"stderr":null,"n":1}}}');
+  expect(await comparisonTable([file])).toContain('NaN');
 });

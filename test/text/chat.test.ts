@@ -181,3 +181,33 @@ describe('a model with a chat template', () => {
     );
   });
 });
+
+describe('range in a template', () => {
+  const render = (template: string) => chatOf({ chat_template: template }, undefined, 'here')!([]);
+
+  it('counts as in Python', () => {
+    expect(render('{% for i in range(3) %}{{ i }}{% endfor %}')).toBe('012');
+    expect(render('{% for i in range(1, 8, 3) %}{{ i }}{% endfor %}')).toBe('147');
+    expect(render('{% for i in range(3, 0, -1) %}{{ i }}{% endfor %}|{{ range(2, 2) | length }}')).toBe(
+      '321|0',
+    );
+  });
+
+  it.each([
+    'range(100001)',
+    'range(0, 16777216)',
+    'range(0, 99999999999)',
+    'range(1, 2, 0)',
+    'range(1, -99999999999, -1)',
+  ])('is refused where it would fill the memory: %s', (call) => {
+    expect(() => render(`{% for i in ${call} %}{{ i }}{% endfor %}`)).toThrow(
+      'here: its chat template fails: range of more than 100000 numbers',
+    );
+  });
+
+  it('only calls are meant: the words in a text stay as they are', () => {
+    expect(render(`a wide range (of things) {{ 'range(3) strftime_now' }}`)).toBe(
+      'a wide range (of things) range(3) strftime_now',
+    );
+  });
+});

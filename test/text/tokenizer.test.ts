@@ -201,3 +201,27 @@ describe.skipIf(!existsSync(shared))('real tokenizers (skipped without ../shared
     for (const { text, ids } of fixture[name]) expect(tokenizer.encode(text), text).toEqual(ids);
   });
 });
+
+describe('a tokenizer.json that its library accepts and then fails over', () => {
+  const damaged = (change: object) =>
+    directory({
+      'tokenizer.json': { ...tokenizerJson(bpe), ...change },
+      'tokenizer_config.json': tokenizerConfigJson(),
+    });
+
+  it('a post-processor of numbers', async () => {
+    const dir = damaged({
+      post_processor: { type: 'TemplateProcessing', single: [1], pair: [], special_tokens: {} },
+    });
+    const failed = loadTokenizer(dir);
+    await expect(failed).rejects.toThrow(/tokenizer\.json: not a tokenizer that can be read \(/);
+    await expect(failed).rejects.toBeInstanceOf(UsageError);
+  });
+
+  it('a decoder that lacks a field', async () => {
+    const dir = damaged({
+      decoder: { type: 'Sequence', decoders: [{ type: 'Replace', pattern: 5, content: 7 }, 3] },
+    });
+    await expect(loadTokenizer(dir).then((t) => t.decode([1, 2]))).rejects.toBeInstanceOf(UsageError);
+  });
+});

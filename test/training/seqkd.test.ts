@@ -59,6 +59,9 @@ describe('the teacher’s answers that seqkd learns from', () => {
     const { text, world } = await sampled();
     await world.context.scratch.write(FILE, damage(text));
     await expect(seqkd().prepare!(world.context)).rejects.toThrow(line);
+    // A run's files have places.
+    world.context.scratch = { ...world.context.scratch, place: (name) => `runs/x/scratch/${name}` };
+    await expect(seqkd().prepare!(world.context)).rejects.toThrow(`runs/x/scratch/${line}`);
     world.dispose();
   });
 });
