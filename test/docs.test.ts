@@ -1,7 +1,10 @@
 import { readFileSync } from 'node:fs';
 import { resolve } from 'node:path';
+import { Command } from 'commander';
 import { describe, expect, it } from 'vitest';
 import { z } from 'zod';
+import { withCommonOptions } from '../src/cli/common.js';
+import { createProgram, everyCommand } from '../src/cli/program.js';
 import { metricNames } from '../src/evaluation/evaluationMetrics.js';
 import { aggregations } from '../src/objectives/aggregate.js';
 import { baselines } from '../src/objectives/baselines.js';
@@ -11,6 +14,7 @@ import { lengthNorms } from '../src/objectives/lengthNorm.js';
 import { objectiveSchema, presetNames, presets } from '../src/objectives/presets.js';
 import { returnForms } from '../src/objectives/returns.js';
 import { samplingSchemes } from '../src/rollout/uniforms.js';
+import { promptFormats } from '../src/text/template.js';
 import { trainConfigSchema } from '../src/training/config.js';
 
 /** The tables of docs/ say what the code says: names, defaults and preset values. */
@@ -53,6 +57,64 @@ describe('docs/configuration.md', () => {
     const plain = JSON.stringify(field.default).replaceAll('"', '').replaceAll(',', ', ');
     const documented = cells![2]!;
     expect(documented === plain || Number(documented) === Number(plain), `${name}: ${documented}`).toBe(true);
+  });
+});
+
+describe('docs/cli.md', () => {
+  const text = page('cli.md');
+  const common = new Set(['--help', ...withCommonOptions(new Command()).options.map(({ long }) => long!)]);
+  const leaves = everyCommand(createProgram()).filter(
+    (command) => command.parent && command.commands.length === 0,
+  );
+  const pathOf = (command: Command): string =>
+    command.parent ? `${pathOf(command.parent)} ${command.name()}`.trim() : '';
+  const sections = new Map(
+    text
+      .split(/^## /m)
+      .slice(1)
+      .map((section) => [section.split('\n')[0]!.trim(), section]),
+  );
+
+  it.each(leaves.map((command) => [pathOf(command), command] as const))(
+    '%s: its options are those of --help',
+    (name, command) => {
+      const section = sections.get(name);
+      expect(section, `a section ${name}`).toBeDefined();
+      // Options of other programs and commands stand in shell lines, which are indented.
+      const prose = section!.replace(/^ {4}.*$/gm, '');
+      const named = new Set(
+        (prose.match(/(?<![\w-])--[a-z][a-z-]*/g) ?? []).filter((flag) => !common.has(flag)),
+      );
+      const own = command.options.map(({ long }) => long!).filter((flag) => !common.has(flag));
+      // `--no-cache` stands for itself and for `--cache`.
+      expect([...named].sort()).toEqual([...new Set(own)].sort());
+    },
+  );
+
+  it('the options that every command takes are told once', () => {
+    const start = text.slice(0, text.indexOf('\n## '));
+    for (const flag of common) if (flag !== '--help') expect(start).toContain(flag);
+  });
+
+  it('names no command that is not there', () => {
+    const others = new Set(['A run directory']);
+    const names = leaves.map(pathOf);
+    expect([...sections.keys()].filter((name) => !others.has(name)).sort()).toEqual([...names].sort());
+  });
+
+  it('eval --help lists every metric and every template', () => {
+    const command = leaves.find((one) => pathOf(one) === 'eval')!;
+    let help = '';
+    command.configureOutput({
+      writeOut: (part) => {
+        help += part;
+      },
+    });
+    command.outputHelp();
+    const listed = /Metrics \(docs\/evaluation\.md\):([\s\S]*)Example:/.exec(help)![1]!;
+    const words = listed.match(/[a-z_0-9]+(?=[,\n])/g)!.filter((word) => word !== 'estimates');
+    expect([...new Set(words)].sort()).toEqual([...metricNames].sort());
+    for (const name of promptFormats) expect(help).toMatch(new RegExp(`become a[\\s]+prompt:[^)]*${name}`));
   });
 });
 

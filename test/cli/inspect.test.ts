@@ -120,7 +120,7 @@ describe('inspect, bad input: one line, code 2', () => {
     ['not a list', row({ old_logprobs: 'x' }), /"old_logprobs": expected a list/],
     ['a ratio that overflows', row({ old_logprobs: [-1, -2, -900] }), /^minillm: .* is -?(Infinity|NaN)/],
     ['too long', row({ response_ids: new Array(60).fill(3) }), /rows\.jsonl:1: 62 tokens, .* context of 40/],
-    ['a list instead of an object', '[1,2]', /rows\.jsonl:1: expected a JSON object/],
+    ['a list instead of an object', '[1,2]', /rows\.jsonl\[0\]: expected a JSON object/],
     ['nothing', '', /rows\.jsonl: has no rows/],
   ])('%s', async (_, text, message) => {
     const { code, stdout, stderr } = await inspect('--rollouts', file('rows.jsonl', text), '--json');

@@ -9,6 +9,14 @@ vi.mock('../../src/data/wordnet-build.js', () => ({
 const run = (...flags: string[]) =>
   dataCommand().parseAsync(['build', 'wordnet', '--quiet', ...flags], { from: 'user' });
 
+it('says what it has built on standard output, as every command does', async () => {
+  const write = vi.spyOn(process.stdout, 'write').mockReturnValue(true);
+  await run('--out', 'here');
+  const said = write.mock.calls.flat().join('');
+  write.mockRestore();
+  expect(said).toBe('here: 0 train, 0 valid, 0 test rows, corpus.txt and README.md\n');
+});
+
 it('data build wordnet: 30,000, 1,000 and 500 rows with seed 1 unless told otherwise', async () => {
   await run('--out', 'here');
   expect(buildWordnet).toHaveBeenLastCalledWith({

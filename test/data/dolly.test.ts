@@ -115,10 +115,10 @@ describe('data build dolly', () => {
   it('from the command line', async () => {
     const input = write('dolly.jsonl', rows);
     const out = join(place.path, 'command');
-    const { code, stderr } = await runInProcess(
+    const { code, stdout } = await runInProcess(
       ...['data', 'build', 'dolly', '--input', input, '--out', out, '--valid', '4', '--test', '2'],
     );
-    expect([code, stderr]).toEqual([0, `${out}: 44 train, 4 valid, 2 test rows and README.md\n`]);
+    expect([code, stdout]).toEqual([0, `${out}: 44 train, 4 valid, 2 test rows and README.md\n`]);
     expect(readFileSync(join(out, 'README.md'), 'utf8')).toMatch(/CC BY-SA 3\.0/);
   });
 });

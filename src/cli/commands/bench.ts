@@ -59,7 +59,7 @@ export function benchCommand(): Command {
     .option('--batch <b>', 'sequences; for round the rollouts', positiveInteger, 16)
     .option('--prompt-len <p>', 'tokens of a prompt', positiveInteger, 32)
     .option('--max-response <r>', 'tokens of a response', positiveInteger, 64)
-    .option('--input <file>', 'generate: JSONL rows {"ids":[…]}, instead of random prompts')
+    .option('--input <file>', 'generate: JSONL or JSON rows {"ids":[…]}, instead of random prompts')
     .option('--eos', 'generate: the end token ends a response; otherwise none does')
     .option('--seq <s>', 'tokens of a sequence, for score and sft', positiveInteger, 128)
     .option('--minibatch <m>', 'round: responses of an optimizer step', positiveInteger, 16)

@@ -1,9 +1,9 @@
 import { Command } from 'commander';
 import {
   type CommonOptions,
-  logger,
   nonNegativeInteger,
   positiveInteger,
+  print,
   withCommonOptions,
 } from '../common.js';
 
@@ -30,7 +30,6 @@ export function dataCommand(): Command {
     .option('--force', FORCE)
     .addHelpText('after', '\nExample:\n  minillm data build wordnet --out data/wordnet --seed 1')
     .action(async (options: BuildOptions) => {
-      const log = logger(options);
       const { buildWordnet } = await import('../../data/wordnet-build.js');
       const { rows } = buildWordnet({
         out: options.out,
@@ -38,7 +37,7 @@ export function dataCommand(): Command {
         sizes: { train: options.size, valid: options.valid, test: options.test },
         ...(options.force && { force: true }),
       });
-      log(
+      print(
         `${options.out}: ${rows.train.length} train, ${rows.valid.length} valid, ${rows.test.length} test rows, corpus.txt and README.md`,
       );
     });
@@ -62,14 +61,17 @@ interface DollyCommandOptions extends CommonOptions {
 function dollyCommand(): Command {
   return withCommonOptions(new Command('dolly'))
     .description('train, valid and test JSONL from an instruction file, all rows of a prompt in one split')
-    .requiredOption('--input <file>', 'databricks-dolly-15k.jsonl, or another JSONL of instructions')
+    .requiredOption(
+      '--input <file>',
+      'databricks-dolly-15k.jsonl, or another JSONL or JSON file of instructions',
+    )
     .requiredOption('--out <dir>', 'directory to write into')
     .option('--seed <s>', 'seed of the split', nonNegativeInteger, 1)
     .option('--valid <n>', 'validation rows', positiveInteger, 1000)
     .option('--test <n>', 'test rows; 0 with a test set of your own', nonNegativeInteger, 500)
     .option(
       '--exclude <file...>',
-      'JSONL whose prompts must be in no split, such as a published test set',
+      'JSONL or JSON whose prompts must be in no split, such as a published test set',
       [],
     )
     .option('--force', FORCE)
@@ -92,7 +94,7 @@ function dollyCommand(): Command {
         excluded > 0 ? `${excluded} rows of excluded prompts` : '',
         empty > 0 ? `${empty} rows without a response` : '',
       ].filter(Boolean);
-      logger(options)(
+      print(
         `${out}: ${rows.train} train, ${rows.valid} valid, ${rows.test} test rows and README.md${left.length > 0 ? `; left out: ${left.join(', ')}` : ''}`,
       );
     });

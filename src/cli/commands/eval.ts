@@ -2,6 +2,7 @@ import { existsSync } from 'node:fs';
 import { basename, join, resolve } from 'node:path';
 import { Command } from 'commander';
 import { UsageError } from '../../errors.js';
+import { promptFormats } from '../../text/template.js';
 import {
   type CommonOptions,
   day,
@@ -34,13 +35,23 @@ interface EvalOptions extends CommonOptions {
   cache?: string | false;
 }
 
+// The names alone: the metrics' modules are heavy. A test holds these to them.
+const metricHelp = `Metrics (docs/evaluation.md):
+  with references: rouge_l_sampled, rouge_l_greedy, exact_match, exact_match_sampled, lm_loss, ece
+  with --teacher:  reverse_kl_seq, reverse_kl_token, forward_kl_seq, forward_kl_token, ex_acc_err, and the one-sample estimates
+                   reverse_kl_k1, reverse_kl_k2, reverse_kl_k3, reverse_kl_k1_token, reverse_kl_k2_token, reverse_kl_k3_token,
+                   forward_kl_k1, forward_kl_k2, forward_kl_k3, forward_kl_k1_token, forward_kl_k2_token, forward_kl_k3_token
+  with choices:    answer_accuracy, answer_ece
+  with two seeds:  sample_diversity
+  always:          length, ended, empty, repetition, distinct_1, distinct_2, distinct_3, distinct_4`;
+
 export function evalCommand(): Command {
   const command = new Command('eval')
     .description('measure a model on instruction data: JSON of metrics with mean, standard error and n')
     .requiredOption('--model <dir>', 'Hugging Face model directory')
     .requiredOption('--data <file>', 'JSONL or JSON with instruction, input, output')
     .option('--teacher <dir>', 'teacher, for the KL metrics')
-    .option('--metrics <list>', 'comma-separated (default: all that can be computed)')
+    .option('--metrics <list>', 'comma-separated, of those below (default: all that can be computed)')
     .option('--seeds <list>', 'seeds of the samples', integerList, [10, 20, 30, 40, 50])
     .option(
       '--teacher-seeds <n>',
@@ -50,7 +61,11 @@ export function evalCommand(): Command {
     .option('--max-new-tokens <n>', 'longest response', positiveInteger, 256)
     .option('--max-prompt-tokens <n>', 'longer prompts are left out, and counted', positiveInteger, 256)
     .option('--batch-size <b>', 'responses decoded together', positiveInteger, 64)
-    .option('--template <name>', 'how instruction and input become a prompt', 'alpaca')
+    .option(
+      '--template <name>',
+      `how instruction and input become a prompt: ${promptFormats.join(', ')} (chat: the tokenizer's own)`,
+      'alpaca',
+    )
     .option(
       '--template-args <json>',
       'variables of the chat template, as {"enable_thinking":false}',
@@ -67,13 +82,12 @@ export function evalCommand(): Command {
     .option('--label <name>', 'what the report calls this model (default: the name of --run)')
     .addHelpText(
       'after',
-      '\nExample:\n  minillm eval --model runs/smoke/final --teacher experiments/wordnet/teacher --data test.jsonl --template plain --seeds 10,20\n',
+      `\n${metricHelp}\n\nExample:\n  minillm eval --model runs/smoke/final --teacher experiments/wordnet/teacher --data test.jsonl --template plain --seeds 10,20\n`,
     );
   return withCommonOptions(command).action(async (options: EvalOptions) => {
     const log = logger(options);
     const { evaluate } = await import('../../evaluation/evaluate.js');
     const { cannotCompute, metricNames } = await import('../../evaluation/evaluationMetrics.js');
-    const { promptFormats } = await import('../../text/template.js');
     const template = oneOf(options.template, promptFormats, '--template');
     const asked = options.metrics?.split(',').map((name) => oneOf(name, metricNames, '--metrics'));
     const backend = await startBackend(options, log);

@@ -40,7 +40,7 @@ export function generateCommand(): Command {
   const command = new Command('generate')
     .description('sample responses to prompts, as JSONL in the order of the input')
     .requiredOption('--model <dir>', 'Hugging Face model directory')
-    .requiredOption('--input <file>', 'JSONL rows {"prompt":"…"}, {"messages":[…]} or {"ids":[…]}')
+    .requiredOption('--input <file>', 'JSONL or JSON rows {"prompt":"…"}, {"messages":[…]} or {"ids":[…]}')
     .option('--max-new-tokens <n>', 'longest response', positiveInteger, 64)
     .option('--temperature <t>', 'divides the logits', numberBetween(1e-6, 1e6), 1)
     .option('--top-k <k>', 'keep the k most probable tokens; 0 = all', nonNegativeInteger, 0)

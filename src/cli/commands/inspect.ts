@@ -40,8 +40,8 @@ export function inspectCommand(): Command {
     .description('every intermediate of the MiniLLM loss on given or sampled responses, and its gradient')
     .requiredOption('--student <dir>', 'Hugging Face model directory')
     .requiredOption('--teacher <dir>', 'Hugging Face model directory')
-    .option('--rollouts <file>', 'JSONL rows {"prompt_ids":[…],"response_ids":[…]}, see below')
-    .option('--prompts <file>', 'sample the responses: JSONL rows {"prompt":"…"} or {"ids":[…]}')
+    .option('--rollouts <file>', 'JSONL or JSON rows {"prompt_ids":[…],"response_ids":[…]}, see below')
+    .option('--prompts <file>', 'sample the responses: JSONL or JSON rows {"prompt":"…"} or {"ids":[…]}')
     .option('--samples <k>', 'with --prompts: responses per prompt', positiveInteger, 1)
     .option('--max-new-tokens <n>', 'with --prompts: longest response', positiveInteger, 64)
     .option('--seed <s>', 'with --prompts: seed of the random streams', nonNegativeInteger, 1)
@@ -54,7 +54,7 @@ export function inspectCommand(): Command {
       repeated,
       [],
     )
-    .option('--pretrain <file>', 'JSONL rows {"ids":[…]}: plain text for the pretraining loss')
+    .option('--pretrain <file>', 'JSONL or JSON rows {"ids":[…]}: plain text for the pretraining loss')
     .option(
       '--batch-size <b>',
       'responses in one forward and backward pass; no result depends on it',
@@ -159,6 +159,10 @@ async function sample(
       `${options.prompts}: rows of text need a tokenizer.json in ${options.student}; give rows {"ids":[…]}`,
     );
   }
+  if (prompts.some((p) => p.prompt === undefined && p.ids === undefined))
+    throw new UsageError(
+      `${options.prompts}: inspect puts no conversation through a chat template; give rows {"prompt":"…"} or {"ids":[…]}`,
+    );
   if (prompts.some((p) => p.prompt !== undefined)) {
     const { checkTokenizer } = await import('../../runs/materials.js');
     for (const { config } of [models.student, ...models.teachers]) checkTokenizer(config, tokenizer!);

@@ -25,7 +25,7 @@ export function scoreCommand(): Command {
   const command = new Command('score')
     .description('log-probabilities of given tokens, as JSONL in the order of the input')
     .requiredOption('--model <dir>', 'Hugging Face model directory')
-    .requiredOption('--input <file>', 'JSONL rows {"ids":[…]} or {"prompt":"…","response":"…"}')
+    .requiredOption('--input <file>', 'JSONL or JSON rows {"ids":[…]} or {"prompt":"…","response":"…"}')
     .option('--batch-size <b>', 'sequences read together; no result depends on it', positiveInteger, 32)
     .option('--no-bos', 'no beginning token in front of a prompt, as trained with data.bos: false')
     .addHelpText(

@@ -1,7 +1,7 @@
 import { join } from 'node:path';
 import { Command, Option } from 'commander';
 import { type TemplateName, templateNames } from '../../text/template.js';
-import { type CommonOptions, logger, positiveInteger, withCommonOptions } from '../common.js';
+import { type CommonOptions, logger, positiveInteger, print, withCommonOptions } from '../common.js';
 
 interface TrainOptions extends CommonOptions {
   input: string[];
@@ -45,7 +45,7 @@ export function tokenizerCommand(): Command {
         log(
           `the text is used up: ${bpe.vocab.length} tokens instead of ${options.vocabSize}; give more text or a smaller --vocab-size`,
         );
-      log(`${options.out}: ${bpe.vocab.length} tokens, ${bpe.merges.length} merges`);
+      print(`${options.out}: ${bpe.vocab.length} tokens, ${bpe.merges.length} merges`);
     });
   return new Command('tokenizer').description('train tokenizers').addCommand(train);
 }
