@@ -14,7 +14,7 @@ const less = (a: number, b: number): boolean => a < b;
  * What `best/` is chosen by: as configured where every validation row has a reference, else the reverse KL of a response, which needs
  * none, else nothing.
  */
-export function selectionOf(config: TrainConfig, valid: readonly Example[]): Selection | undefined {
+export function selectionFor(config: TrainConfig, valid: readonly Example[]): Selection | undefined {
   if (hasReferences(valid)) {
     const select = config.eval.select ?? (config.method === 'sft' ? 'loss' : 'rouge_l');
     return select === 'loss'
@@ -41,7 +41,7 @@ export function withoutReferences(config: TrainConfig, valid: readonly Example[]
   const asked = new Set<string>(['lm_loss', 'rouge_l_sampled', ...metrics]);
   const given = { teacher: true, examples: valid, seeds: 2 };
   const lost = metricNames.filter((name) => asked.has(name) && cannotCompute(name, given));
-  const selection = selectionOf(config, valid);
+  const selection = selectionFor(config, valid);
   const patient = config.eval.patience ? ', and eval.patience ends nothing' : '';
   const chosen = selection
     ? `best/ is chosen by ${selection.metric}`

@@ -24,7 +24,7 @@ import { withRunDate } from './runDate.js';
 import { openRunDirectory, refuseOccupied, runPaths, scratchOf } from './runDirectory.js';
 import { RunLog } from './runLog.js';
 import { type RunOptions, type TrainRunOptions, withDefaults } from './runOptions.js';
-import { selectionOf } from './selection.js';
+import { selectionFor } from './selection.js';
 import { validate } from './validation.js';
 
 export interface TrainSummary {
@@ -134,7 +134,7 @@ async function trainIn(given: TrainConfig, out: string, options: RunOptions): Pr
     out,
     method: config.method,
     steps: state.step,
-    best: state.best && { ...state.best, metric: selectionOf(config, materials.valid)?.metric ?? 'none' },
+    best: state.best && { ...state.best, metric: selectionFor(config, materials.valid)?.metric ?? 'none' },
     train_seconds: Math.round(runLog.trainSeconds * 10) / 10,
     teacher_tokens: runLog.teacherTokens,
     final: paths.final,

@@ -10,7 +10,7 @@ import type { Materials } from './materials.js';
 import { runPaths } from './runDirectory.js';
 import type { RunLog } from './runLog.js';
 import { writeSamples } from './samples.js';
-import { selectionOf } from './selection.js';
+import { selectionFor } from './selection.js';
 
 export interface Validation {
   context: TrainingContext;
@@ -37,7 +37,7 @@ export async function validate(run: Validation, state: TrainingState): Promise<E
   const { context, method, materials, out, runLog, watch } = run;
   const { config, student } = context;
   const examples = materials.valid;
-  const selection = selectionOf(config, examples);
+  const selection = selectionFor(config, examples);
   const teacher = localTeacher(context);
   const sampled = sampledMetrics(config, teacher);
   const metrics = [

@@ -2,7 +2,7 @@ import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { readTrainConfig } from '../../src/runs/runConfig.js';
-import { selectionOf, withoutReferences } from '../../src/runs/selection.js';
+import { selectionFor, withoutReferences } from '../../src/runs/selection.js';
 import { runTraining } from '../../src/runs/train.js';
 import { initBackend } from '../../src/tensor/backend.js';
 import { methodNames, readsReferences } from '../../src/training/config.js';
@@ -144,7 +144,7 @@ describe('rows of prompts only', () => {
 it('with a teacher behind a server nothing is left to choose best/ by, and the line says so', () => {
   const bare = tinyExamples(2).map((example) => ({ ...example, outputs: [] }));
   const remote = trainConfig({ method: 'opd', teacher: 'http://127.0.0.1:1', eval: { patience: 2 } });
-  expect(selectionOf(remote, bare)).toBeUndefined();
+  expect(selectionFor(remote, bare)).toBeUndefined();
   expect(withoutReferences(remote, bare)).toBe(
     '2 of 2 validation rows have no reference: rouge_l_sampled, lm_loss are not measured, no best/ is chosen, the result is final/, and eval.patience ends nothing',
   );
