@@ -562,7 +562,9 @@ const methodFields: [string, string][] = [
 ];
 const escaped = (text: string): string => text.replace(/[.|"<>=()]/g, '\\$&');
 for (const [field, expected] of methodFields) {
-  const line = new RegExp(`--set ${escaped(field)}: ${escaped(field.split('=')[0]!)}: .*${escaped(expected)}`);
+  const line = new RegExp(
+    `--set ${escaped(field)}: ${escaped(field.split('=')[0]!)}: .*${escaped(expected)}`,
+  );
   cases.push([`field ${field}`, () => set(field), line]);
 }
 cases.push(
