@@ -31,9 +31,10 @@ export function withoutReferences(config: TrainConfig, valid: readonly Example[]
   const given = { teacher: true, examples: valid, seeds: 2 };
   const lost = metricNames.filter((name) => asked.has(name) && cannotCompute(name, given));
   const selection = selectionFor(config, valid);
+  const patient = config.eval.patience ? ', and eval.patience ends nothing' : '';
   const chosen = selection
     ? `best/ is chosen by ${selection.metric}`
-    : 'no best/ is chosen, the result is final/';
+    : `no best/ is chosen, the result is final/${patient}`;
   return `${bare} of ${valid.length} validation rows have no reference: ${lost.join(', ')} are not measured, ${chosen}`;
 }
 

@@ -2,13 +2,14 @@ import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { readTrainConfig } from '../../src/runs/runConfig.js';
+import { selectionFor, withoutReferences } from '../../src/runs/selection.js';
 import { runTraining } from '../../src/runs/train.js';
 import { initBackend } from '../../src/tensor/backend.js';
 import { methodNames, readsReferences } from '../../src/training/config.js';
 import { runInProcess } from '../helpers/cli.js';
 import { type FileWorld, jsonl, worldConfig, writeConfig, writeFileWorld } from '../helpers/files.js';
 import { temporaryDirectory } from '../helpers/temporary.js';
-import { tinyWorld, trainConfig } from '../helpers/training.js';
+import { tinyExamples, tinyWorld, trainConfig } from '../helpers/training.js';
 
 const backend = await initBackend({ backend: 'wasm' });
 const place = temporaryDirectory('prompts-only');
@@ -138,6 +139,16 @@ describe('rows of prompts only', () => {
       'eval.select: loss needs a reference answer in every row of data.valid, and',
     );
   });
+});
+
+it('with a teacher behind a server nothing is left to choose best/ by, and the line says so', () => {
+  const bare = tinyExamples(2).map((example) => ({ ...example, outputs: [] }));
+  const remote = trainConfig({ method: 'opd', teacher: 'http://127.0.0.1:1', eval: { patience: 2 } });
+  expect(selectionFor(remote, bare)).toBeUndefined();
+  expect(withoutReferences(remote, bare)).toBe(
+    '2 of 2 validation rows have no reference: rouge_l_sampled, lm_loss are not measured, no best/ is chosen, the result is final/, and eval.patience ends nothing',
+  );
+  expect(withoutReferences(remote, tinyExamples(2))).toBeUndefined();
 });
 
 describe('a reference that nothing reads', () => {
