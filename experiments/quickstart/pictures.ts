@@ -18,14 +18,14 @@ try {
     deviceScaleFactor: 1.5,
   });
   await page.goto(pathToFileURL(resolve(report)).href);
-  /** From one element to another, with a margin. */
+  /** From one element to another, with a little room above. */
   const shoot = async (name: string, first: string, last: string): Promise<void> => {
     const [from, to] = [await box(first), await box(last)];
     const top = Math.max(0, from.y - 16);
     await page.screenshot({
       path: join(folder, name),
       fullPage: true,
-      clip: { x: 0, y: top, width: 1160, height: to.y + to.height + 20 - top },
+      clip: { x: 0, y: top, width: 1160, height: to.y + to.height + 4 - top },
     });
   };
   const box = async (selector: string) => (await page.locator(selector).first().boundingBox())!;
