@@ -36,12 +36,7 @@ export async function findPip(): Promise<string> {
  *
  * @returns the path of the wheel @throws RunError with pip's own reason in one line
  */
-export async function pipDownload(
-  python: string,
-  spec: string,
-  into: string,
-  work: Work,
-): Promise<string> {
+export async function pipDownload(python: string, spec: string, into: string, work: Work): Promise<string> {
   mkdirSync(join(into, 'tmp'), { recursive: true });
   const before = new Set(readdirSync(into));
   const machine = process.arch === 'arm64' ? 'aarch64' : 'x86_64';

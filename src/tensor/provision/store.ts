@@ -44,6 +44,8 @@ export interface CacheEntry {
 export const platformName = `${process.platform}-${process.arch}`;
 export const LIBRARY_FOLDER = 'tensorflow';
 export const PREBUILT_ADDON = 'prebuilt/tfjs_binding.node';
+/** What the folders of CUDA's libraries are called, in a folder of their own (engines/cuda/fetchLibrary.ts). */
+export const LIBRARY_ENTRY = /^lib(nvrtc|cublasLt)-/;
 const MANIFEST = 'manifest.json';
 const UNFINISHED = /^(tmp|trash)-/;
 

@@ -46,12 +46,7 @@ export async function provisionFromWheelFile(wheel: string, work: Work): Promise
   return unpack(wheel, 'path', join(stagingFolder(work.cacheDir), 'out'), work);
 }
 
-async function unpack(
-  wheel: string,
-  source: 'wheel' | 'path',
-  out: string,
-  work: Work,
-): Promise<CacheEntry> {
+async function unpack(wheel: string, source: 'wheel' | 'path', out: string, work: Work): Promise<CacheEntry> {
   const { name, version } = await readMetadata(wheel);
   if (!/^tensorflow([-_](cpu|aarch64|cpu[-_]aws))?$/.test(name)) {
     throw new UsageError(`${wheel}: is a wheel of ${name}; expected one of tensorflow or tensorflow-cpu`);

@@ -3,7 +3,11 @@ import { UsageError } from '../../errors.js';
 import { extractMember, openZip, readMember, type ZipFile } from './zip.js';
 
 /** Extracts the wanted members and checks each against the wheel's own RECORD. Returns sha256 by path. */
-export async function unpackWanted(wheel: string, wanted: RegExp[], out: string): Promise<Record<string, string>> {
+export async function unpackWanted(
+  wheel: string,
+  wanted: RegExp[],
+  out: string,
+): Promise<Record<string, string>> {
   const zip = await openZip(wheel);
   const record = parseRecord(await readMember(zip, distInfo(zip, 'RECORD')));
   const done: Record<string, string> = {};
@@ -51,4 +55,3 @@ function parseRecord(text: string): Map<string, string> {
   }
   return sums;
 }
-
