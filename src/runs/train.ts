@@ -1,9 +1,10 @@
-import { mkdir, readFile } from 'node:fs/promises';
+import { mkdir } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { saveModel } from '../models/checkpoint.js';
 import type { Model } from '../models/model.js';
 import { disposeState } from '../optim/state.js';
 import type { BackendInfo } from '../tensor/backend.js';
+import { deviceMemory } from '../tensor/deviceMemory.js';
 import { disposeParams } from '../tensor/params.js';
 import type { TrainConfig } from '../training/config.js';
 import { unreadFields } from '../training/fields.js';
@@ -11,11 +12,12 @@ import { optimizerOf, trainingLoop } from '../training/loop.js';
 import type { TrainingContext } from '../training/method.js';
 import { methods } from '../training/methods.js';
 import type { TrainingState } from '../training/state.js';
+import { teacherLogitsBudget } from '../training/teacherLogits.js';
 import { writeDirectoryAtomic, writeFileAtomic } from './atomic.js';
 import { loadLatestCheckpoint, pruneCheckpoints, saveCheckpoint } from './checkpoint.js';
 import { claim } from './claim.js';
 import { DriftWatch } from './driftWatch.js';
-import { describeEnvironment } from './environment.js';
+import { describeEnvironment, readEnvironment } from './environment.js';
 import { checkInputs } from './inputDigests.js';
 import { loadMaterials, type Materials } from './materials.js';
 import { readMetrics } from './metricsLog.js';
@@ -83,8 +85,11 @@ async function trainIn(given: TrainConfig, out: string, options: TrainRunOptions
   const paths = runPaths(out);
   const { resume, changedInputs = false, log } = options;
   await checkInputs(config, out, { resume, changed: changedInputs, log });
-  const environment = describeEnvironment(options.backend, config.seed);
-  if (options.resume) await sayWhatDiffers(paths.environment, environment, options.log);
+  const before = resume ? await readEnvironment(out) : undefined;
+  const now = describeEnvironment(options.backend, config.seed);
+  if (before) sayWhatDiffers(before, now, log);
+  const teacherLogitsBytes = logitsBudget(before, now);
+  const environment = { ...now, ...(teacherLogitsBytes && { teacher_logits_bytes: teacherLogitsBytes }) };
   await writeFileAtomic(paths.environment, `${JSON.stringify(environment, null, 2)}\n`);
   const { state, resumeAt } = await openState(config, materials, out, options);
   const context: TrainingContext = {
@@ -96,6 +101,7 @@ async function trainIn(given: TrainConfig, out: string, options: TrainRunOptions
     eosIds: materials.student.config.eosIds,
     closingId: materials.tokenizer.eosId,
     scratch: scratchOf(out),
+    ...(teacherLogitsBytes && { teacherLogitsBytes }),
     log: options.log,
   };
   const method = methods[config.method]();
@@ -162,19 +168,30 @@ function whySpent(
 }
 
 /** A resumed run repeats the uninterrupted one to the bit only where the same arithmetic goes on. */
-async function sayWhatDiffers(
-  file: string,
+function sayWhatDiffers(
+  before: Record<string, unknown>,
   now: Record<string, unknown>,
   log: (line: string) => void,
-): Promise<void> {
-  const before = await readFile(file, 'utf8')
-    .then((text) => JSON.parse(text) as Record<string, unknown>)
-    .catch(() => undefined);
+): void {
   for (const name of ['engine', 'threads', 'package', 'git_commit']) {
-    if (before && before[name] !== now[name]) {
+    if (before[name] !== now[name]) {
       log(`note: ${name} was ${before[name]} and is ${now[name]}: the run goes on, perhaps not bit for bit`);
     }
   }
+}
+
+/**
+ * Bytes of teacher logits that a round may keep on a card: of what is free beside the models that are loaded. A resumed run keeps
+ * what it had, for logits that are computed again have other last bits. undefined: the default, where the processor computes.
+ */
+function logitsBudget(
+  before: Record<string, unknown> | undefined,
+  now: Record<string, unknown>,
+): number | undefined {
+  const memory = deviceMemory();
+  if (!memory) return undefined;
+  const recorded = before?.engine === now.engine ? before?.teacher_logits_bytes : undefined;
+  return typeof recorded === 'number' ? recorded : teacherLogitsBudget(memory.free);
 }
 
 /** The state to begin with: a fresh one, or the newest checkpoint of the directory. */

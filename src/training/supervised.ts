@@ -97,7 +97,7 @@ export function batchOf<T>(all: readonly T[], { config }: TrainingContext, state
 }
 
 /** The models of a run: all that a loss needs of the context. */
-export type Models = Pick<TrainingContext, 'student' | 'teachers'>;
+export type Models = Pick<TrainingContext, 'student' | 'teachers' | 'teacherLogitsBytes'>;
 
 /** Logits [N, V] of one model at the response positions, cut to the vocabulary that student and teachers share. */
 export function sharedLogits(models: Models, params: Params, model: Model, batch: PackedBatch): tf.Tensor2D {

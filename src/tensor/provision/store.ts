@@ -80,6 +80,7 @@ export async function publish(
   }
   const manifest = manifestSchema.parse({ format: 1, ...facts, platform: platformName, files });
   writeFileSync(join(filled, MANIFEST), `${JSON.stringify(manifest, null, 1)}\n`);
+  mkdirSync(cacheDir, { recursive: true });
   const dir = join(cacheDir, name);
   if (existsSync(dir)) {
     const trash = join(cacheDir, `trash-${process.pid}-${randomBytes(4).toString('hex')}`);
