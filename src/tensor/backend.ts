@@ -154,6 +154,8 @@ function whyChosen(
   const notes = failures.map((f) => `${f.name}: ${f.error}`);
   if (name === 'cuda' && backend === undefined)
     notes.unshift('this engine is new; --backend tensorflow computes on the processor');
+  else if (backend === undefined && !existsSync(cudaNote()) && existsSync('/dev/nvidiactl'))
+    notes.push(`an NVIDIA card is here and not set up ("${setupCommand} --gpu" does it)`);
   if ((threads ?? 1) > loaded.threads) notes.push('it has one thread only');
   return [choice, ...notes].join('; ');
 }

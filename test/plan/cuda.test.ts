@@ -23,8 +23,9 @@ describe.skipIf(absent)(`on a card${absent ? ` [skipped: ${absent}]` : ', emulat
     expect(code, stderr).toBe(0);
     return JSON.parse(stdout) as T;
   }
-  async function plan(change = {}): Promise<Plan> {
-    return run('plan', writeConfig(join(place.path, 'plan.yaml'), worldConfig(world, 'minillm', change)));
+  async function plan(change = {}, ...more: string[]): Promise<Plan> {
+    const config = writeConfig(join(place.path, 'plan.yaml'), worldConfig(world, 'minillm', change));
+    return run('plan', config, ...more);
   }
 
   it('plan takes the memory of the card, and measures it', async () => {
@@ -39,12 +40,11 @@ describe.skipIf(absent)(`on a card${absent ? ` [skipped: ${absent}]` : ', emulat
 
   it('plan keeps the logits of a round that a quarter of the card takes, and says what does not fit', async () => {
     const vocabulary = 15;
-    const round = (rollouts: number, tokens: number) =>
-      plan({
-        rollout: { rollouts, max_new_tokens: tokens, inner_epochs: 1 },
-        train: { batch_size: rollouts, micro_batch_size: 1 },
-        data: { max_prompt_tokens: 12 },
-      });
+    const round = (rollouts: number, tokens: number) => {
+      const sizes = { rollouts, max_new_tokens: tokens, inner_epochs: 1, batch_size: 4 };
+      const change = { rollout: sizes, train: { batch_size: rollouts, micro_batch_size: 1 } };
+      return plan(change, '--without-data', '--no-calibrate');
+    };
     const small = await round(4, 8);
     expect(small.memory.teacher_logits_kept).toBe(4 * 8 * vocabulary * 4);
     const many = CARD / 4 / (8 * vocabulary * 4) + 1;
