@@ -40,17 +40,25 @@ int cuMemcpyDtoDAsync_v2(P to, P from, size_t n, void*) { std::memcpy((void*)to,
 int cuMemsetD8Async(P p, unsigned char v, size_t n, void*) { std::memset((void*)p, v, n); return 0; }
 int cuMemGetInfo_v2(size_t* free, size_t* total) { *free = 130000000000; *total = 140000000000; return 0; }
 int cuGetErrorName(int, const char** s) { *s = "CUDA_ERROR"; return 0; }
+int cuGetExportTable(const void** t, const void*) { *t = nullptr; return 500; }
 }
 `;
+
+export const BUILTINS = 'libnvrtc-builtins.so.13.0';
 
 /** Functions that succeed and do nothing, but for what a caller reads. */
 const same = (names: string[]): string =>
   names.map((name) => `extern "C" int ${name}() { return 0; }`).join('\n');
-const NVRTC = `${same(['Create', 'Compile', 'Destroy'].map((part) => `nvrtc${part}Program`))}
+// As NVRTC does, it opens its builtins by a bare name, which the loader does not find beside it.
+const NVRTC = `${same(['Create', 'Destroy'].map((part) => `nvrtc${part}Program`))}
 #include <cstddef>
-${same(['nvrtcGetCUBIN', 'nvrtcGetProgramLog'])}
+#include <cstring>
+#include <dlfcn.h>
+extern "C" int nvrtcCompileProgram() { return dlopen("${BUILTINS}", RTLD_NOW) ? 0 : 7; }
+${same(['nvrtcGetCUBIN'])}
+extern "C" int nvrtcGetProgramLog(void*, char* log) { std::strcpy(log, "no builtins"); return 0; }
 extern "C" int nvrtcGetCUBINSize(void*, size_t* n) { *n = 1; return 0; }
-extern "C" int nvrtcGetProgramLogSize(void*, size_t* n) { *n = 1; return 0; }
+extern "C" int nvrtcGetProgramLogSize(void*, size_t* n) { *n = 12; return 0; }
 extern "C" int nvrtcVersion(int* major, int* minor) { *major = 13; *minor = 0; return 0; }
 `;
 const CUBLAS = `${same(
@@ -62,14 +70,23 @@ const CUBLAS = `${same(
 extern "C" int cublasLtMatmulAlgoGetHeuristic(void*, void*, void*, void*, void*, void*, void*, int, void*, int* found) { *found = 1; return 0; }
 `;
 
-const SOURCES = { 'libcuda.so.1': DRIVER, 'libnvrtc.so': NVRTC, 'libcublasLt.so': CUBLAS };
+const SOURCES = {
+  [BUILTINS]: 'int nothing;',
+  'libcuda.so.1': DRIVER,
+  'libnvrtc.so': NVRTC,
+  'libcublasLt.so': CUBLAS,
+};
 
 /** Compiles a library into a folder. @param as its file name, where it is not the library's own @returns its path */
 export function fakeLibrary(folder: string, name: keyof typeof SOURCES, as: string = name): string {
   mkdirSync(folder, { recursive: true });
   const path = join(folder, as);
-  execFileSync(findCompiler()!, ['-shared', '-fPIC', '-w', '-o', path, '-x', 'c++', '-'], {
-    input: SOURCES[name],
-  });
+  execFileSync(
+    findCompiler()!,
+    ['-shared', '-fPIC', '-w', `-Wl,-soname,${as}`, '-o', path, '-x', 'c++', '-', '-ldl'],
+    {
+      input: SOURCES[name],
+    },
+  );
   return path;
 }

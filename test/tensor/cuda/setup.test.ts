@@ -5,7 +5,7 @@ import type { Diagnosis } from '../../../src/tensor/provision/diagnose.js';
 import { type Outcome, spawnProgram } from '../../helpers/cli.js';
 import { temporaryFolder } from '../../helpers/temporary.js';
 import { makePython, makeWheel } from '../provision/fixtures.js';
-import { canFake, fakeLibrary, whyNot } from './fakeDriver.js';
+import { BUILTINS, canFake, fakeLibrary, whyNot } from './fakeDriver.js';
 
 const root = temporaryFolder('setup-gpu');
 const driver = join(root, 'driver');
@@ -42,6 +42,7 @@ describe.skipIf(!canFake)(`setup --gpu${whyNot}`, () => {
   beforeAll(() => {
     mkdirSync(addons, { recursive: true });
     fakeLibrary(driver, 'libcuda.so.1');
+    fakeLibrary(libraries, BUILTINS);
     mkdirSync(wheels, { recursive: true });
     for (const [library, project] of [
       ['libnvrtc.so', 'nvidia-cuda-nvrtc'],
