@@ -1,6 +1,6 @@
 import { existsSync, readFileSync } from 'node:fs';
 import { availableParallelism, cpus, freemem, totalmem } from 'node:os';
-import { basename } from 'node:path';
+import { basename, join } from 'node:path';
 import * as tf from '@tensorflow/tfjs-core';
 import { type BackendInfo, type BackendName, cudaInspection, initBackend } from '../backend.js';
 import { deviceMemory } from '../deviceMemory.js';
@@ -8,7 +8,7 @@ import { findCompiler } from './addon.js';
 import { inspectEngine } from './install.js';
 import { defaultCacheDir, enginePackageNames, installedEnginePackages, setupCommand } from './paths.js';
 import { run, which } from './process.js';
-import { folderBytes, listEntries } from './store.js';
+import { folderBytes, LIBRARY_ENTRY, listEntries } from './store.js';
 
 /** What `doctor` knows. `null` means: not there, or not to be found out. */
 export interface Diagnosis {
@@ -114,11 +114,13 @@ export async function diagnose(
     engine: { package: pkg ? `${pkg.name} in ${pkg.dir}` : null, state: engine.state, detail: engine.detail },
     cache: {
       dir: cacheDir,
-      libraries: listEntries(cacheDir).map(({ dir, entry }) => ({
-        dir,
-        state: typeof entry === 'string' ? entry : `whole (from ${entry.manifest.source})`,
-        mb: megabytes(folderBytes(dir)),
-      })),
+      libraries: [...listEntries(cacheDir), ...listEntries(join(cacheDir, 'cuda'), LIBRARY_ENTRY)].map(
+        ({ dir, entry }) => ({
+          dir,
+          state: typeof entry === 'string' ? entry : `whole (from ${entry.manifest.source})`,
+          mb: megabytes(folderBytes(dir)),
+        }),
+      ),
     },
     tools,
     problems,
