@@ -1,3 +1,5 @@
+import { deviceMemory, settle } from '../tensor/deviceMemory.js';
+
 /** One run of a workload: seconds of each named part, which add up to the whole, and the tokens it worked through. */
 export interface Sample {
   parts: Record<string, number>;
@@ -10,6 +12,8 @@ export interface Measurement {
   tokens_per_s: number;
   /** The largest resident set of the process so far, loading and warming up included, in 10^6 bytes. */
   peak_rss_mb: number;
+  /** On a card: the most of its memory that was handed out at once, in 10^6 bytes. */
+  peak_device_mb?: number;
   repeats: number;
   /** Quickest and slowest run: a median whose neighbours are far away means little. */
   min_s: number;
@@ -30,12 +34,14 @@ export async function measure(
     options.onRun?.(i + 1, total(samples.at(-1)!));
   }
   const totals = samples.map(total);
+  const card = deviceMemory();
   const seconds = median(totals);
   const names = Object.keys(samples[0]!.parts);
   return {
     seconds,
     tokens_per_s: median(samples.map((s) => s.tokens / total(s))),
     peak_rss_mb: Math.round(process.resourceUsage().maxRSS * 1.024e-3), // maxRSS is in KiB
+    ...(card && { peak_device_mb: Math.round(card.peak / 1e6) }),
     repeats: samples.length,
     min_s: Math.min(...totals),
     max_s: Math.max(...totals),
@@ -47,6 +53,7 @@ export async function measure(
 export async function timed<T>(work: () => T | Promise<T>): Promise<[T, number]> {
   const from = performance.now();
   const result = await work();
+  settle();
   return [result, (performance.now() - from) / 1000];
 }
 

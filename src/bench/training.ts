@@ -1,11 +1,13 @@
 import { withRecompute } from '../models/model.js';
 import { disposeState } from '../optim/state.js';
 import { integer, stream } from '../random/streams.js';
+import { deviceMemory, settle } from '../tensor/deviceMemory.js';
 import { disposeParams } from '../tensor/params.js';
 import { type TrainConfig, trainConfigSchema } from '../training/config.js';
 import { optimizerOf, optimizerStep } from '../training/loop.js';
 import type { Method, MicroBatch, TrainingContext } from '../training/method.js';
 import type { TrainingState } from '../training/state.js';
+import { teacherLogitsBudget } from '../training/teacherLogits.js';
 import type { BenchModels } from './models.js';
 
 /** `count` rows of random token ids. */
@@ -54,8 +56,10 @@ export function trainingBench(
     rollouts: [],
     best: null,
   };
+  const card = deviceMemory();
   const context: TrainingContext = {
     config,
+    ...(card && { teacherLogitsBytes: teacherLogitsBudget(card.free) }),
     student: withRecompute(student, config.train.gradient_checkpointing),
     teachers: teacher ? [teacher] : [],
     train: examples.map((ids) => ({ ...ids, instruction: '', input: '', outputs: [], prompt: '' })),
@@ -77,6 +81,7 @@ export function trainingBench(
         return (...args: A): R => {
           const from = performance.now();
           const result = work(...args);
+          settle();
           optimizer_s += (performance.now() - from) / 1000;
           return result;
         };
@@ -88,6 +93,7 @@ export function trainingBench(
           constants() {
             const from = performance.now();
             const constants = part.constants();
+            settle();
             constants_s += (performance.now() - from) / 1000;
             return constants;
           },

@@ -52,7 +52,7 @@ export function repeated(value: string, before: string[]): string[] {
 }
 
 export async function startBackend(
-  options: CommonOptions,
+  options: CommonOptions & { prefer?: BackendName },
   log: (line: string) => void,
 ): Promise<BackendInfo> {
   const info = await initBackend(options);
@@ -66,16 +66,25 @@ export function startConfigured(
     backend,
     threads,
     precision,
+    prefer,
   }: {
     backend?: BackendInfo['name'] | undefined;
     threads?: number | undefined;
     precision?: Precision | undefined;
+    /** What a run began on, where it goes on. */
+    prefer?: BackendName | undefined;
   },
   options: CommonOptions,
   log: (line: string) => void,
 ): Promise<BackendInfo> {
   return startBackend(
-    { ...(backend && { backend }), ...(threads && { threads }), ...(precision && { precision }), ...options },
+    {
+      ...(backend && { backend }),
+      ...(prefer && { prefer }),
+      ...(threads && { threads }),
+      ...(precision && { precision }),
+      ...options,
+    },
     log,
   );
 }

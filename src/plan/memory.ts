@@ -10,7 +10,7 @@ import type { PlanInputs } from './inputs.js';
 
 /** Bytes; everything is float32. */
 export interface MemoryPlan {
-  /** Node, TensorFlow, our code, a tokenizer and a few thousand rows. */
+  /** Node, TensorFlow, our code, a tokenizer and a few thousand rows; on a card what is in use before the run, by whomever. */
   process: number;
   student_weights: number;
   adam_moments: number;
@@ -45,8 +45,14 @@ const PROCESS = 580e6;
  * Kept for the backward pass of a block, in numbers a position: 4 widths (input, both norms, the sum after attention),
  * queries, keys, values and the output of attention, and 2 (3 with a gate) inner widths of the feed-forward part. With gradient
  * checkpointing: the input of every block, and all this for one block.
+ *
+ * @param card.inUse bytes of a card that are in use before the run @param card.logitsBudget of teacher logits of a round that are kept
  */
-export function memoryOf(config: TrainConfig, { models, data, hasText }: PlanInputs): MemoryPlan {
+export function memoryOf(
+  config: TrainConfig,
+  { models, data, hasText }: PlanInputs,
+  { inUse = PROCESS, logitsBudget }: { inUse?: number; logitsBudget?: number | undefined } = {},
+): MemoryPlan {
   const [student, ...teachers] = models;
   const n = student!.size.parameters;
   const taught = config.method === 'sft' ? [] : teachers;
@@ -73,7 +79,9 @@ export function memoryOf(config: TrainConfig, { models, data, hasText }: PlanInp
   const slots = longestPrompt + rollout.max_new_tokens;
   const decoding = samples ? (policy || config.method === 'seqkd' ? models : [student!]) : [];
   const keptRound =
-    policy && taught.length > 0 && keptTeacherLogits(rollout.rollouts, rollout.max_new_tokens, vocabulary)
+    policy &&
+    taught.length > 0 &&
+    keptTeacherLogits(rollout.rollouts, rollout.max_new_tokens, vocabulary, logitsBudget)
       ? rollout.rollouts * rollout.max_new_tokens * vocabulary * 4
       : 0;
   const textTokens =
@@ -88,7 +96,7 @@ export function memoryOf(config: TrainConfig, { models, data, hasText }: PlanInp
       ? keptTextLogits(textTokens, vocabulary) * vocabulary * 4
       : 0;
   const parts = {
-    process: PROCESS,
+    process: inUse,
     student_weights: 4 * n,
     adam_moments: 8 * n,
     teacher_weights: taught.reduce((sum, { size }) => sum + 4 * size.parameters, 0),

@@ -2,6 +2,7 @@ import type { Sequence } from '../models/packed.js';
 import type { BackendInfo } from '../tensor/backend.js';
 import type { TrainConfig } from '../training/config.js';
 import { MICRO_BATCH } from '../training/microBatches.js';
+import { teacherLogitsBudget } from '../training/teacherLogits.js';
 import { calibrate, type Speeds } from './calibrate.js';
 import type { PlanInputs, PlannedModel } from './inputs.js';
 import { type MemoryPlan, memoryOf } from './memory.js';
@@ -21,6 +22,8 @@ export interface Plan {
     threads: number;
     memory_total: number;
     memory_available: number;
+    /** Whose memory that is. */
+    memory_of: 'card' | 'machine';
   };
   models: {
     role: 'student' | 'teacher';
@@ -64,15 +67,23 @@ export interface Plan {
   unknown: string[];
 }
 
-/** @param options.calibrated false leaves the time out @param options.memory bytes of the machine */
+/**
+ * @param options.calibrated false leaves the time out
+ * @param options.memory bytes of the machine, or of the card that computes
+ */
 export function planRun(
   config: TrainConfig,
   inputs: PlanInputs,
   backend: BackendInfo,
-  options: { memory: { total: number; available: number }; calibrated: boolean },
+  options: { memory: { total: number; available: number; card?: boolean }; calibrated: boolean },
 ): Plan {
   const { models, data } = inputs;
-  const works = { gold: work(config, inputs, 'gold'), longest: work(config, inputs, 'longest') };
+  const { total, available, card } = options.memory;
+  const logitsBudget = card ? teacherLogitsBudget(Math.max(0, available - weightsOf(models))) : undefined;
+  const works = {
+    gold: work(config, inputs, 'gold', logitsBudget),
+    longest: work(config, inputs, 'longest', logitsBudget),
+  };
   const likely = data.bounds ? works.longest : works.gold;
   const schedule = scheduleOf(config, data.trainRows);
   const checkpointing = config.train.gradient_checkpointing;
@@ -83,10 +94,8 @@ export function planRun(
     before_first_step: sum(flops(likely.once)),
     validation: sum(flops(likely.validation)) * schedule.validations,
   };
-  const memory = memoryOf(config, inputs);
-  const speeds = options.calibrated
-    ? calibrateAll(config, likely, models, backend, options.memory.available)
-    : [];
+  const memory = memoryOf(config, inputs, card ? { inUse: total - available, logitsBudget } : {});
+  const speeds = options.calibrated ? calibrateAll(config, likely, models, backend, available) : [];
   const time =
     speeds.length === models.length
       ? timeOf(config, works, likely, schedule, models, speeds as Speeds[], checkpointing)
@@ -99,8 +108,9 @@ export function planRun(
       backend: backend.name,
       engine: backend.engine,
       threads: backend.threads,
-      memory_total: options.memory.total,
-      memory_available: options.memory.available,
+      memory_total: total,
+      memory_available: available,
+      memory_of: card ? 'card' : 'machine',
     },
     models: models.map(({ role, source, config: c, size, weights }) => ({
       ...{
@@ -117,7 +127,7 @@ export function planRun(
     tokens_per_step: byPart(likely.step, (job) => job.tokens),
     flops_per_step: { ...step, total: sum(step) },
     flops: { ...all, total: sum(all) },
-    memory: { ...memory, fits: memory.total <= options.memory.total },
+    memory: { ...memory, fits: memory.total <= total },
     disk: 12 * n * kept + 8 * n,
     time,
     calibration: speeds.flatMap((speed, i) => (speed ? [{ role: models[i]!.role, ...speed }] : [])),
@@ -125,7 +135,17 @@ export function planRun(
   };
 }
 
-function work(config: TrainConfig, inputs: PlanInputs, responses: 'gold' | 'longest'): Work {
+/** Bytes of every model's weights. */
+function weightsOf(models: readonly PlannedModel[]): number {
+  return models.reduce((sum, { size }) => sum + 4 * size.parameters, 0);
+}
+
+function work(
+  config: TrainConfig,
+  inputs: PlanInputs,
+  responses: 'gold' | 'longest',
+  logitsBudget: number | undefined,
+): Work {
   const { models, data, hasText } = inputs;
   return workOf(config, {
     train: data.train,
@@ -135,6 +155,7 @@ function work(config: TrainConfig, inputs: PlanInputs, responses: 'gold' | 'long
     vocabulary: Math.min(...models.map((model) => model.config.vocabSize)),
     hasText,
     responses,
+    logitsBudget,
   });
 }
 

@@ -28,7 +28,7 @@ export function planTable(plan: Plan): string[] {
     ...section('an optimizer step', perStep(plan)),
     ...section('in all', inAll(plan)),
     ...section('memory', [
-      ['process', bytes(m.process)],
+      [machine.memory_of === 'card' ? 'in use before' : 'process', bytes(m.process)],
       ['student: weights, Adam moments', `${bytes(m.student_weights)} + ${bytes(m.adam_moments)}`],
       ['teacher: weights', bytes(m.teacher_weights)],
       ['teacher logits kept', bytes(m.teacher_logits_kept)],
@@ -39,7 +39,7 @@ export function planTable(plan: Plan): string[] {
       ['validation', bytes(m.validation)],
       [
         `largest (${m.peak_in})`,
-        `${bytes(m.total)} of ${bytes(machine.memory_total)}${m.fits ? '' : ': does not fit'}`,
+        `${bytes(m.total)} of ${bytes(machine.memory_total)}${machine.memory_of === 'card' ? ' of the card' : ''}${m.fits ? '' : ': does not fit'}`,
       ],
       ['disk', bytes(plan.disk)],
     ]),

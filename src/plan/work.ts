@@ -51,6 +51,8 @@ export interface WorkInputs {
   /** The vocabulary that all models share. */
   vocabulary: number;
   hasText: boolean;
+  /** Bytes of teacher logits that a round may keep; default that of the processor. */
+  logitsBudget?: number | undefined;
   /** How long sampled responses are taken to be: as the gold ones, or as long as allowed. */
   responses: 'gold' | 'longest';
 }
@@ -148,7 +150,12 @@ class Builder {
     const { rollout, train, pretrain } = config;
     const objective = objectiveOf({ config });
     const steps = (rollout.inner_epochs * rollout.rollouts) / train.batch_size;
-    const keepsRound = keptTeacherLogits(rollout.rollouts, rollout.max_new_tokens, this.inputs.vocabulary);
+    const keepsRound = keptTeacherLogits(
+      rollout.rollouts,
+      rollout.max_new_tokens,
+      this.inputs.vocabulary,
+      this.inputs.logitsBudget,
+    );
     const jobs: Job[] = [];
     for (const prompts of this.batches(rollout.rollouts / rollout.samples)) {
       const share = 1 / SAMPLED;

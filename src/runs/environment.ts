@@ -1,8 +1,10 @@
 import { execFileSync } from 'node:child_process';
+import { readFile } from 'node:fs/promises';
 import { createRequire } from 'node:module';
 import { cpus, totalmem } from 'node:os';
 import * as tf from '@tensorflow/tfjs-core';
-import type { BackendInfo } from '../tensor/backend.js';
+import { type BackendInfo, type BackendName, backendNames } from '../tensor/backend.js';
+import { runPaths } from './runDirectory.js';
 
 const require = createRequire(import.meta.url);
 
@@ -24,6 +26,19 @@ export function describeEnvironment(backend: BackendInfo, seed: number): Record<
     threads: backend.threads,
     seed,
   };
+}
+
+/** environment.json of a run directory; undefined where there is none yet. */
+export async function readEnvironment(out: string): Promise<Record<string, unknown> | undefined> {
+  return readFile(runPaths(out).environment, 'utf8')
+    .then((text) => JSON.parse(text) as Record<string, unknown>)
+    .catch(() => undefined);
+}
+
+/** The backend that a run has computed on, for it to go on with. */
+export async function backendBefore(out: string): Promise<BackendName | undefined> {
+  const before = await readEnvironment(out);
+  return backendNames.find((name) => name === before?.backend);
 }
 
 function gitCommit(): string | null {

@@ -1,4 +1,3 @@
-import { readFile } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { makeDirectory } from '../durable.js';
 import { RunError } from '../errors.js';
@@ -7,6 +6,7 @@ import { saveModel } from '../models/checkpoint.js';
 import { type Model, parameterCount } from '../models/model.js';
 import { disposeState } from '../optim/state.js';
 import { breathe, Stopped } from '../pieces.js';
+import { deviceMemory } from '../tensor/deviceMemory.js';
 import { disposeParams } from '../tensor/params.js';
 import type { TrainConfig } from '../training/config.js';
 import { unreadFields } from '../training/fields.js';
@@ -15,12 +15,13 @@ import type { TrainingContext } from '../training/method.js';
 import { methods } from '../training/methods.js';
 import { UNTRAINED } from '../training/selection.js';
 import type { TrainingState } from '../training/state.js';
+import { teacherLogitsBudget } from '../training/teacherLogits.js';
 import { writeDirectoryAtomic, writeFileAtomic } from './atomic.js';
 import { untrainedBest } from './bestChoice.js';
 import { loadLatestCheckpoint, pruneCheckpoints, saveCheckpoint } from './checkpoint.js';
 import { claim } from './claim.js';
 import { DriftWatch } from './driftWatch.js';
-import { describeEnvironment } from './environment.js';
+import { describeEnvironment, readEnvironment } from './environment.js';
 import { checkInputs } from './inputDigests.js';
 import { refuseFinished, tidyUp } from './keep.js';
 import { acceptChanges } from './lengthen.js';
@@ -141,16 +142,19 @@ async function trainHolding(
   }
   const blind = blindSelection(config, materials);
   if (blind) log(`note: ${blind}`);
-  const before = options.resume ? await environmentBefore(paths.environment) : undefined;
+  const before = options.resume ? await readEnvironment(out) : undefined;
+  const now = describeEnvironment(options.backend, config.seed);
+  if (before) sayWhatDiffers(before, now, log);
+  const teacherLogitsBytes = logitsBudget(before, now);
   const environment = {
-    ...describeEnvironment(options.backend, config.seed),
+    ...now,
+    ...(teacherLogitsBytes && { teacher_logits_bytes: teacherLogitsBytes }),
     started: before?.started ?? new Date().toISOString(),
     student_parameters: parameterCount(materials.student.config),
     ...(materials.teachers.length > 0 && {
       teacher_parameters: materials.teachers.map((teacher) => parameterCount(teacher.config)),
     }),
   };
-  if (before) sayWhatDiffers(before, environment, options.log);
   await writeFileAtomic(paths.environment, `${JSON.stringify(environment, null, 2)}\n`);
   const { state, resumeAt } = await openState(config, materials, out, options);
   held.state = state;
@@ -163,6 +167,7 @@ async function trainHolding(
     eosIds: materials.student.config.eosIds,
     closingId: materials.tokenizer.eosId,
     scratch: scratchOf(out),
+    ...(teacherLogitsBytes && { teacherLogitsBytes }),
     log: options.log,
     async pause() {
       await breathe();
@@ -248,15 +253,6 @@ function whySpent(
   return undefined;
 }
 
-async function environmentBefore(file: string): Promise<Record<string, unknown> | undefined> {
-  const text = await readFile(file, 'utf8').catch(() => '');
-  try {
-    return JSON.parse(text) as Record<string, unknown>;
-  } catch {
-    return undefined;
-  }
-}
-
 /** A resumed run repeats the uninterrupted one to the bit only where the same arithmetic goes on. */
 function sayWhatDiffers(
   before: Record<string, unknown>,
@@ -268,6 +264,20 @@ function sayWhatDiffers(
       log(`note: ${name} was ${before[name]} and is ${now[name]}: the run goes on, perhaps not bit for bit`);
     }
   }
+}
+
+/**
+ * Bytes of teacher logits that a round may keep on a card: of what is free beside the models that are loaded. A resumed run keeps
+ * what it had, for logits that are computed again have other last bits. undefined: the default, where the processor computes.
+ */
+function logitsBudget(
+  before: Record<string, unknown> | undefined,
+  now: Record<string, unknown>,
+): number | undefined {
+  const memory = deviceMemory();
+  if (!memory) return undefined;
+  const recorded = before?.engine === now.engine ? before?.teacher_logits_bytes : undefined;
+  return typeof recorded === 'number' ? recorded : teacherLogitsBudget(memory.free);
 }
 
 /** The state to begin with: a fresh one, or the newest checkpoint of the directory. */

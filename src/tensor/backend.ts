@@ -8,11 +8,15 @@ import { type Precision, precisions } from './engines/cuda/device.js';
 import { portableKernels } from './engines/portable/index.js';
 import { kernelsCompiled, tensorflowKernels } from './engines/tensorflow/index.js';
 import { serve, serveOthers } from './kernels.js';
-import { ADDON_PATH, enginePackageNames, installedEnginePackages, setupCommand } from './provision/paths.js';
+import {
+  ADDON_PATH,
+  cudaNote,
+  enginePackageNames,
+  installedEnginePackages,
+  setupCommand,
+} from './provision/paths.js';
 
 export const backendNames = ['cuda', 'tensorflow', 'wasm', 'cpu'] as const;
-/** What is tried unless one is asked for. CUDA is not among them before it has been checked on cards (docs/engine.md). */
-const ladder = backendNames.filter((name) => name !== 'cuda');
 export type BackendName = (typeof backendNames)[number];
 export { type Precision, precisions };
 
@@ -87,23 +91,40 @@ const loaders: Record<BackendName, (threads: number | undefined, precision?: Pre
     },
   };
 
+/** The CUDA engine's own set-up and what `doctor` tells of it; forty files that other backends do not need. */
+export const cudaSetup = () => import('./engines/cuda/setupCuda.js');
+export const cudaInspection = () => import('./engines/cuda/inspectCuda.js');
+
+/**
+ * What is tried unless one is asked for, the fastest first. A card is among them where `setup --gpu` has made its engine complete and
+ * the driver lists a card; `MINILLM_CUDA=off` leaves it out.
+ */
+async function ladder(): Promise<readonly BackendName[]> {
+  const processors = backendNames.filter((name) => name !== 'cuda');
+  if (process.env.MINILLM_CUDA === 'off' || !existsSync(cudaNote())) return processors;
+  return (await cudaInspection()).cardIsThere() ? backendNames : processors;
+}
+
 /**
  * Loads the best backend that works, or exactly the one asked for (then a failure is an error, never a fallback).
  *
  * @param options.precision of products on a card: default `tf32`, which is exact enough for training (10 bits of fraction, sums in
  *   float32) and several times as fast; `float32` for comparisons. The other backends have float32 only and do not ask
+ * @param options.prefer is tried first, before the others
  * @param options.threads threads of one native operation; TensorFlow reads it once, when it is first loaded
  * @throws UsageError when the backend asked for does not load, or when other threads are asked for after loading
  */
 export async function initBackend(
-  options: { backend?: BackendName; threads?: number; precision?: Precision } = {},
+  options: { backend?: BackendName; prefer?: BackendName; threads?: number; precision?: Precision } = {},
 ): Promise<BackendInfo> {
   const failures: BackendInfo['failures'] = [];
-  for (const name of options.backend ? [options.backend] : ladder) {
+  const { backend, prefer } = options;
+  const names = backend ? [backend] : [...new Set([...(prefer ? [prefer] : []), ...(await ladder())])];
+  for (const name of names) {
     try {
       const loaded = await loaders[name](options.threads, options.precision);
       await tf.ready();
-      active = { name, reason: whyChosen(options, failures, loaded), failures, ...loaded };
+      active = { name, reason: whyChosen(name, options, failures, loaded), failures, ...loaded };
       return active;
     } catch (error) {
       if (error instanceof UsageError) throw error;
@@ -124,17 +145,26 @@ export function activeBackend(): BackendInfo | undefined {
 }
 
 function whyChosen(
-  options: { backend?: BackendName; threads?: number },
+  name: BackendName,
+  options: { backend?: BackendName; prefer?: BackendName; threads?: number },
   failures: BackendInfo['failures'],
   loaded: Loaded,
 ): string {
-  const choice = options.backend
-    ? 'asked for'
-    : failures.length === 0
-      ? 'the fastest'
-      : 'the fastest that loads';
+  const { backend, prefer, threads } = options;
+  const choice =
+    backend !== undefined
+      ? 'asked for'
+      : prefer === name
+        ? 'as before'
+        : failures.length > 0
+          ? 'the fastest that loads'
+          : 'the fastest';
   const notes = failures.map((f) => `${f.name}: ${f.error}`);
-  if ((options.threads ?? 1) > loaded.threads) notes.push('it has one thread only');
+  if (name === 'cuda' && backend === undefined)
+    notes.unshift('this engine is new; --backend tensorflow computes on the processor');
+  else if (backend === undefined && !existsSync(cudaNote()) && existsSync('/dev/nvidiactl'))
+    notes.push(`an NVIDIA card is here and not set up ("${setupCommand} --gpu" does it)`);
+  if ((threads ?? 1) > loaded.threads) notes.push('it has one thread only');
   return [choice, ...notes].join('; ');
 }
 

@@ -21,6 +21,8 @@ export interface TrainingContext {
   closingId?: number;
   /** A place for what is computed once and must survive a resume (`seqkd`'s pseudo-responses). */
   scratch: Scratch;
+  /** Bytes of teacher logits that a round may keep, on a card; default 1 GiB. */
+  teacherLogitsBytes?: number;
   log: (line: string) => void;
   /** Between the pieces of what is sampled; throws `Stopped` to give it up. Default: signals and timers are let through. */
   pause?: () => Promise<void>;

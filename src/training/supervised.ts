@@ -102,6 +102,8 @@ export function batchOf<T>(all: readonly T[], { config }: TrainingContext, state
 export interface Models {
   student: Model;
   teachers: Model[];
+  /** Bytes of teacher logits that a round may keep, on a card; default 1 GiB. */
+  teacherLogitsBytes?: number;
 }
 
 /** Logits [N, V] of one model at the response positions, cut to the vocabulary that student and teachers share. */

@@ -9,6 +9,15 @@ import { type Models, sharedLogits, sharedVocabulary } from './supervised.js';
 /** Bytes of teacher logits kept for a round; a larger round is scored again at every step. */
 const LIMIT = 1 << 30;
 
+/**
+ * The same on a card: a quarter of its free memory once models are loaded, for gradients, moments and activations want the rest.
+ *
+ * @param free bytes
+ */
+export function teacherLogitsBudget(free: number): number {
+  return Math.floor(free / 4);
+}
+
 /** Whether the teacher's logits of a whole round are kept. */
 export function keptTeacherLogits(
   responses: number,
@@ -27,6 +36,7 @@ export function keptTeacherLogits(
  * gives the same bits.
  */
 export class TeacherLogits {
+  /** @param limit bytes, where the models' own `teacherLogitsBytes` does not say */
   constructor(private readonly limit = LIMIT) {}
 
   private round = -1;
@@ -44,7 +54,8 @@ export class TeacherLogits {
   ): NonNullable<RolloutOptions['onTeacherLogits']> | undefined {
     this.dispose();
     const vocab = sharedVocabulary(models);
-    if (!keptTeacherLogits(responses, maxNewTokens, vocab, this.limit)) return undefined;
+    const limit = models.teacherLogitsBytes ?? this.limit;
+    if (!keptTeacherLogits(responses, maxNewTokens, vocab, limit)) return undefined;
     const kept = tf.keep(tf.fill<tf.Rank.R2>([responses * maxNewTokens, vocab], 0));
     this.kept = kept;
     this.round = round;

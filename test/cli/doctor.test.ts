@@ -25,7 +25,15 @@ const healthy: Diagnosis = {
   },
   versions: { 'minillm-rl': '0.1.0', node: 'v20.0.0', tfjs: '4.22.0', tensorflow: '2.21.0' },
   cpu: { model: 'A processor', cores: 4, threads: 2 },
-  gpu: { used: false, how: "TensorFlow's device list has no GPU; nvidia-smi is not there", devices: [] },
+  gpu: { used: false, how: 'nvidia-smi is not there', devices: [] },
+  cuda: {
+    state: 'no card here',
+    driver: null,
+    cards: [],
+    free_mb: null,
+    libraries: { nvrtc: null, cublasLt: null },
+    addon: null,
+  },
   memory: { total_mb: 8000, free_mb: 5000, process_mb: 200 },
   engine: { package: 'tfjs-node-gpu in /p', state: 'ready', detail: 'TensorFlow 2.21.0 (cpu) from /c/lib' },
   cache: { dir: '/c', libraries: [{ dir: '/c/lib', state: 'whole (from wheel)', mb: 850 }] },
@@ -47,7 +55,8 @@ describe('the report', () => {
       'versions   minillm-rl 0.1.0, node v20.0.0, tfjs 4.22.0, TensorFlow 2.21.0',
       'processor  A processor',
       'threads    2 of 4 cores',
-      "GPU        not used (TensorFlow's device list has no GPU; nvidia-smi is not there)",
+      'GPU        not used (nvidia-smi is not there)',
+      'CUDA       no card here',
       'memory     5000 MB available of 8000 MB, this process 200 MB',
       'engine     ready: TensorFlow 2.21.0 (cpu) from /c/lib',
       '           tfjs-node-gpu in /p',
@@ -90,7 +99,7 @@ describe('doctor', () => {
     expect(found.tools).toEqual({ python: null, pip: null, compiler: null });
     expect(found.gpu).toEqual({
       used: false,
-      how: 'TensorFlow is not loaded; nvidia-smi is not there',
+      how: 'nvidia-smi is not there',
       devices: [],
     });
     expect(found.cache).toEqual({ dir: cacheDir, libraries: [] });

@@ -36,18 +36,21 @@ export interface Running {
   done: Promise<Outcome & { signal: string | null }>;
 }
 
-/** The program as a process of its own, compiled as in the published package. */
-export function spawnProgram(...args: string[]): Running {
-  return spawnNode(compiledProgram, ...args);
+/** The program as a process of its own, compiled as in the published package, where need be in another environment. */
+export function spawnProgram(...args: [{ env: NodeJS.ProcessEnv }, ...string[]] | string[]): Running {
+  const [first, ...rest] = args;
+  return typeof first === 'object'
+    ? spawnNode([compiledProgram, ...(rest as string[])], first.env)
+    : spawnNode([compiledProgram, ...(args as string[])]);
 }
 
 /** The same from its sources, as `npm run -s minillm` does in a checkout. */
 export function spawnSources(...args: string[]): Running {
-  return spawnNode('--import', 'tsx', join(root, 'src/cli/main.ts'), ...args);
+  return spawnNode(['--import', 'tsx', join(root, 'src/cli/main.ts'), ...args]);
 }
 
-function spawnNode(...args: string[]): Running {
-  const child = spawn(process.execPath, args, { cwd: root, stdio: ['ignore', 'pipe', 'pipe'] });
+function spawnNode(args: string[], env = process.env): Running {
+  const child = spawn(process.execPath, args, { cwd: root, env, stdio: ['ignore', 'pipe', 'pipe'] });
   const written = { stdout: '', stderr: '' };
   child.stdout!.setEncoding('utf8').on('data', (text: string) => {
     written.stdout += text;

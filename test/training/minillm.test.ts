@@ -258,6 +258,8 @@ describe('the teacher logits of a round', () => {
     });
     expect(tf.memory().numTensors).toBe(before + 2);
     for (const logits of [sampled, replayed, scored]) logits.dispose();
+    // A budget of the card's is stronger than the default.
+    expect(sampled.capture({ ...context, teacherLogitsBytes: 4 * VOCAB - 1 }, 1, 1, 1)).toBeUndefined();
     expect(tf.memory().numTensors).toBe(before);
     world.dispose();
   });

@@ -121,7 +121,7 @@ function table(what: WorkloadName, m: Measurement): string[] {
   return [
     `${what}: ${m.seconds.toFixed(4)} s (${m.min_s.toFixed(4)} to ${m.max_s.toFixed(4)} over ${m.repeats})`,
     ...parts.map(([name, seconds]) => `  ${name.padEnd(10)} ${seconds.toFixed(4)}`),
-    `${Math.round(m.tokens_per_s)} tokens/s, peak memory ${m.peak_rss_mb} MB`,
+    `${Math.round(m.tokens_per_s)} tokens/s, peak memory ${m.peak_rss_mb} MB${m.peak_device_mb === undefined ? '' : `, ${m.peak_device_mb} MB of the card`}`,
   ];
 }
 

@@ -21,7 +21,7 @@ export function doctorCommand(): Command {
 
 /** The report as aligned lines. */
 export function describe(found: Diagnosis): string[] {
-  const { backend, versions, cpu, gpu, memory, engine, cache, tools, problems } = found;
+  const { backend, versions, cpu, gpu, cuda, memory, engine, cache, tools, problems } = found;
   const rows: [string, string][] = [
     ['backend', backend ? `${backend.name}: ${backend.engine}` : 'none loads'],
     ['why', backend?.reason ?? ''],
@@ -34,6 +34,8 @@ export function describe(found: Diagnosis): string[] {
     ['threads', `${cpu.threads} of ${cpu.cores} cores`],
     ['GPU', `${gpu.used ? 'used' : 'not used'} (${gpu.how})`],
     ...gpu.devices.map((device): [string, string] => ['', device]),
+    ['CUDA', cuda.state],
+    ...cudaRows(cuda),
     [
       'memory',
       `${memory.free_mb} MB available of ${memory.total_mb} MB, this process ${memory.process_mb} MB`,
@@ -58,5 +60,20 @@ export function describe(found: Diagnosis): string[] {
     '',
     'Missing or broken, and what mends it:',
     ...problems.flatMap(({ what, mend }) => [`  ${what}`, `    ${mend}`]),
+  ];
+}
+
+/** Card, driver, memory, libraries. A machine without a card and its libraries has none of these. */
+function cudaRows({ driver, cards, free_mb, libraries }: Diagnosis['cuda']): [string, string][] {
+  const free = free_mb === null ? '' : `${free_mb} MB free of `;
+  return [
+    ...cards.map(({ name, compute_capability, memory_mb }, i): [string, string] => [
+      '',
+      `${name}, compute capability ${compute_capability}, ${i === 0 ? free : ''}${memory_mb} MB`,
+    ]),
+    ...(driver === null ? [] : [['', `driver for CUDA ${driver}`] as [string, string]]),
+    ...Object.entries(libraries).flatMap(([name, found]): [string, string][] =>
+      found ? [['', `lib${name}: ${found.path} (${found.from})`]] : [],
+    ),
   ];
 }

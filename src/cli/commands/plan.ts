@@ -45,10 +45,14 @@ Example:
     const inputs = await planInputs(config, { withoutData, log });
     const backend = await startConfigured(config, options, log);
     const { availableMemory } = await import('../../tensor/provision/diagnose.js');
+    const { deviceMemory } = await import('../../tensor/deviceMemory.js');
     const { planRun } = await import('../../plan/plan.js');
     if (options.calibrate) log('measuring this machine');
+    const card = deviceMemory();
     const plan = planRun(config, inputs, backend, {
-      memory: { total: totalmem(), available: availableMemory() },
+      memory: card
+        ? { total: card.total, available: card.free, card: true }
+        : { total: totalmem(), available: availableMemory() },
       calibrated: options.calibrate,
     });
     if (options.json) print(JSON.stringify(plan));

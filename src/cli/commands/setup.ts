@@ -1,4 +1,5 @@
 import { Command } from 'commander';
+import { UsageError } from '../../errors.js';
 import { type CommonOptions, logger, print, withCommonOptions } from '../common.js';
 
 /** `minillm setup`: provisions the native engine. */
@@ -7,23 +8,23 @@ export function setupCommand(): Command {
     .description('set up the native engine: the official download, else TensorFlow from its Python wheel')
     .option(
       '--from <source>',
-      'official, wheel, or a path: an archive of --pack, a wheel, a folder with the libraries and include/',
+      'official, wheel, or a path: an archive of --pack, a wheel, a folder with the libraries and include/ (with --gpu: wheel, or a folder with libnvrtc and libcublasLt)',
     )
     .option(
       '--pack <file>',
       'then write the engine as one archive (.tar.gz), for --from on a machine without a network',
     )
-    .option(
-      '--gpu',
-      'the CUDA build of TensorFlow (never run on a card here; --backend cuda is our own engine)',
-    )
+    .option('--gpu', 'the CUDA engine instead, for an NVIDIA card: its libraries are found or fetched')
     .option('--json', 'one JSON object on standard output')
     .addHelpText(
       'after',
-      '\nExample:\n  minillm setup\n  minillm setup --from wheel --gpu\n  minillm setup --pack engine.tar.gz',
+      '\nExample:\n  minillm setup\n  minillm setup --gpu\n  minillm setup --pack engine.tar.gz',
     )
     .action(
       async (options: CommonOptions & { from?: string; gpu?: boolean; pack?: string; json?: boolean }) => {
+        if (options.gpu && options.pack)
+          throw new UsageError('--pack writes the engine of the processor; leave out --gpu');
+        if (options.gpu) return setupGpu(options);
         const { packReady, setupEngine } = await import('../../tensor/provision/setup.js');
         const { changed, engine, seconds } = await setupEngine({ ...options, say: logger(options) });
         if (options.pack) await packReady(options.pack, engine);
@@ -36,4 +37,20 @@ export function setupCommand(): Command {
           );
       },
     );
+}
+
+async function setupGpu(options: CommonOptions & { from?: string; json?: boolean }): Promise<void> {
+  const { cudaSetup } = await import('../../tensor/backend.js');
+  const { setupCuda } = await cudaSetup();
+  const { changed, seconds, ...made } = await setupCuda({ from: options.from, say: logger(options) });
+  if (options.json) {
+    print(JSON.stringify({ changed, ...made, seconds: Number(seconds.toFixed(3)) }));
+    return;
+  }
+  const when = changed ? `ready after ${seconds.toFixed(1)} s` : 'ready already, nothing to do';
+  print(
+    made.tried
+      ? `CUDA engine: ${when}; tried on ${made.tried}. It is the first choice now`
+      : `CUDA engine: ${when}. No card was tried here (${made.no_card}); where the driver lists a card it is the first choice`,
+  );
 }

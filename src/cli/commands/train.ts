@@ -47,7 +47,9 @@ export function trainCommand(): Command {
     const { readTrainConfig } = await import('../../runs/runConfig.js');
     const config = await readTrainConfig(file, options.set);
     const out = resolve(options.out ?? `runs/${basename(file).replace(/\.ya?ml$/, '')}`);
-    const backend = await startConfigured(config, options, log);
+    const { backendBefore } = await import('../../runs/environment.js');
+    const prefer = options.resume ? await backendBefore(out) : undefined;
+    const backend = await startConfigured({ ...config, prefer }, options, log);
     const { runTraining } = await import('../../runs/train.js');
     const { stopping, release } = interruptible(log);
     const summary = await runTraining(config, out, {

@@ -45,13 +45,9 @@ export async function packEngine(entry: CacheEntry, file: string): Promise<void>
 /**
  * Takes a library that came from another machine's cache into this one's.
  *
- * @throws UsageError for another platform, for damage, and where `gpu` asks for another build
+ * @throws UsageError for another platform, for damage, and for libraries of CUDA
  */
-export async function provisionFromCarried(
-  path: string,
-  gpu: boolean,
-  cacheDir: string,
-): Promise<CacheEntry> {
+export async function provisionFromCarried(path: string, cacheDir: string): Promise<CacheEntry> {
   const staging = stagingFolder(cacheDir);
   const out = join(staging, 'out');
   let from = path;
@@ -68,8 +64,8 @@ export async function provisionFromCarried(
   const damage = await verifyEntry(entry);
   if (damage) throw new UsageError(`${path}: ${damage}; carry it over again`);
   const { manifest } = entry;
-  if (gpu && manifest.variant !== 'gpu')
-    throw new UsageError(`${path}: is the ${manifest.variant} build, and --gpu asks for the other`);
+  if (manifest.variant !== 'cpu')
+    throw new UsageError(`${path}: holds a library of CUDA, not TensorFlow; make it with setup --pack`);
   const addons = join(folder, 'addons');
   const carried = existsSync(addons) ? listFiles(addons).map((file) => `addons/${file}`) : [];
   for (const file of [...Object.keys(manifest.files), ...carried])

@@ -1,13 +1,14 @@
 import { existsSync, readFileSync } from 'node:fs';
 import { availableParallelism, cpus, freemem, totalmem } from 'node:os';
-import { basename } from 'node:path';
+import { basename, join } from 'node:path';
 import * as tf from '@tensorflow/tfjs-core';
-import { type BackendInfo, type BackendName, initBackend } from '../backend.js';
+import { type BackendInfo, type BackendName, cudaInspection, initBackend } from '../backend.js';
+import { deviceMemory } from '../deviceMemory.js';
 import { findCompiler } from './addon.js';
 import { inspectEngine } from './install.js';
 import { defaultCacheDir, enginePackageNames, installedEnginePackages, setupCommand } from './paths.js';
 import { run, which } from './process.js';
-import { folderBytes, listEntries } from './store.js';
+import { folderBytes, LIBRARY_ENTRY, listEntries } from './store.js';
 
 /** What `doctor` knows. `null` means: not there, or not to be found out. */
 export interface Diagnosis {
@@ -15,6 +16,16 @@ export interface Diagnosis {
   versions: { 'minillm-rl': string; node: string; tfjs: string; tensorflow: string | null };
   cpu: { model: string; cores: number; threads: number };
   gpu: { used: boolean; how: string; devices: string[] };
+  /** The CUDA engine: its card, driver, libraries and addon. */
+  cuda: {
+    state: string;
+    driver: string | null;
+    cards: { name: string; compute_capability: string; memory_mb: number }[];
+    /** Of the card that is in use. */
+    free_mb: number | null;
+    libraries: Record<'nvrtc' | 'cublasLt', { path: string; from: string } | null>;
+    addon: string | null;
+  };
   memory: { total_mb: number; free_mb: number; process_mb: number };
   engine: { package: string | null; state: 'ready' | 'damaged' | 'absent'; detail: string };
   cache: { dir: string; libraries: { dir: string; state: string; mb: number }[] };
@@ -22,10 +33,6 @@ export interface Diagnosis {
   /** What is missing or broken, with the command that mends it. */
   problems: { what: string; mend: string }[];
 }
-
-/** The CUDA engine needs three libraries, and none of them is ours to install. */
-const CUDA_MEND =
-  "NVIDIA's driver; NVRTC and cublasLt of CUDA 12 or 13 come with PyTorch, the CUDA toolkit, or pip install nvidia-cuda-nvrtc nvidia-cublas";
 
 /**
  * Looks at everything that decides which backend is used, by loading the one that would be.
@@ -45,13 +52,19 @@ export async function diagnose(
   const backend = await initBackend(options).then(
     (info) => ({ ...info, startup_ms: Math.round(performance.now() - started) }),
     (error: Error) => {
-      problems.push({ what: error.message, mend: options.backend === 'cuda' ? CUDA_MEND : setupCommand });
+      const mend = options.backend === 'cuda' ? `${setupCommand} --gpu` : setupCommand;
+      problems.push({ what: error.message, mend });
       return null;
     },
   );
   const tools = await findTools();
   const [devices, nvidia] = await nvidiaDevices();
   const usesNative = backend?.name === 'tensorflow';
+  const { inspectCuda } = await cudaInspection();
+  const cuda = await inspectCuda({
+    card: devices.length > 0 || existsSync('/dev/nvidiactl'),
+    asked: options.backend === 'cuda',
+  });
   if (engine.state !== 'ready') {
     const mend = pkg ? setupCommand : `npm install --ignore-scripts ${enginePackageNames[0]}`;
     problems.push({ what: `native engine ${engine.state}: ${engine.detail}`, mend });
@@ -62,9 +75,7 @@ export async function diagnose(
     if (!tools.compiler)
       problems.push({ what: 'no C++ compiler (builds the addon)', mend: 'apt-get install g++' });
   }
-  if (devices.length > 0 && usesNative && !backend.gpu) {
-    problems.push({ what: `TensorFlow does not see ${devices[0]}`, mend: `${setupCommand} --gpu` });
-  }
+  problems.push(...cuda.problems);
   return {
     backend,
     versions: {
@@ -80,10 +91,20 @@ export async function diagnose(
     },
     gpu: {
       used: backend?.gpu ?? false,
-      how: usesNative
-        ? `TensorFlow's device list ${backend.gpu ? 'has a GPU' : 'has no GPU'}; ${nvidia}`
-        : `TensorFlow is not loaded; ${nvidia}`,
+      how: usesNative && backend.gpu ? `by TensorFlow; ${nvidia}` : nvidia,
       devices,
+    },
+    cuda: {
+      state: cuda.state,
+      driver: cuda.driver,
+      cards: cuda.cards.map(({ name, architecture, totalBytes }) => ({
+        name,
+        compute_capability: (architecture / 10).toFixed(1),
+        memory_mb: megabytes(totalBytes),
+      })),
+      free_mb: backend ? megabytesOrNull(deviceMemory()?.free) : null,
+      libraries: cuda.libraries,
+      addon: cuda.addon,
     },
     memory: {
       total_mb: megabytes(totalmem()),
@@ -93,11 +114,13 @@ export async function diagnose(
     engine: { package: pkg ? `${pkg.name} in ${pkg.dir}` : null, state: engine.state, detail: engine.detail },
     cache: {
       dir: cacheDir,
-      libraries: listEntries(cacheDir).map(({ dir, entry }) => ({
-        dir,
-        state: typeof entry === 'string' ? entry : `whole (from ${entry.manifest.source})`,
-        mb: megabytes(folderBytes(dir)),
-      })),
+      libraries: [...listEntries(cacheDir), ...listEntries(join(cacheDir, 'cuda'), LIBRARY_ENTRY)].map(
+        ({ dir, entry }) => ({
+          dir,
+          state: typeof entry === 'string' ? entry : `whole (from ${entry.manifest.source})`,
+          mb: megabytes(folderBytes(dir)),
+        }),
+      ),
     },
     tools,
     problems,
@@ -145,6 +168,10 @@ export function availableMemory(): number {
 function ownVersion(): string {
   const file = new URL('../../../package.json', import.meta.url);
   return (JSON.parse(readFileSync(file, 'utf8')) as { version: string }).version;
+}
+
+function megabytesOrNull(bytes: number | undefined): number | null {
+  return bytes === undefined ? null : megabytes(bytes);
 }
 
 function megabytes(bytes: number): number {

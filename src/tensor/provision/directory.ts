@@ -1,28 +1,16 @@
-import { existsSync, readdirSync, readFileSync, statSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { UsageError } from '../../errors.js';
-import {
-  type CacheEntry,
-  copyWritable,
-  LIBRARY_FOLDER,
-  listFiles,
-  publish,
-  stagingFolder,
-  type Variant,
-} from './store.js';
+import { type CacheEntry, copyWritable, LIBRARY_FOLDER, listFiles, publish, stagingFolder } from './store.js';
 
 const LIBRARIES = ['libtensorflow_cc.so.2', 'libtensorflow_framework.so.2'];
 
 /**
  * Takes a TensorFlow that the user built or unpacked: a folder with the two shared libraries and `include/`
  * (an installed Python package's `tensorflow` folder is one). It is copied into the cache, so that the folder may go
- * away later; for a GPU the CUDA libraries are taken from `nvidia/` beside it when that is there.
+ * away later.
  */
-export async function provisionFromDirectory(
-  path: string,
-  variant: Variant,
-  cacheDir: string,
-): Promise<CacheEntry> {
+export async function provisionFromDirectory(path: string, cacheDir: string): Promise<CacheEntry> {
   const dir = [path, join(path, LIBRARY_FOLDER)]
     .map((p) => resolve(p))
     .find((p) => existsSync(join(p, LIBRARIES[0]!)));
@@ -48,12 +36,7 @@ export async function provisionFromDirectory(
     if (!existsSync(from)) continue;
     for (const file of listFiles(from)) copy(join(from, file), `${LIBRARY_FOLDER}/include/${part}/${file}`);
   }
-  const cuda = join(dir, '..', 'nvidia');
-  if (variant === 'gpu' && existsSync(cuda) && statSync(cuda).isDirectory()) {
-    for (const file of listFiles(cuda))
-      if (!/\/include\/|\.(py|a)$/.test(file)) copy(join(cuda, file), `nvidia/${file}`);
-  }
-  return publish(cacheDir, out, { version: readVersion(dir), variant, source: 'path' });
+  return publish(cacheDir, out, { version: readVersion(dir), variant: 'cpu', source: 'path' });
 }
 
 /**

@@ -1,7 +1,6 @@
 import {
   copyFileSync,
   existsSync,
-  lstatSync,
   mkdirSync,
   readFileSync,
   readlinkSync,
@@ -24,7 +23,6 @@ import {
   PREBUILT_ADDON,
   type Source,
   sha256OfFile,
-  type Variant,
 } from './store.js';
 
 /**
@@ -35,7 +33,7 @@ const NOTE = join('deps', 'minillm.json');
 const noteSchema = z.object({
   entry: z.string(),
   version: z.string(),
-  variant: z.enum(['cpu', 'gpu']),
+  variant: z.literal('cpu'),
   source: z.enum(['official', 'wheel', 'path']),
   addon_sha256: z.string(),
   /** What the addon was compiled from; absent for a prebuilt one. */
@@ -49,7 +47,8 @@ export type EngineState =
       state: 'ready';
       detail: string;
       version: string;
-      variant: Variant | undefined;
+      /** `cpu`, which is all that is set up here; not known of what the package's own script made. */
+      variant: 'cpu' | undefined;
       source: Source | 'own install script';
       entry?: string;
     }
@@ -71,7 +70,7 @@ export async function placeEngine(
     const note: Note = {
       entry: entry.dir,
       version: trial.version,
-      variant: manifest.variant,
+      variant: 'cpu',
       source: manifest.source,
       addon_sha256: await sha256OfFile(addon),
       ...(!manifest.files[PREBUILT_ADDON] && { addon_key: addonKey(pkg, entry) }),
@@ -96,11 +95,6 @@ function arrange(dir: string, entry: CacheEntry, addon: string): void {
       windows ? copyFileSync(join(from, name), path) : symlinkSync(join(from, name), path),
     );
   }
-  // The library's run path is $ORIGIN/../nvidia, and $ORIGIN is deps/lib: links are not followed for it.
-  const cuda = join(dir, 'deps', 'nvidia');
-  if (existsSync(join(entry.dir, 'nvidia')))
-    replace(cuda, (path) => symlinkSync(join(entry.dir, 'nvidia'), path));
-  else if (lstatSync(cuda, { throwIfNoEntry: false })?.isSymbolicLink()) rmSync(cuda);
   replace(join(dir, ADDON_PATH), (path) => copyFileSync(addon, path));
 }
 

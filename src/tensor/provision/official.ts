@@ -19,7 +19,6 @@ import {
   PREBUILT_ADDON,
   publish,
   stagingFolder,
-  type Variant,
 } from './store.js';
 
 /**
@@ -30,7 +29,6 @@ import {
  */
 export async function provisionFromOfficial(
   pkg: EnginePackage,
-  variant: Variant,
   work: { cacheDir: string; say: (line: string) => void; signal?: AbortSignal | undefined },
 ): Promise<CacheEntry> {
   await assertReachable();
@@ -45,7 +43,7 @@ export async function provisionFromOfficial(
   }
   work.say(`running the install script of ${pkg.name} (official download)`);
   const modules = visibleNodeModules(pkg.dir);
-  const done = await run(process.execPath, ['scripts/install.js', variant, 'download'], {
+  const done = await run(process.execPath, ['scripts/install.js', 'cpu', 'download'], {
     cwd: copy,
     env: {
       ...process.env,
@@ -72,7 +70,7 @@ export async function provisionFromOfficial(
   mkdirSync(join(out, 'prebuilt'), { recursive: true });
   renameSync(join(copy, LIBRARY_PATH), join(out, LIBRARY_FOLDER));
   renameSync(join(copy, ADDON_PATH), join(out, PREBUILT_ADDON));
-  return publish(work.cacheDir, out, { version, variant, source: 'official' });
+  return publish(work.cacheDir, out, { version, variant: 'cpu', source: 'official' });
 }
 
 /**

@@ -44,6 +44,12 @@ export function defaultCacheDir(): string {
   return join(base && isAbsolute(base) ? base : join(homedir(), '.cache'), 'minillm');
 }
 
+/** Where what is for cards is kept: CUDA's libraries that were fetched, addons, machine code of kernels. */
+export const cudaCache = (): string => join(defaultCacheDir(), 'cuda');
+
+/** Written by `setup --gpu` when the CUDA engine is complete; where it is, a card is the first choice. */
+export const cudaNote = (): string => join(cudaCache(), 'engine.json');
+
 /** The folder of Node-API headers and their version, from the npm package `node-api-headers`. */
 export function nodeApiHeaders(): { include: string; version: string } | undefined {
   try {

@@ -21,7 +21,6 @@ import {
   removeUnfinished,
   type Source,
   stagingFolder,
-  type Variant,
   verifyEntry,
 } from './store.js';
 import { isCurrentSeries, provisionFromPip, provisionFromWheelFile } from './wheel.js';
@@ -29,8 +28,6 @@ import { isCurrentSeries, provisionFromPip, provisionFromWheelFile } from './whe
 export interface SetupOptions {
   /** `official`, `wheel`, or a path (an archive of `packReady`, a wheel, or a folder with the libraries); by default the first that works. */
   from?: string | undefined;
-  /** The CUDA build. */
-  gpu?: boolean | undefined;
   /** The native package to set up; by default the one that is installed beside this project. */
   packageDir?: string | undefined;
   cacheDir?: string | undefined;
@@ -135,9 +132,8 @@ export async function packReady(file: string, engine: EngineState & { state: 're
 
 type Ready = EngineState & { state: 'ready' };
 
-function satisfies(engine: EngineState, { from, gpu }: SetupOptions): engine is Ready {
+function satisfies(engine: EngineState, { from }: SetupOptions): engine is Ready {
   if (engine.state !== 'ready') return false;
-  if (gpu && engine.variant !== 'gpu' && engine.source !== 'own install script') return false;
   if (from === undefined) return true;
   if (from === 'official') return engine.source === 'official' || engine.source === 'own install script';
   // A path is read again: what lies there may have changed.
@@ -161,7 +157,6 @@ interface Work {
 
 /** Goes through the ways in order; the first whose library also loads is put into the package. */
 async function place(pkg: EnginePackage, options: SetupOptions, work: Work): Promise<void> {
-  const variant: Variant = options.gpu ? 'gpu' : 'cpu';
   const failures: string[] = [];
   const attempt = async (name: string, provide: () => Promise<CacheEntry>): Promise<boolean> => {
     try {
@@ -177,8 +172,8 @@ async function place(pkg: EnginePackage, options: SetupOptions, work: Work): Pro
       return false;
     }
   };
-  let ways = waysFor(options.from, variant);
-  for (const entry of await soundEntries(work, variant, options.from)) {
+  let ways = waysFor(options.from);
+  for (const entry of await soundEntries(work, options.from)) {
     if (await attempt('cache', async () => entry)) {
       work.say(`used the library in ${entry.dir}`);
       return;
@@ -188,16 +183,15 @@ async function place(pkg: EnginePackage, options: SetupOptions, work: Work): Pro
   }
   for (const way of ways) {
     const name = way === 'path' ? options.from! : way;
-    if (await attempt(name, () => provide[way](pkg, variant, options, work))) return;
+    if (await attempt(name, () => provide[way](pkg, options, work))) return;
   }
   throw new RunError(
     `the native engine could not be set up: ${failures.join('; ')}. The wasm backend works without it; "${setupCommand}" tries again`,
   );
 }
 
-/** The official download stops at CUDA 11.2, so that a GPU of today wants the wheel first. */
-function waysFor(from: string | undefined, variant: Variant): Source[] {
-  if (from === undefined) return variant === 'gpu' ? ['wheel', 'official'] : ['official', 'wheel'];
+function waysFor(from: string | undefined): Source[] {
+  if (from === undefined) return ['official', 'wheel'];
   return isPath(from) ? ['path'] : [from as Source];
 }
 
@@ -207,22 +201,22 @@ function isPath(from: string | undefined): from is string {
 
 const provide: Record<
   Source,
-  (pkg: EnginePackage, variant: Variant, options: SetupOptions, work: Work) => Promise<CacheEntry>
+  (pkg: EnginePackage, options: SetupOptions, work: Work) => Promise<CacheEntry>
 > = {
-  official: (pkg, variant, _options, work) => provisionFromOfficial(pkg, variant, work),
-  wheel: async (_pkg, variant, _options, work) => {
+  official: (pkg, _options, work) => provisionFromOfficial(pkg, work),
+  wheel: async (_pkg, _options, work) => {
     assertWheelPlatform();
     // Before a quarter of a gigabyte is fetched for nothing.
     const problem = compilerProblem();
     if (problem) throw new RunError(problem);
-    return provisionFromPip(variant, work);
+    return provisionFromPip(work);
   },
-  path: async (_pkg, variant, options, work) => {
+  path: async (_pkg, options, work) => {
     const path = options.from!;
-    if (isCarried(path)) return provisionFromCarried(path, variant === 'gpu', work.cacheDir);
+    if (isCarried(path)) return provisionFromCarried(path, work.cacheDir);
     assertWheelPlatform();
-    if (statSync(path).isDirectory()) return provisionFromDirectory(path, variant, work.cacheDir);
-    return provisionFromWheelFile(path, variant, work);
+    if (statSync(path).isDirectory()) return provisionFromDirectory(path, work.cacheDir);
+    return provisionFromWheelFile(path, work);
   },
 };
 
@@ -243,7 +237,7 @@ function assertWheelPlatform(): void {
 }
 
 /** Cached libraries that can serve, each read whole and compared with its checksums; spoilt ones are removed. */
-async function soundEntries(work: Work, variant: Variant, from: string | undefined): Promise<CacheEntry[]> {
+async function soundEntries(work: Work, from: string | undefined): Promise<CacheEntry[]> {
   if (isPath(from)) return [];
   const sound: CacheEntry[] = [];
   for (const { dir, entry } of listEntries(work.cacheDir)) {
@@ -252,7 +246,7 @@ async function soundEntries(work: Work, variant: Variant, from: string | undefin
       continue;
     }
     const { manifest } = entry;
-    if (manifest.variant !== variant || (from !== undefined && manifest.source !== from)) continue;
+    if (from !== undefined && manifest.source !== from) continue;
     if (manifest.source === 'wheel' && !isCurrentSeries(manifest.version)) continue;
     const damage = await verifyEntry(entry);
     if (damage === undefined) {

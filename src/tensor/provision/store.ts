@@ -19,15 +19,14 @@ import { z } from 'zod';
 import { syncDirectory, syncTree } from '../../durable.js';
 
 /**
- * The per-user cache: one folder per TensorFlow library, `libtensorflow-<version>-<cpu|gpu>`.
+ * The per-user cache: one folder per TensorFlow library, `libtensorflow-<version>-cpu`, and those of CUDA (engines/cuda).
  *
  * A folder counts only with a manifest that lists size and sha256 of every file in it. It is filled under
- * another name and renamed when whole, so that a killed download is never taken for a good one. Inside:
- * `tensorflow/` (the shared libraries, and `include/` for compiling the addon), `nvidia/` (the CUDA libraries,
- * where the library's own run path `$ORIGIN/../nvidia` expects them), `prebuilt/` (an addon that came along),
+ * another name and renamed when whole, so that a killed download is never taken for a good one. Inside TensorFlow's:
+ * `tensorflow/` (the shared libraries, and `include/` for compiling the addon), `prebuilt/` (an addon that came along),
  * and `addons/` (addons compiled here, not listed: see addon.ts).
  */
-export type Variant = 'cpu' | 'gpu';
+export type Variant = 'cpu' | 'cuda';
 export type Source = 'official' | 'wheel' | 'path';
 
 const sha256 = z.string().regex(/^[0-9a-f]{64}$/);
@@ -35,7 +34,7 @@ const inside = z.string().refine((path) => !/^([/\\]|[A-Za-z]:)|(^|[/\\])\.\.([/
 const manifestSchema = z.object({
   format: z.literal(1),
   version: z.string().regex(/^[0-9A-Za-z][0-9A-Za-z.+-]*$/),
-  variant: z.enum(['cpu', 'gpu']),
+  variant: z.enum(['cpu', 'cuda']),
   source: z.enum(['official', 'wheel', 'path']),
   platform: z.string(),
   files: z.record(inside, z.object({ sha256, bytes: z.number().int().nonnegative() })),
@@ -50,6 +49,8 @@ export interface CacheEntry {
 export const platformName = `${process.platform}-${process.arch}`;
 export const LIBRARY_FOLDER = 'tensorflow';
 export const PREBUILT_ADDON = 'prebuilt/tfjs_binding.node';
+/** What the folders of CUDA's libraries are called, in a folder of their own (engines/cuda/fetchLibrary.ts). */
+export const LIBRARY_ENTRY = /^lib(nvrtc|cublasLt)-/;
 const MANIFEST = 'manifest.json';
 const UNFINISHED = /^(tmp|trash)-/;
 
@@ -67,12 +68,13 @@ export function removeUnfinished(cacheDir: string): void {
   }
 }
 
-/** Writes the manifest into a filled folder and gives it its final name, replacing what had that name. */
+/** Writes the manifest into a filled folder and gives it its final name in the cache, replacing what had that name. */
 export async function publish(
   cacheDir: string,
   filled: string,
   facts: Pick<Manifest, 'version' | 'variant' | 'source'>,
   known: Record<string, string> = {},
+  name = `libtensorflow-${facts.version}-cpu`,
 ): Promise<CacheEntry> {
   const files: Manifest['files'] = {};
   for (const path of listFiles(filled)) {
@@ -82,14 +84,20 @@ export async function publish(
     };
   }
   const manifest = manifestSchema.parse({ format: 1, ...facts, platform: platformName, files });
-  return putInPlace(cacheDir, filled, manifest);
+  return putInPlace(cacheDir, filled, manifest, name);
 }
 
 /** The same for a folder whose manifest is known. */
-export function putInPlace(cacheDir: string, filled: string, manifest: Manifest): CacheEntry {
+export function putInPlace(
+  cacheDir: string,
+  filled: string,
+  manifest: Manifest,
+  name = `libtensorflow-${manifest.version}-cpu`,
+): CacheEntry {
   writeFileSync(join(filled, MANIFEST), `${JSON.stringify(manifest, null, 1)}\n`);
   syncTree(filled);
-  const dir = join(cacheDir, `libtensorflow-${manifest.version}-${manifest.variant}`);
+  mkdirSync(cacheDir, { recursive: true });
+  const dir = join(cacheDir, name);
   if (existsSync(dir)) {
     const trash = join(cacheDir, `trash-${process.pid}-${randomBytes(4).toString('hex')}`);
     renameSync(dir, trash);
@@ -128,11 +136,14 @@ export async function verifyEntry({ dir, manifest }: CacheEntry): Promise<string
   return undefined;
 }
 
-/** Every library folder of the cache, good or not, the newest version first. */
-export function listEntries(cacheDir: string): { dir: string; entry: CacheEntry | string }[] {
+/** Every library folder of a cache, good or not, the newest version first. */
+export function listEntries(
+  cacheDir: string,
+  named = /^libtensorflow-.+-cpu$/,
+): { dir: string; entry: CacheEntry | string }[] {
   if (!existsSync(cacheDir)) return [];
   return readdirSync(cacheDir)
-    .filter((name) => /^libtensorflow-.+-(cpu|gpu)$/.test(name))
+    .filter((name) => named.test(name))
     .sort((a, b) => b.localeCompare(a, 'en', { numeric: true }))
     .map((name) => ({ dir: join(cacheDir, name), entry: openEntry(join(cacheDir, name)) }));
 }

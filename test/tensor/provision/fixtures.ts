@@ -29,6 +29,7 @@ export function makeZip(members: Member[], options: { zip64End?: boolean; commen
     const local = Buffer.alloc(30);
     local.writeUInt32LE(0x04034b50, 0);
     local.writeUInt16LE(stored ? 0 : 8, 8);
+    local.writeUInt32LE(crc32(data), 14);
     local.writeUInt32LE(packed.length, 18);
     local.writeUInt32LE(data.length, 22);
     local.writeUInt16LE(label.length, 26);
@@ -36,6 +37,7 @@ export function makeZip(members: Member[], options: { zip64End?: boolean; commen
     const central = Buffer.alloc(46);
     central.writeUInt32LE(0x02014b50, 0);
     central.writeUInt16LE(stored ? 0 : 8, 10);
+    central.writeUInt32LE(crc32(data), 16);
     central.writeUInt32LE(zip64 ? 0xffffffff : packed.length, 20);
     central.writeUInt32LE(zip64 ? 0xffffffff : data.length, 24);
     central.writeUInt16LE(label.length, 28);
@@ -76,6 +78,16 @@ export function makeZip(members: Member[], options: { zip64End?: boolean; commen
   last.writeUInt32LE(options.zip64End ? 0xffffffff : offset, 16);
   last.writeUInt16LE(options.comment?.length ?? 0, 20);
   return Buffer.concat([...parts, central, ...end, last, Buffer.from(options.comment ?? '')]);
+}
+
+/** Python's zip reader compares it; ours does not, for a wheel has its own checksums. */
+function crc32(data: Buffer): number {
+  let crc = ~0;
+  for (const byte of data) {
+    crc ^= byte;
+    for (let bit = 0; bit < 8; bit++) crc = (crc >>> 1) ^ (crc & 1 ? 0xedb88320 : 0);
+  }
+  return ~crc >>> 0;
 }
 
 /** A wheel: the files, METADATA, and a RECORD of their checksums (or of `recorded`, to be wrong on purpose). */

@@ -1,9 +1,9 @@
-import { existsSync, statSync } from 'node:fs';
+import { existsSync } from 'node:fs';
 import { delimiter, join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
-import { RunError, UsageError } from '../../../src/errors.js';
+import { RunError } from '../../../src/errors.js';
+import { findPip } from '../../../src/tensor/provision/pip.js';
 import {
-  findPip,
   isCurrentSeries,
   provisionFromPip,
   provisionFromWheelFile,
@@ -40,7 +40,7 @@ afterEach(() => {
 
 describe('a wheel file', () => {
   it('gives the two libraries and the headers of the C interface, nothing else', async () => {
-    const { dir, manifest } = await provisionFromWheelFile(wheel(), 'cpu', work());
+    const { dir, manifest } = await provisionFromWheelFile(wheel(), work());
     expect(dir).toBe(join(cacheDir, 'libtensorflow-2.21.3-cpu'));
     expect(Object.keys(manifest.files)).toEqual([
       'tensorflow/include/tensorflow/c/c_api.h',
@@ -53,7 +53,7 @@ describe('a wheel file', () => {
 
   it('is checked against its own RECORD', async () => {
     const spoilt = wheel({ recorded: { 'tensorflow/libtensorflow_cc.so.2': 'what it was before' } });
-    await expect(provisionFromWheelFile(spoilt, 'cpu', work())).rejects.toThrow(
+    await expect(provisionFromWheelFile(spoilt, work())).rejects.toThrow(
       /libtensorflow_cc\.so\.2 does not have the checksum/,
     );
     expect(existsSync(join(cacheDir, 'libtensorflow-2.21.3-cpu'))).toBe(false);
@@ -70,16 +70,9 @@ describe('a wheel file', () => {
     ['whose version is a path', { version: '../../x' }, files, /./],
   ])('%s is refused', async (_name, facts, content, message) => {
     await expect(
-      provisionFromWheelFile(wheel(facts, content as Record<string, string>), 'cpu', work()),
+      provisionFromWheelFile(wheel(facts, content as Record<string, string>), work()),
     ).rejects.toThrow(message);
     expect(existsSync(join(cacheDir, 'libtensorflow-2.21.3-cpu'))).toBe(false);
-  });
-
-  it('of the CPU build is refused for a GPU', async () => {
-    vi.stubEnv('PATH', `${makePython(root, {}).bin}${delimiter}${process.env.PATH}`);
-    const error = await provisionFromWheelFile(wheel(), 'gpu', work()).catch((e: unknown) => e);
-    expect(error).toBeInstanceOf(UsageError);
-    expect((error as Error).message).toMatch(/CPU build; --gpu wants a wheel of tensorflow/);
   });
 });
 
@@ -92,61 +85,16 @@ describe('pip', () => {
 
   it('fetches the current series for any Python, warnings notwithstanding', async () => {
     const python = usePython({ 'tensorflow-cpu': wheel() });
-    const { manifest } = await provisionFromPip('cpu', work());
+    const { manifest } = await provisionFromPip(work());
     expect(manifest).toMatchObject({ version: '2.21.3', source: 'wheel' });
     expect(isCurrentSeries(manifest.version)).toBe(true);
     expect(python.downloads()).toEqual(['tensorflow-cpu==2.21.*']);
     expect(said[0]).toBe('downloading tensorflow-cpu==2.21.* with pip');
   });
 
-  it('fetches the CUDA wheels that the GPU wheel asks for, and lays them where the library looks', async () => {
-    const library = makeWheel(join(root, 'tf.whl'), files, {
-      name: 'tensorflow',
-      version: '2.21.0',
-      requires: [
-        'numpy>=1.26.0',
-        "nvidia-cublas-cu12<13.0,>=12.5.3.2; extra == 'and-cuda'",
-        'nvidia-cudnn-cu12 (>=9.3); extra == "and-cuda"',
-        "nvidia-other; extra == 'something-else'",
-      ],
-    });
-    const cublas = makeWheel(
-      join(root, 'cublas.whl'),
-      {
-        'nvidia/__init__.py': '',
-        'nvidia/cublas/lib/libcublas.so.12': 'blas',
-        'nvidia/cublas/include/cublas.h': 'no',
-        'nvidia/cublas/lib/libcublas_static.a': 'no',
-      },
-      { name: 'nvidia-cublas-cu12', version: '12.5.3.2' },
-    );
-    const cudnn = makeWheel(
-      join(root, 'cudnn.whl'),
-      { 'nvidia/cuda_nvcc/bin/ptxas': 'tool' },
-      { name: 'nvidia-cudnn-cu12', version: '9.3' },
-    );
-    const python = usePython({
-      tensorflow: library,
-      'nvidia-cublas-cu12': cublas,
-      'nvidia-cudnn-cu12': cudnn,
-    });
-    const { dir, manifest } = await provisionFromPip('gpu', work());
-    expect(dir).toMatch(/libtensorflow-2\.21\.0-gpu$/);
-    expect(Object.keys(manifest.files).filter((path) => path.startsWith('nvidia'))).toEqual([
-      'nvidia/cublas/lib/libcublas.so.12',
-      'nvidia/cuda_nvcc/bin/ptxas',
-    ]);
-    expect(statSync(join(dir, 'nvidia/cuda_nvcc/bin/ptxas')).mode & 0o111).toBe(0o111);
-    expect(python.downloads()).toEqual([
-      'tensorflow==2.21.*',
-      'nvidia-cublas-cu12<13.0,>=12.5.3.2',
-      'nvidia-cudnn-cu12>=9.3',
-    ]);
-  });
-
   it('that finds nothing is quoted in one line', async () => {
     usePython({});
-    const error = await provisionFromPip('cpu', work()).catch((e: unknown) => e);
+    const error = await provisionFromPip(work()).catch((e: unknown) => e);
     expect(error).toBeInstanceOf(RunError);
     expect((error as Error).message).toMatch(
       /^pip could not fetch tensorflow(-cpu)?==2\.21\.\*: No matching distribution found .*index reachable/,

@@ -50,7 +50,11 @@ export class CudaBackend extends tf.KernelBackend {
       // A copy, for the caller may write to its array again.
       data.host = typed(values, type).slice(0, size);
     } else {
-      data.address = this.allocate(size, type);
+      try {
+        data.address = this.allocate(size, type);
+      } catch (error) {
+        throw new Error(`cuda: a tensor [${shape}]: ${(error as Error).message}`, { cause: error });
+      }
       if (values) this.device.upload(data.address, typed(values, type));
     }
     this.#data.set(dataId, data);

@@ -4,15 +4,12 @@ import { dirname, join } from 'node:path';
 import { publish, syncFile } from '../../../durable.js';
 import { RunError } from '../../../errors.js';
 import { compilerProblem, findCompiler } from '../../provision/addon.js';
-import { defaultCacheDir, nodeApiHeaders } from '../../provision/paths.js';
+import { cudaCache, defaultCacheDir, nodeApiHeaders } from '../../provision/paths.js';
 import { run } from '../../provision/process.js';
 import { stagingFolder } from '../../provision/store.js';
 import { ADDON, KERNELS } from './kernelSources.js';
 
 const FLAGS = ['-std=c++17', '-O2', '-fPIC', '-shared', '-pthread'];
-
-/** Where what is built for cards is kept: addons and machine code of kernels. */
-export const cudaCache = (): string => join(defaultCacheDir(), 'cuda');
 
 /**
  * An addon compiled by the C++ compiler that is there, kept in the per-user cache under a key of everything that went in.
@@ -21,17 +18,11 @@ export const cudaCache = (): string => join(defaultCacheDir(), 'cuda');
  * @returns the path of the addon @throws RunError if it cannot be compiled
  */
 export async function buildAddon(name: 'cuda' | 'emulator', kernels: Map<string, string>): Promise<string> {
+  const target = addonPath(name, kernels);
+  if (existsSync(target)) return target;
   const problem = compilerProblem();
   if (problem) throw new RunError(problem);
   const compiler = findCompiler()!;
-  const hash = createHash('sha256').update(
-    `${name}\n${process.arch}\n${process.versions.modules}\n${compiler}\n${FLAGS}\n`,
-  );
-  for (const file of readdirSync(ADDON).sort()) hash.update(file).update(readFileSync(join(ADDON, file)));
-  if (kernels.size > 0) hash.update(readFileSync(join(KERNELS, 'common.cuh')));
-  for (const [file, text] of kernels) hash.update(file).update(text);
-  const target = join(cudaCache(), 'addons', hash.digest('hex').slice(0, 32), `${name}.node`);
-  if (existsSync(target)) return target;
   const staging = stagingFolder(defaultCacheDir());
   try {
     const built = join(staging, `${name}.node`);
@@ -62,6 +53,17 @@ export async function buildAddon(name: 'cuda' | 'emulator', kernels: Map<string,
   } finally {
     rmSync(staging, { recursive: true, force: true });
   }
+}
+
+/** Where the addon lies once it is compiled. */
+export function addonPath(name: 'cuda' | 'emulator', kernels: Map<string, string> = new Map()): string {
+  const hash = createHash('sha256').update(
+    `${name}\n${process.arch}\n${process.versions.modules}\n${FLAGS}\n`,
+  );
+  for (const file of readdirSync(ADDON).sort()) hash.update(file).update(readFileSync(join(ADDON, file)));
+  if (kernels.size > 0) hash.update(readFileSync(join(KERNELS, 'common.cuh')));
+  for (const [file, text] of kernels) hash.update(file).update(text);
+  return join(cudaCache(), 'addons', hash.digest('hex').slice(0, 32), `${name}.node`);
 }
 
 /** A C++ file that includes a file of kernels and registers each by name. */

@@ -1,3 +1,7 @@
+import type { DeviceMemory } from '../../deviceMemory.js';
+
+export type { DeviceMemory };
+
 /**
  * What the CUDA engine needs of a device: memory, launches, matrix products. Two implementations by the same addon interface: a
  * card (addon/cuda.cc), and the processor running the very same kernels block by block for tests (addon/emulator.cc).
@@ -54,17 +58,6 @@ export interface DeviceInfo {
   /** CUDA's version as the driver gives it, 13000 for 13.0. */
   driver: number;
   emulated: boolean;
-}
-
-export interface DeviceMemory {
-  /** Bytes handed out now, and the most there ever were. */
-  inUse: number;
-  peak: number;
-  /** Bytes of freed blocks that are kept. */
-  cached: number;
-  /** Bytes that the card has free besides. */
-  free: number;
-  total: number;
 }
 
 export interface Product {

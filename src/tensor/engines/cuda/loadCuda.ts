@@ -5,6 +5,7 @@ import { namedKernels, type RunNamed } from '../named.js';
 import { BACKEND, CudaBackend } from './backend.js';
 import type { Device, DeviceInfo, Precision } from './device.js';
 import { cudaKernels } from './kernelTable.js';
+import type { ChosenLibraries } from './note.js';
 import { openCuda, openEmulator } from './openDevice.js';
 import { createRun } from './run.js';
 import { registerTfjs } from './tfjs.js';
@@ -25,17 +26,20 @@ let loaded: { emulated: boolean; engine: LoadedCuda } | undefined;
  * only make it the active backend again.
  *
  * @param options.seed of the emulator's order of threads @param options.precision of products, where the device has a choice
+ * @param options.libraries of CUDA, where they are not those of `setup --gpu`
  * @throws an error in one line where there is no card, or one of its libraries is missing
  */
 export async function loadCuda(
-  options: { emulated?: boolean; seed?: number; precision?: Precision } = {},
+  options: { emulated?: boolean; seed?: number; precision?: Precision; libraries?: ChosenLibraries } = {},
 ): Promise<LoadedCuda> {
-  const { emulated = false, seed, precision } = options;
+  const { emulated = false, seed, precision, libraries } = options;
   if (loaded && loaded.emulated !== emulated) {
     throw new Error(`this process computes on ${loaded.engine.info.name} already`);
   }
   if (!loaded) {
-    const device = emulated ? await openEmulator(seed === undefined ? {} : { seed }) : await openCuda();
+    const device = emulated
+      ? await openEmulator(seed === undefined ? {} : { seed })
+      : await openCuda(libraries ? { libraries } : {});
     loaded = { emulated, engine: serveDevice(device) };
   }
   if (precision) loaded.engine.device.precision = precision;

@@ -3,16 +3,18 @@ import { existsSync, readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { join } from 'node:path';
 import { makeDirectory, writeAtomicallySync } from '../../../durable.js';
-import { buildAddon, cudaCache } from './buildAddon.js';
+import { cudaCache } from '../../provision/paths.js';
+import { buildAddon } from './buildAddon.js';
+import type { Cards } from './cards.js';
 import { type Device, type DeviceInfo, type DeviceMemory, type Product, precisions } from './device.js';
 import { HalfOperands } from './halfOperands.js';
 import { KERNELS, type KernelSource, kernelFiles, kernelSources, packArguments } from './kernelSources.js';
-import { findLibraries } from './libraries.js';
+import { type ChosenLibraries, librariesToUse } from './note.js';
 
 type Data = Float32Array | Int32Array | Uint8Array;
 
-/** The functions that both addons have. */
-interface Addon {
+/** The functions that both addons have; `cards` is the card's only. */
+interface Addon extends Cards {
   open(...args: (string | number)[]): Omit<DeviceInfo, 'emulated'> & { nvrtc?: number };
   compile(source: string, file: string, common: string, architecture: number): Uint8Array;
   load(cubin: Uint8Array): number;
@@ -49,11 +51,18 @@ export async function openEmulator({ seed = 1 }: { seed?: number } = {}): Promis
  *
  * @throws RunError without a C++ compiler; an error in one line when the driver, NVRTC or cublasLt is missing
  */
-export async function openCuda({ device = 0 }: { device?: number } = {}): Promise<Device> {
+export async function openCuda({
+  device = 0,
+  libraries,
+}: {
+  device?: number;
+  /** Those to load; default: those that `setup --gpu` noted, else those that are found. */
+  libraries?: ChosenLibraries;
+} = {}): Promise<Device> {
   const files = kernelFiles();
-  const libraries = await findLibraries();
   const addon = require(await buildAddon('cuda', new Map())) as Addon;
-  const info = addon.open(libraries.nvrtc.join('|'), libraries.cublasLt.join('|'), device);
+  const { nvrtc, cublasLt } = libraries ?? (await librariesToUse(addon.cards().driver));
+  const info = addon.open(nvrtc, cublasLt, device);
   const common = readFileSync(join(KERNELS, 'common.cuh'), 'utf8');
   const modules = new Map<string, number>();
   const moduleOf = (file: string): number => {

@@ -33,7 +33,8 @@ class Blocks {
       }
       if (at == 0)
         throw std::runtime_error("out of device memory: " + mib(bytes) + " asked for, " + mib(inUse) +
-                                 " in use; a smaller train.micro_batch_size, rollout batch or max_tokens needs less");
+                                 " in use; lower train.micro_batch_size, rollout.batch_size or data.max_tokens (elsewhere "
+                                 "--batch-size), or set train.gradient_checkpointing");
     }
     sizes[at] = size;
     inUse += size;

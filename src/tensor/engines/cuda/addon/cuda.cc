@@ -5,6 +5,7 @@
 
 #include "arguments.h"
 #include "blocks.h"
+#include "cards.h"
 #include "libraries.h"
 #include "products.h"
 
@@ -245,6 +246,7 @@ napi_value trim(Arguments&) {
 }
 
 napi_value start(napi_env env, napi_value exports) {
+  define(env, exports, "cards", guarded<cards>);
   define(env, exports, "open", guarded<open>);
   define(env, exports, "compile", guarded<compile>);
   define(env, exports, "load", guarded<load>);

@@ -14,7 +14,7 @@ using CUmodule = struct CUmod*;
 using CUfunction = struct CUfunc*;
 using CUstream = struct CUstr*;
 
-constexpr CUresult CUDA_SUCCESS = 0, CUDA_ERROR_OUT_OF_MEMORY = 2;
+constexpr CUresult CUDA_SUCCESS = 0, CUDA_ERROR_OUT_OF_MEMORY = 2, CUDA_ERROR_NO_DEVICE = 100;
 constexpr int MULTIPROCESSOR_COUNT = 16, COMPUTE_CAPABILITY_MAJOR = 75, COMPUTE_CAPABILITY_MINOR = 76;
 constexpr int MAX_DYNAMIC_SHARED_SIZE_BYTES = 8;  // an attribute of a function
 constexpr unsigned STREAM_NON_BLOCKING = 1;

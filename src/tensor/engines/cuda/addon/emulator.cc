@@ -3,6 +3,7 @@
 #include "emulator.h"
 
 #include <algorithm>
+#include <cstdlib>
 #include <map>
 #include <memory>
 #include <random>
@@ -151,19 +152,27 @@ void add(const char* name, Entry entry) { entries()[name] = entry; }
 namespace minillm {
 namespace {
 
-Blocks blocks([](size_t bytes) { return reinterpret_cast<uint64_t>(std::aligned_alloc(256, (bytes + 255) / 256 * 256)); },
-              [](uint64_t at) { std::free(reinterpret_cast<void*>(at)); });
+// MINILLM_EMULATOR_MEMORY, bytes: a card that is full; 0 is none.
+size_t limit = 0;
+
+extern Blocks blocks;
+uint64_t allocate(size_t bytes) {
+  if (limit && blocks.inUse + blocks.cached + bytes > limit) return 0;
+  return reinterpret_cast<uint64_t>(std::aligned_alloc(256, (bytes + 255) / 256 * 256));
+}
+Blocks blocks(allocate, [](uint64_t at) { std::free(reinterpret_cast<void*>(at)); });
 
 void* pointer(const Arguments& a, size_t i) { return reinterpret_cast<void*>(a.integer(i)); }
 
 napi_value open(Arguments& a) {
   emulator::shuffler.seed(static_cast<unsigned>(a.integer(0)));
+  if (const char* bytes = std::getenv("MINILLM_EMULATOR_MEMORY")) limit = std::strtoull(bytes, nullptr, 10);
   napi_value info;
   napi_create_object(a.env, &info);
   put(a.env, info, "name", textOf(a.env, "emulator"));
   put(a.env, info, "architecture", numberOf(a.env, 0));
   put(a.env, info, "multiprocessors", numberOf(a.env, 1));
-  put(a.env, info, "totalBytes", numberOf(a.env, 0));
+  put(a.env, info, "totalBytes", numberOf(a.env, static_cast<double>(limit)));
   put(a.env, info, "driver", numberOf(a.env, 0));
   return info;
 }
@@ -268,8 +277,8 @@ napi_value memory(Arguments& a) {
   put(a.env, info, "inUse", numberOf(a.env, blocks.inUse));
   put(a.env, info, "peak", numberOf(a.env, blocks.peak));
   put(a.env, info, "cached", numberOf(a.env, blocks.cached));
-  put(a.env, info, "free", numberOf(a.env, 0));
-  put(a.env, info, "total", numberOf(a.env, 0));
+  put(a.env, info, "free", numberOf(a.env, static_cast<double>(limit ? limit - blocks.inUse - blocks.cached : 0)));
+  put(a.env, info, "total", numberOf(a.env, static_cast<double>(limit)));
   return info;
 }
 

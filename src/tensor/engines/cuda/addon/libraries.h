@@ -2,6 +2,7 @@
 // in one line what is missing.
 #pragma once
 #include <dlfcn.h>
+#include <glob.h>
 
 #include <stdexcept>
 #include <string>
@@ -35,6 +36,16 @@ class Library {
   void* handle = nullptr;
 };
 
+// NVRTC opens its builtins by bare name and does not look beside itself: what is loaded already is found by that name. `path` is NVRTC's.
+inline void loadBuiltins(const std::string& path) {
+  const size_t end = path.rfind('/');
+  if (end == std::string::npos) return;
+  glob_t found;
+  if (glob((path.substr(0, end) + "/libnvrtc-builtins.so*").c_str(), 0, nullptr, &found) == 0)
+    for (size_t i = 0; i < found.gl_pathc; i++) dlopen(found.gl_pathv[i], RTLD_NOW | RTLD_GLOBAL);
+  globfree(&found);
+}
+
 // NVRTC's own header is not in every wheel; these have not changed since CUDA 11.
 typedef struct NvrtcProgram* NvrtcHandle;
 struct Nvrtc {
@@ -48,6 +59,7 @@ struct Nvrtc {
   int (*version)(int*, int*);
   void load(const std::string& names) {
     Library l;
+    loadBuiltins(names);
     l.load(names, "NVRTC (libnvrtc)");
     l.find(create, "nvrtcCreateProgram");
     l.find(compile, "nvrtcCompileProgram");
