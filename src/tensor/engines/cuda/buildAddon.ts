@@ -6,7 +6,7 @@ import { compilerProblem, findCompiler } from '../../provision/addon.js';
 import { defaultCacheDir, nodeApiHeaders } from '../../provision/paths.js';
 import { run } from '../../provision/process.js';
 import { stagingFolder } from '../../provision/store.js';
-import { ADDON, KERNELS } from './kernelSources.js';
+import { ADDON, BUILT, KERNELS } from './kernelSources.js';
 
 const FLAGS = ['-std=c++17', '-O2', '-fPIC', '-shared', '-pthread'];
 
@@ -20,6 +20,8 @@ export const cudaCache = (): string => join(defaultCacheDir(), 'cuda');
  * @returns the path of the addon @throws RunError if it cannot be compiled
  */
 export async function buildAddon(name: 'cuda' | 'emulator', kernels: Map<string, string>): Promise<string> {
+  const brought = join(BUILT, `${name}.node`);
+  if (existsSync(brought)) return brought;
   const problem = compilerProblem();
   if (problem) throw new RunError(problem);
   const compiler = findCompiler()!;
