@@ -5,16 +5,16 @@ import { minillm } from '../../src/training/minillm.js';
 import { randomModel } from './models.js';
 import { verdict } from './rows.js';
 
-const STEPS = 200;
+const tiny = Boolean(process.env.MINILLM_CUDA_EMULATOR);
+const STEPS = tiny ? 60 : 200;
 /** Optimizer steps of a round of rollouts, as set below. */
 const STEPS_A_ROUND = 4;
 /** Memory is compared from here on: by then every shape has been there. */
-const SETTLED = 40;
+const SETTLED = tiny ? 20 : 40;
 
 /** The part `leak`: MiniLLM's rounds and steps, 200 of them; what the device has handed out, and what it keeps, must stay as it is. */
 export async function leak(): Promise<void> {
   await initBackend({ backend: 'cuda' });
-  const tiny = Boolean(process.env.MINILLM_CUDA_EMULATOR);
   const vocab = tiny ? 31 : 4096;
   const shape = (layers: number, width: number, heads: number) =>
     randomModel({ layers, width, heads, vocab }, 256);
