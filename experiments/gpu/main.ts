@@ -14,7 +14,10 @@ if (first === 'gpu') {
     process.stderr.write(`gpu ${name}: one of ${Object.keys(parts).join(', ')} expected\n`);
     process.exitCode = 2;
   } else {
-    await part(rest);
+    await part(rest).catch((error: Error) => {
+      process.stderr.write(`gpu ${name}: ${error.message}\n`);
+      process.exit(1);
+    });
   }
 } else {
   await import('../../src/cli/main.js');

@@ -26,7 +26,8 @@ def serve(works, versions):
         try:
             request = json.loads(line)
             if request["do"] == "prepare":
-                spec, once = request, works[request["work"]](request)
+                spec, once = request, None  # what was there goes first
+                once = works[request["work"]](request)
                 once()
                 once()
                 synchronise(spec)
