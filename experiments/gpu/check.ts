@@ -51,7 +51,12 @@ export async function check(args: readonly string[]): Promise<void> {
   const parts = [...checks(emulated), ...sanitizers(emulated)].filter(({ name }) =>
     wanted(name.split(' ')[0]!),
   );
-  const opens = await runPart({ name: 'engine', args: ['engine'], seconds: 60 }, left(), onRow);
+  // The emulator may have to be compiled first.
+  const opens = await runPart(
+    { name: 'engine', args: ['engine'], seconds: emulated ? 240 : 60 },
+    left(),
+    onRow,
+  );
   for (const group of inGroups(parts)) {
     if (!opens) skip(group[0]!.name, 'the engine does not open');
     else if (left() < 5) skip(group[0]!.name, 'no time left');
@@ -89,7 +94,7 @@ function finish(rows: readonly Row[]): void {
 }
 
 function checks(emulated: boolean): Part[] {
-  return [
+  const parts: Part[] = [
     { name: 'kernels', args: ['kernels'], seconds: 120 },
     { name: 'parity', args: ['parity'], seconds: 90 },
     // On the emulator `npm test` runs them all.
@@ -105,6 +110,7 @@ function checks(emulated: boolean): Part[] {
     })),
     { name: 'leak', args: ['leak'], seconds: 60 },
   ];
+  return emulated ? parts.map((part) => ({ ...part, seconds: 2 * part.seconds })) : parts;
 }
 
 /** compute-sanitizer's tools on the kernels at small sizes, where it is installed. */

@@ -39,5 +39,5 @@ export function tableOf(rows: readonly Row[]): string {
 /** The first line of a text or of an error, not too long for a table. */
 export function oneLine(text: unknown): string {
   const said = text instanceof Error ? text.message : String(text);
-  return (said.trim().split('\n')[0] ?? '').slice(0, 240);
+  return (said.trim().split('\n')[0] ?? '').slice(0, 500);
 }

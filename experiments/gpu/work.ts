@@ -36,6 +36,7 @@ export async function work(): Promise<void> {
   const say = (answer: object): void => void process.stdout.write(`${JSON.stringify(answer)}\n`);
   const answers = {
     async prepare(request: Request) {
+      run = undefined;
       const { engine } = await initBackend({
         backend: request.backend ?? 'cuda',
         precision: request.precision as Precision,
@@ -54,8 +55,9 @@ export async function work(): Promise<void> {
       return { ready: true, engine };
     },
     async turn() {
+      if (!run) throw new Error('nothing is prepared');
       const seconds: number[] = [];
-      for (let i = 0; i < repeats; i++) seconds.push(await run!());
+      for (let i = 0; i < repeats; i++) seconds.push(await run());
       const device = deviceOf();
       return { seconds: median(seconds), ...(device && { peak_gb: device.memory().peak / 1e9 }) };
     },
