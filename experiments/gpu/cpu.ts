@@ -1,9 +1,10 @@
-import { existsSync, mkdirSync, readdirSync } from 'node:fs';
+import { existsSync, mkdirSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
-import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { median } from '../../src/bench/measure.js';
+import { defaultCacheDir } from '../../src/tensor/provision/paths.js';
 import { run } from '../../src/tensor/provision/process.js';
+import { listEntries } from '../../src/tensor/provision/store.js';
 import { oneLine, type Row } from './rows.js';
 import type { Work } from './work.js';
 import { type Answer, ownProcess, torchProcess, type Worker } from './worker.js';
@@ -68,19 +69,17 @@ export async function cpuCheck({ material, python, seconds, onRow }: Settings): 
   }
 }
 
-/** The library's pieces joined, and the addon compiled for this processor. @returns what went wrong */
+/** The library's pieces into the cache of the native engine, where `setup` finds it and compiles the addon for this processor. @returns what went wrong */
 async function setUp(material: string, seconds: number): Promise<string | undefined> {
-  const place = join(material, 'library');
-  if (!existsSync(place) || readdirSync(place).length === 0) {
-    mkdirSync(place, { recursive: true });
-    const script = 'set -e; cat "$1"/library.tar.xz.* | xz -dc | tar -x -C "$2"';
-    const done = await run('sh', ['-c', script, 'sh', material, place], { timeoutMs: seconds * 1000 });
+  const cache = defaultCacheDir();
+  if (!listEntries(cache).some(({ dir, entry }) => dir.endsWith('-cpu') && typeof entry !== 'string')) {
+    mkdirSync(cache, { recursive: true });
+    const script = 'cat "$1"/cache.tar.xz.* | xz -dc | tar -x -f - -C "$2"';
+    const done = await run('sh', ['-c', script, 'sh', material, cache], { timeoutMs: seconds * 1000 });
     if (done.status !== 0) return `the library does not unpack: ${done.trouble ?? done.stderr}`;
   }
-  const program = [...process.execArgv, process.argv[1]!];
-  const done = await run(process.execPath, [...program, 'setup', '--from', place], {
-    timeoutMs: seconds * 1000,
-  });
+  const args = [...process.execArgv, process.argv[1]!, 'setup'];
+  const done = await run(process.execPath, args, { timeoutMs: seconds * 1000 });
   return done.status === 0 ? undefined : oneLine(done.trouble ?? done.stderr.trim().split('\n').at(-1));
 }
 

@@ -33,7 +33,9 @@ export async function kernelChecks(args: readonly string[]): Promise<void> {
       try {
         const [worst, where] = worstOf(run(table(), sizes));
         holds &&= worst <= bound;
-        notes.push(`${precision} ${worst.toExponential(1)} of ${bound}${worst > bound ? ` (${where})` : ''}`);
+        notes.push(
+          `${precision} ${worst.toExponential(1)} of ${bound}${worst > bound && where ? ` (${where})` : ''}`,
+        );
       } catch (error) {
         holds = false;
         notes.push(`${precision}: ${oneLine(error)}`);

@@ -8,7 +8,7 @@
  * Options: --out DIR (runs/gpu-pack). What a pack holds, and what its check prints: README.md.
  */
 import { chmodSync, cpSync, existsSync, mkdirSync, readdirSync, rmSync, statSync } from 'node:fs';
-import { dirname, join, resolve } from 'node:path';
+import { basename, dirname, join, resolve } from 'node:path';
 import { parseArgs } from 'node:util';
 import { buildAddon } from '../../src/tensor/engines/cuda/buildAddon.js';
 import { defaultCacheDir, enginePackageNames } from '../../src/tensor/provision/paths.js';
@@ -92,9 +92,16 @@ async function packLibrary(out: string, native: string): Promise<void> {
       '--cpu: no library of TensorFlow for processors is in the cache; "npm run -s minillm -- setup" brings it',
     );
   for (const part of ['package.json', 'binding']) copy(join('node_modules', native, part), out);
-  const place = join(entry.dir, LIBRARY_FOLDER);
-  const parts = readdirSync(place).sort();
-  await pieces(join(out, 'tensorflow'), 'library.tar.xz', ['tar', '-C', place, '-cf', '-', ...parts]);
+  // As the cache holds it, so that `setup` there finds it in its cache; without addons, which are for this processor.
+  const parts = ['manifest.json', LIBRARY_FOLDER].map((part) => join(basename(entry.dir), part));
+  await pieces(join(out, 'tensorflow'), 'cache.tar.xz', [
+    'tar',
+    '-C',
+    defaultCacheDir(),
+    '-cf',
+    '-',
+    ...parts,
+  ]);
 }
 
 /** The output of a command, compressed, in files of at most 30 MB. */
