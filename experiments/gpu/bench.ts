@@ -1,114 +1,131 @@
-import * as tf from '@tensorflow/tfjs-core';
-import { createCache, decodeStep, disposeCache, prefill } from '../../src/models/cache.js';
-import { familyOf, newModelConfig } from '../../src/models/families.js';
-import { forwardHidden, headLogits, type Model } from '../../src/models/model.js';
-import { adamw } from '../../src/optim/adamw.js';
-import { nextTokens } from '../../src/rollout/nextToken.js';
-import { plainSampling } from '../../src/rollout/sampling.js';
-import { initBackend, type Precision, precisions } from '../../src/tensor/backend.js';
-import { tokenLogprob } from '../../src/tensor/ops/index.js';
-import { disposeParams, type Params, valueAndGrads } from '../../src/tensor/params.js';
+import { median } from '../../src/bench/measure.js';
+import { precisions } from '../../src/tensor/backend.js';
+import { type BenchRow, benchRows, tiny } from './benchRows.js';
+import { oneLine, type Row } from './rows.js';
+import { type Answer, ownProcess, torchProcess, type Worker } from './worker.js';
+
+export interface BenchSettings {
+  emulated: boolean;
+  /** By `performance.now()`. */
+  deadline: number;
+  python: string;
+  onRow(row: Row): void;
+}
+
+/** Seconds for a process to begin and to warm up (`torch.compile` is the slowest), and for a turn. */
+const [START_S, PREPARE_S, TURN_S] = [60, 120, 60];
+
+/** One of those who take turns. */
+interface Side {
+  name: string;
+  worker: Worker;
+  turns: Answer[];
+  trouble?: string;
+}
 
 /**
- * Two pieces of work at GPT-2's sizes on the card, a JSON line each: a training step (forward, backward, clip, AdamW) of 124M, batch
- * 16 of 512 tokens; and decoding of 128 tokens after 256 for 64 sequences, 124M and 1.5B. Random weights of the true shapes.
- *
- *     node --import tsx experiments/gpu/bench.ts sft,decode tf32,float32
+ * The benchmark: for each row our process and PyTorch's take turns on the card, and medians are compared. A row that does not fit in memory or in time
+ * says so; a side that fails leaves the others.
  */
-const SHAPES = { '124M': [12, 768, 12], '1.5B': [48, 1600, 25] } as const;
-const VOCAB = 50_257;
-
-const say = (line: Record<string, unknown>): void => void process.stdout.write(`${JSON.stringify(line)}\n`);
-
-/** Weights repeat a block of small numbers: the time of a product does not depend on them, and 1.5 billion draws take a minute. */
-function model(size: keyof typeof SHAPES): Model {
-  const [layers, hiddenSize, heads] = SHAPES[size];
-  const config = newModelConfig('gpt2', { vocabSize: VOCAB, hiddenSize, layers, heads, maxPositions: 1024 });
-  const block = Float32Array.from({ length: 1 << 16 }, (_, i) => 0.02 * Math.sin(i * 12.9898));
-  const params: Params = {};
-  for (const [name, { shape, init }] of Object.entries(familyOf(config).parameters(config))) {
-    const data = new Float32Array(shape.reduce((product, n) => product * n, 1));
-    if (init === 'ones') data.fill(1);
-    else if (init !== 'zeros')
-      for (let at = 0; at < data.length; at += block.length)
-        data.set(block.subarray(0, Math.min(block.length, data.length - at)), at);
-    params[name] = tf.tensor(data, shape);
-  }
-  return { config, params };
-}
-
-/** Milliseconds of `n` runs after `warm` others: median, least, most. `f` ends by reading a number back. */
-function clock(f: () => void, n: number, warm: number): { ms: number; lo: number; hi: number } {
-  const times: number[] = [];
-  for (let i = 0; i < n + warm; i++) {
-    const start = performance.now();
-    f();
-    if (i >= warm) times.push(performance.now() - start);
-  }
-  times.sort((a, b) => a - b);
-  return { ms: times[times.length >> 1]!, lo: times[0]!, hi: times[times.length - 1]! };
-}
-
-function memory(): Record<string, number> {
-  const { device } = tf.memory() as unknown as { device?: { peak: number; inUse: number } };
-  return device ? { peak_gb: device.peak / 1e9, in_use_gb: device.inUse / 1e9 } : {};
-}
-
-function sft(precision: Precision): void {
-  const [batch, length] = [16, 512];
-  const { config, params } = model('124M');
-  const optimizer = adamw({ learningRate: 1e-4, beta2: 0.999, clip: 1 });
-  let state = { params, state: optimizer.init(params) };
-  const ids = Int32Array.from({ length: batch * length }, (_, i) => (i * 7919) % VOCAB);
-  const targets = Int32Array.from(ids, (_, i) => ids[i + 1] ?? 0);
-  const step = (): void => {
-    const { value, grads } = valueAndGrads((p) => {
-      const hidden = forwardHidden(p, config, ids, batch, length);
-      const logprobs = tokenLogprob(headLogits(p, config, hidden), tf.tensor1d(targets, 'int32'));
-      return tf.neg(tf.mean(logprobs)) as tf.Scalar;
-    }, state.params);
-    const { params, state: next } = optimizer.step(grads, state.state, state.params);
-    disposeParams(grads);
-    state = { params, state: next };
-    value.dataSync();
-    value.dispose();
-  };
-  say({ case: 'sft', precision, model: '124M', batch, seq: length, ...clock(step, 9, 3), ...memory() });
-  disposeParams(state.params);
-}
-
-function decode(size: keyof typeof SHAPES, precision: Precision): void {
-  const [batch, prompt, response] = [64, 256, 128];
-  const net = model(size);
-  const ids = Int32Array.from({ length: batch * prompt }, (_, i) => (i * 7919) % VOCAB);
-  const uniforms = Array.from({ length: batch }, (_, i) => (i + 0.5) / batch);
-  const run = (): void => {
-    const cache = createCache(net.config, batch, prompt + response);
-    const rows = Int32Array.from({ length: batch }, (_, b) => b * prompt + prompt - 1);
-    let hidden = tf.tidy(() =>
-      tf.gather(prefill(net, cache, ids, batch, prompt), tf.tensor1d(rows, 'int32')),
-    );
-    for (let t = 0; t < response; t++) {
-      const logits = tf.tidy(() => headLogits(net.params, net.config, hidden as tf.Tensor2D));
-      const { tokens } = nextTokens(logits, undefined, uniforms, plainSampling);
-      tf.dispose([logits, hidden]);
-      hidden = decodeStep(net, cache, tokens, new Int32Array(batch).fill(prompt + t));
+export async function benchmark({ emulated, deadline, python, onRow }: BenchSettings): Promise<void> {
+  const left = (): number => (deadline - performance.now()) / 1000;
+  for (const given of benchRows) {
+    const row = emulated ? tiny(given) : given;
+    const say = (state: Row['state'], note: string, what = given.what): void =>
+      onRow({ part: 'benchmark', what, state, note: oneLine(note) });
+    if (!(precisions as readonly string[]).includes(row.ours.precision)) {
+      say('skipped', `the engine has no ${row.ours.precision}`);
+      continue;
     }
-    hidden.dispose();
-    disposeCache(cache);
-  };
-  const { ms, lo, hi } = clock(run, 3, 1);
-  const perToken = { ms_per_token: ms / response, s: ms / 1e3, lo: lo / 1e3, hi: hi / 1e3 };
-  say({ case: 'generate', precision, model: size, batch, prompt, response, ...perToken, ...memory() });
-  disposeParams(net.params);
+    if (left() < row.needs) {
+      say('skipped', `no time left: it needs about ${row.needs} s`);
+      continue;
+    }
+    const [ours, ...theirs] = (await measured(row, python, left)) as [Side, ...Side[]];
+    if (ours.turns.length === 0) {
+      const missing = /memory|no time left|no answer after/.test(ours.trouble!);
+      say(missing ? 'skipped' : 'FAILED', ours.trouble!);
+    } else if (emulated) {
+      say('skipped', 'ran at a tiny size; there is no card to time');
+    } else {
+      for (const { what, note, compared } of comparisons(row, ours, theirs))
+        say(compared ? 'measured' : 'skipped', note, what);
+    }
+  }
 }
 
-const [cases = 'sft,decode', list = 'tf32'] = process.argv.slice(2);
-for (const name of list.split(',')) {
-  const precision = precisions.find((known) => known === name);
-  if (!precision) throw new Error(`${name}: one of ${precisions.join(', ')} expected`);
-  const info = await initBackend({ backend: 'cuda', precision });
-  say({ case: 'engine', engine: info.engine });
-  if (cases.includes('sft')) sft(precision);
-  if (cases.includes('decode')) for (const size of ['124M', '1.5B'] as const) decode(size, precision);
+/** All sides begin and warm up together, then take turns. */
+async function measured(row: BenchRow, python: string, left: () => number): Promise<Side[]> {
+  const works = [row.ours.work, ...row.theirs.map(({ work }) => work)];
+  const sides = works.map((_, i): Side => {
+    const name = row.theirs[i - 1]?.name ?? 'ours';
+    const script = name === 'strong' ? 'torch_strong.py' : 'torch_common.py';
+    return { name, worker: i === 0 ? ownProcess('work') : torchProcess(python, script), turns: [] };
+  });
+  try {
+    await Promise.all(
+      sides.map(async (side, i) => {
+        const hello = await side.worker.answer(Math.min(START_S, left()));
+        const blind = i > 0 && !hello.error && !hello.cuda ? 'PyTorch sees no card' : undefined;
+        const request = { do: 'prepare', ...row.ours, work: works[i], ...(i > 0 && { device: 'cuda' }) };
+        side.trouble = (hello.error ??
+          blind ??
+          (await side.worker.ask(request, Math.min(PREPARE_S, left()))).error)!;
+      }),
+    );
+    for (let turn = 0; turn < row.turns; turn++)
+      for (const side of sides) {
+        if (side.trouble) continue;
+        const answer =
+          left() < 1
+            ? { error: 'no time left' }
+            : await side.worker.ask({ do: 'turn' }, Math.min(TURN_S, left()));
+        if (answer.error) side.trouble = answer.error;
+        else side.turns.push(answer);
+      }
+    return sides;
+  } finally {
+    for (const { worker } of sides) worker.kill();
+  }
+}
+
+/** A line for each that ours is compared with. */
+function comparisons(row: BenchRow, ours: Side, theirs: readonly Side[]) {
+  const own = `ours ${time(ours)}, peak ${peak(ours).toFixed(1)} GB`;
+  if (theirs.length === 0) return [{ what: row.what, note: own, compared: true }];
+  return theirs.map((side, i) => {
+    const { name, target } = row.theirs[i]!;
+    const what = `${row.what}: ${name}`;
+    if (side.turns.length === 0)
+      return { what, note: `${own}; ${name}: ${side.trouble}`, compared: name === 'ceilings' };
+    if (row.utilisation) {
+      const rate = row.utilisation.flops / seconds(ours) / 1e12;
+      const most = Number(side.turns[0]!.bfloat16);
+      const share = ((100 * rate) / most).toFixed(0);
+      const asked = (100 * row.utilisation.target).toFixed(0);
+      return {
+        what,
+        note: `**${share} %** (target >= ${asked} %): ${rate.toFixed(0)} of ${most.toFixed(0)} TFLOP/s; ${own}`,
+        compared: true,
+      };
+    }
+    const ratio = (seconds(ours) / seconds(side)).toFixed(2);
+    const memory = peak(ours) / peak(side);
+    const asked = row.memoryTarget && name === 'lean' ? ` (target <= ${row.memoryTarget})` : '';
+    return {
+      what,
+      note: `**${ratio}** (target <= ${target}): ${own}; ${name} ${time(side)}, peak ${peak(side).toFixed(1)} GB; memory ${memory.toFixed(2)}${asked}`,
+      compared: true,
+    };
+  });
+}
+
+const seconds = ({ turns }: Side): number => median(turns.map((turn) => Number(turn.seconds)));
+const peak = ({ turns }: Side): number => Math.max(...turns.map((turn) => Number(turn.peak_gb)));
+function time(side: Side): string {
+  const all = side.turns.map((turn) => Number(turn.seconds));
+  const [unit, by] = seconds(side) < 1 ? ['ms', 1e3] : ['s', 1];
+  const digits = (x: number): string => (x * by).toPrecision(3);
+  const range = all.length > 1 ? ` (${digits(Math.min(...all))} to ${digits(Math.max(...all))})` : '';
+  return `${digits(seconds(side))} ${unit}${range}`;
 }

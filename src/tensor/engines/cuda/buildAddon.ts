@@ -7,7 +7,7 @@ import { compilerProblem, findCompiler } from '../../provision/addon.js';
 import { cudaCache, defaultCacheDir, nodeApiHeaders } from '../../provision/paths.js';
 import { run } from '../../provision/process.js';
 import { stagingFolder } from '../../provision/store.js';
-import { ADDON, KERNELS } from './kernelSources.js';
+import { ADDON, BUILT, KERNELS } from './kernelSources.js';
 
 const FLAGS = ['-std=c++17', '-O2', '-fPIC', '-shared', '-pthread'];
 
@@ -18,6 +18,8 @@ const FLAGS = ['-std=c++17', '-O2', '-fPIC', '-shared', '-pthread'];
  * @returns the path of the addon @throws RunError if it cannot be compiled
  */
 export async function buildAddon(name: 'cuda' | 'emulator', kernels: Map<string, string>): Promise<string> {
+  const brought = join(BUILT, `${name}.node`);
+  if (existsSync(brought)) return brought;
   const target = addonPath(name, kernels);
   if (existsSync(target)) return target;
   const problem = compilerProblem();

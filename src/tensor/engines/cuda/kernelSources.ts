@@ -5,6 +5,8 @@ import { fileURLToPath } from 'node:url';
 /** The folders of the kernels and of the addons' C++, beside this file (also in a build or a bundle). */
 export const KERNELS = fileURLToPath(new URL('./kernels/', import.meta.url));
 export const ADDON = fileURLToPath(new URL('./addon/', import.meta.url));
+/** Addons that came along built, for machines without a compiler (experiments/gpu/pack.ts). */
+export const BUILT = fileURLToPath(new URL('./built/', import.meta.url));
 
 /** What a parameter of a kernel is: an address, a float, or a whole number. */
 export type ParameterKind = 'address' | 'float' | 'integer';
