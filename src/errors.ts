@@ -6,8 +6,10 @@
 /** A longer line is read by nobody: the middle of what a hostile file brings into it is left out. */
 const LONGEST = 1000;
 
+/** One line, whatever names and texts of a file are in it. */
 function line(message: string): string {
-  return message.length <= LONGEST ? message : `${message.slice(0, LONGEST - 201)}…${message.slice(-200)}`;
+  const one = message.replace(/\s*\p{Cc}+\s*/gu, ' ');
+  return one.length <= LONGEST ? one : `${one.slice(0, LONGEST - 201)}…${one.slice(-200)}`;
 }
 
 /** A value from a file as a part of a message: JSON, cut at `most` characters; nesting may be deeper than the stack. */

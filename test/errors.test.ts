@@ -12,6 +12,12 @@ describe('a message stays one line that can be read, whatever a file brings into
     expect(new Kind('x'.repeat(1000)).message).toBe('x'.repeat(1000));
   });
 
+  it('a name with line breaks and other control characters stays in the line', () => {
+    expect(new UsageError('in.json: "a\n\r\n\u001b[31mb" is none').message).toBe(
+      'in.json: "a [31mb" is none',
+    );
+  });
+
   it('a row with names of thousands of characters', () => {
     const refused = (): unknown => rowItems({ ['😀'.repeat(2000)]: 1 }, 'rows.jsonl:1');
     expect(refused).toThrow(/^rows\.jsonl:1: expected a field "instruction"/);

@@ -25,7 +25,7 @@ ${told.map(summary).join('\n')}
 ${told.map(section).join('\n')}
 ## Where it ran
 
-| part | started | minutes | commit | machine |
+| part | started | minutes asked for | commit | machine |
 |---|---|--:|---|---|
 ${sessions.map((s) => `| ${s.part} | ${s.started} | ${s.minutes} | ${s.commit} | ${s.machine} |`).join('\n')}
 `;
@@ -38,8 +38,11 @@ function summary({ part, state }: { part: Part; state: PartState }): string {
 
 function section({ part, state }: { part: Part; state: PartState }): string {
   const { counts, facts, failures } = state;
+  // Kinds, which begin with a dot, come after the totals, the largest first.
+  const kind = (name: string): number => Number(name.startsWith('·'));
+  const sorted = Object.entries(counts).sort(([a, n], [b, m]) => kind(a) - kind(b) || kind(a) * (m - n));
   const rows = [
-    ...Object.entries(counts).map(([name, n]) => `| ${name} | ${thousands(n)} |`),
+    ...sorted.map(([name, n]) => `| ${name} | ${thousands(n)} |`),
     ...Object.entries(facts).map(([name, value]) => `| ${name} | ${oneLine(value)} |`),
   ];
   return `## ${part.name}
@@ -50,8 +53,8 @@ ${part.what}
 |---|--:|
 ${rows.join('\n')}
 
-${failures.length === 0 ? 'No failure was found.' : failureTable(failures)}
-
+${failures.length === 0 ? 'No failure was found in these cases.' : failureTable(failures)}
+${part.foundBefore ? `\n${part.foundBefore}\n` : ''}
 Not covered: ${part.leavesOut}
 `;
 }

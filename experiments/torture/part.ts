@@ -37,6 +37,8 @@ export interface Part {
   what: string;
   /** For the page: what it does not cover. */
   leavesOut: string;
+  /** For the page: what it found before the numbering of its cases was fixed; mended, and held by tests. */
+  foundBefore?: string;
   /** Its share of the campaign's time, beside the others'. */
   share: number;
   /** A reason why it cannot run on this machine. */

@@ -3,7 +3,7 @@
  *
  *     npm run torture -- --minutes 60
  *
- * Options: --minutes N (default 10), --seed N (default 1), --parts a,b (default all), --out FOLDER (a state file a part, where
+ * Options: --minutes N (default 10; 0 only writes the page), --seed N (default 1), --parts a,b (default all), --out FOLDER (a state file a part, where
  * the same call goes on; default experiments/torture/results), --page FILE (default docs/reliability.md, made from
  * all state files of the folder). Exit code 1 when a failure is open.
  */
@@ -43,6 +43,15 @@ export async function campaign(options: Campaign): Promise<number> {
   return open;
 }
 
+/** From the states of all parts: others may be running, or ran before. @param more parts that are none of the campaign's own */
+function writePage(out: string, file: string, more: readonly Part[] = []): void {
+  const told = [...new Set([...parts, ...more])].flatMap((part) => {
+    const state = readState(out, part.name);
+    return state ? [{ part, state }] : [];
+  });
+  writeFileSync(file, page(told));
+}
+
 const openFailures = (state: PartState) => state.failures.filter((failure) => !failure.mended);
 
 /** @returns how many failures of the part are open */
@@ -63,12 +72,7 @@ async function runPart(part: Part, seconds: number, options: Campaign): Promise<
     saved = elapsed();
     state.seconds = before + saved;
     writeState(out, part.name, state);
-    // Of all parts: others may be running, or ran before.
-    const told = parts.flatMap((p) => {
-      const known = p === part ? state : readState(out, p.name);
-      return known ? [{ part: p, state: known }] : [];
-    });
-    writeFileSync(options.page, page(told));
+    writePage(out, options.page, [part]);
   };
   const work: Work = {
     directory,
@@ -141,8 +145,12 @@ async function main(): Promise<number> {
     },
   });
   const [minutes, seed] = [Number(values.minutes), Number(values.seed)];
-  if (!(minutes > 0)) throw new Error(`--minutes ${values.minutes}: expected a positive number`);
+  if (!(minutes >= 0)) throw new Error(`--minutes ${values.minutes}: expected a number of at least 0`);
   if (!Number.isInteger(seed)) throw new Error(`--seed ${values.seed}: expected an integer`);
+  if (minutes === 0) {
+    writePage(values.out, values.page);
+    return 0;
+  }
   const open = await campaign({
     ...{ minutes, seed, parts: chosen(values.parts), out: values.out, page: values.page },
     say: (line) => process.stderr.write(`${new Date().toISOString().slice(11, 19)} ${line}\n`),

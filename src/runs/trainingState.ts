@@ -1,5 +1,5 @@
 import { mkdir, readFile, writeFile } from 'node:fs/promises';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import * as tf from '@tensorflow/tfjs-core';
 import { z } from 'zod';
 import { UsageError } from '../errors.js';
@@ -125,6 +125,9 @@ async function readOptimizerState(
     return { optimizer: own, ...(head && { value: head }) };
   } catch (error) {
     tf.dispose(Object.values(tensors));
+    // Which leaf does not fit is known where states are put together; where it lies (tensors there, numbers in state.json), here.
+    if (error instanceof UsageError && !error.message.startsWith(file))
+      throw new UsageError(`${dirname(file)}: ${error.message}`);
     throw error;
   } finally {
     disposeState(like);

@@ -5,6 +5,7 @@ import { Tokenizer as HubTokenizer } from '@huggingface/tokenizers';
 import { UsageError } from '../errors.js';
 import { preToken } from './bpe.js';
 import { type Chat, chatOf } from './chat.js';
+import { checkPatterns } from './patterns.js';
 import { meantSpecials, renamedSpecials, type SpecialText, specialText } from './specialText.js';
 import { lead, leadingTokens } from './surroundings.js';
 import { readVocabulary } from './vocabulary.js';
@@ -111,7 +112,10 @@ export function createTokenizer(json: Json, where: string, settings: Settings): 
       throw new UsageError(`${where}: not a tokenizer that can be read (${firstLine(error)})`);
     }
   };
-  const hub = guarded(() => new HubTokenizer(json, hubConfig));
+  const hub = guarded(() => {
+    checkPatterns(json, where); // guarded too: nesting may be deeper than the stack
+    return new HubTokenizer(json, hubConfig);
+  });
 
   const special = (name: 'eos' | 'bos' | 'pad'): number | undefined => {
     for (const source of [tokenizerConfig, specialTokens]) {

@@ -184,7 +184,7 @@ describe('a torn or hostile checkpoint gives one line', () => {
     ['a step below 0', json({ step: -2 }), /state\.json: step: /],
     ['another format', json({ format: 2 }), /state\.json: format: /],
     ['an unknown field', json({ surprise: 1 }), /state\.json: Unrecognized key: "surprise"/],
-    ['an optimizer number missing', json({ optimizer: {} }), /optimizer state: /],
+    ['an optimizer number missing', json({ optimizer: {} }), /training-state: optimizer state: number /],
     [
       'a prototype in state.json',
       edit(state, (text) => text.replace('{', '{"__proto__": {"step": 9},')),

@@ -218,6 +218,18 @@ describe('a tokenizer.json that its library accepts and then fails over', () => 
     await expect(failed).rejects.toBeInstanceOf(UsageError);
   });
 
+  it.each([
+    ['a word', 'hasOwnProperty', '"hasOwnProperty"'],
+    ['nothing', undefined, 'nothing'],
+    ['a number in its place', { Regex: 7 }, '{"Regex":7}'],
+  ])('a split by %s is refused, not left out', async (_, pattern, shown) => {
+    const split = { type: 'Split', pattern, behavior: 'Isolated', invert: false };
+    const dir = damaged({ pre_tokenizer: { type: 'Sequence', pretokenizers: [split] } });
+    await expect(loadTokenizer(dir)).rejects.toThrow(
+      `tokenizer.json: pre_tokenizer.pretokenizers.0: the pattern of Split is ${shown}; expected {"Regex": "…"} or {"String": "…"}`,
+    );
+  });
+
   it('a decoder that lacks a field', async () => {
     const dir = damaged({
       decoder: { type: 'Sequence', decoders: [{ type: 'Replace', pattern: 5, content: 7 }, 3] },

@@ -68,7 +68,7 @@ const json = (file: string): unknown => JSON.parse(readFileSync(file, 'utf8'));
 
 const header: Target = {
   name: 'header of model.safetensors, parsed',
-  weight: 90,
+  weight: 18,
   open(world) {
     const file = readFileSync(join(world.student, 'model.safetensors'));
     const size = Number(file.readBigUInt64LE(0));
@@ -109,7 +109,7 @@ const bodies = [
 
 const settings: Target = {
   name: 'values of --set, parsed',
-  weight: 9,
+  weight: 2,
   open: () => (rng) => {
     const fields = [
       'train.lr',
@@ -141,7 +141,7 @@ export const memoryTargets: Target[] = [
   ...familyNames.map((family) =>
     fromJson({
       name: `config.json of ${family}`,
-      weight: 16,
+      weight: 3,
       wholes: (world) => [json(join(world.family(family), 'config.json'))],
       read(value) {
         if (!isObject(value)) throw new UsageError(`${WHERE}: expected an object`);
@@ -153,21 +153,21 @@ export const memoryTargets: Target[] = [
   ),
   fromJson({
     name: 'instruction rows',
-    weight: 195,
+    weight: 39,
     wholes: ({ data }) =>
       ['shapes.jsonl', 'turns.jsonl', 'chat.jsonl'].flatMap((name) => lines(join(data, name))),
     read: (value) => rowItems(asObject(value, WHERE), WHERE),
   }),
   fromJson({
     name: 'rollouts of a checkpoint',
-    weight: 52,
+    weight: 10,
     wholes: ({ runs }) =>
       lines(join(runs.minillm, 'checkpoints', '4', 'training-state', 'rollouts.jsonl')).slice(0, 4),
     read: (value) => trajectoryFromJson(value, WHERE),
   }),
   fromJson({
     name: 'training configuration',
-    weight: 22,
+    weight: 4,
     wholes: ({ configs }) =>
       ['minillm', 'distillm', 'seqkd'].map((name) =>
         parseYaml(readFileSync(join(configs, `${name}.yaml`), 'utf8')),
@@ -176,19 +176,19 @@ export const memoryTargets: Target[] = [
   }),
   fromJson({
     name: 'small world of the oracle',
-    weight: 22,
+    weight: 4,
     wholes: ({ data }) => [json(join(data, 'world.json'))],
     read: (value) => parseWorld(value, WHERE),
   }),
   fromJson({
     name: 'evaluation.json',
-    weight: 22,
+    weight: 4,
     wholes: ({ runs }) => [json(join(runs.minillm, 'evaluation.json'))],
     read: (value) => isObject(value) && readEvaluation(value),
   }),
   fromJson({
     name: 'server requests',
-    weight: 150,
+    weight: 30,
     wholes: () => bodies,
     read(value, rng) {
       const body = asObject(value, WHERE);

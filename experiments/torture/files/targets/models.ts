@@ -135,7 +135,7 @@ function mutateIndex(bytes: Buffer, rng: Rng): Mutant {
 async function use(directory: string, rng: Rng): Promise<void> {
   const model = await loadModel(directory);
   try {
-    if (rng() < 0.3) scoreTokens(model, [Int32Array.from([1, 2, 3, 4])]);
+    if (rng() < 0.3) scoreTokens(model, [Int32Array.from([1, 2, 3, 4].slice(0, model.config.maxPositions))]);
   } finally {
     disposeParams(model.params);
   }

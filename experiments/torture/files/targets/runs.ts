@@ -97,7 +97,7 @@ export const runTargets: Target[] = [
   }),
   filesOf({
     name: 'run directory on resume',
-    weight: 0.05,
+    weight: 0.3,
     from: (world) => world.runs.minillm,
     files: {
       'config.resolved.yaml': mutateText,
@@ -112,7 +112,7 @@ export const runTargets: Target[] = [
   }),
   filesOf({
     name: 'teacher answers of a seqkd run on resume',
-    weight: 0.03,
+    weight: 0.2,
     from: (world) => world.runs.seqkd,
     files: { 'scratch/pseudo-responses.jsonl': mutateJsonl },
     writes: true,
@@ -124,7 +124,7 @@ export const runTargets: Target[] = [
   }),
   filesOf({
     name: 'run directory in the report',
-    weight: 0.1,
+    weight: 0.5,
     from: (world) => world.runs.minillm,
     files: {
       ...evaluation,

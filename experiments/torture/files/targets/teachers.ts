@@ -45,7 +45,7 @@ const distribution = Buffer.from(Float32Array.from({ length: 2 * VOCAB }, () => 
 
 const answers: Target = {
   name: 'teacher answers, parsed',
-  weight: 195,
+  weight: 39,
   open: () => (rng) => {
     const kind = rng();
     const attack = (how: string, read: () => unknown) => ({
@@ -85,7 +85,7 @@ const server = require('node:http').createServer((request, response) => {
 
 const client: Target = {
   name: 'teacher answers over a connection',
-  weight: 0.1,
+  weight: 0.3,
   async open(world) {
     const worker = new Worker(liar, { eval: true, execArgv: [] });
     worker.unref();
