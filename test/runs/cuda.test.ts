@@ -23,21 +23,41 @@ async function killAfterRows(running: Running, out: string, rows: number): Promi
 }
 
 describe.skipIf(absent)(`a run on the CUDA engine${absent ? ` [skipped: ${absent}]` : ', emulated'}`, () => {
-  it('minillm: ten steps twice give the same bytes, and so does a run that was killed and went on', async () => {
-    const world = await writeFileWorld(place.path);
-    const change = { train: { steps: 10 }, eval: { every: 5 }, checkpoint: { every: 2, keep: 1 } };
-    const config = writeConfig(join(place.path, 'minillm.yaml'), worldConfig(world, 'minillm', change));
-    const start = (name: string, ...more: string[]): Running =>
-      spawnSources('train', config, '--out', join(place.path, name), '--backend', 'cuda', '--quiet', ...more);
-    expect(await start('whole').done).toMatchObject({ code: 0, stderr: '' });
-    const whole = fingerprintOfRun(join(place.path, 'whole'));
-    expect(await start('again').done).toMatchObject({ code: 0 });
-    expect(fingerprintOfRun(join(place.path, 'again'))).toEqual(whole);
+  it.each(['tf32', 'bfloat16'])(
+    'minillm, %s: ten steps twice give the same bytes, and so does a run that was killed and went on',
+    async (precision) => {
+      const world = await writeFileWorld(join(place.path, precision));
+      const change = {
+        precision,
+        train: { steps: 10 },
+        eval: { every: 5 },
+        checkpoint: { every: 2, keep: 1 },
+      };
+      const config = writeConfig(
+        join(place.path, precision, 'minillm.yaml'),
+        worldConfig(world, 'minillm', change),
+      );
+      const start = (name: string, ...more: string[]): Running =>
+        spawnSources(
+          'train',
+          config,
+          '--out',
+          join(place.path, precision, name),
+          '--backend',
+          'cuda',
+          '--quiet',
+          ...more,
+        );
+      expect(await start('whole').done).toMatchObject({ code: 0, stderr: '' });
+      const whole = fingerprintOfRun(join(place.path, precision, 'whole'));
+      expect(await start('again').done).toMatchObject({ code: 0 });
+      expect(fingerprintOfRun(join(place.path, precision, 'again'))).toEqual(whole);
 
-    const killed = start('killed');
-    await killAfterRows(killed, join(place.path, 'killed'), 5);
-    expect((await killed.done).signal).toBe('SIGKILL');
-    expect(await start('killed', '--resume').done).toMatchObject({ code: 0 });
-    expect(fingerprintOfRun(join(place.path, 'killed'))).toEqual(whole);
-  });
+      const killed = start('killed');
+      await killAfterRows(killed, join(place.path, precision, 'killed'), 5);
+      expect((await killed.done).signal).toBe('SIGKILL');
+      expect(await start('killed', '--resume').done).toMatchObject({ code: 0 });
+      expect(fingerprintOfRun(join(place.path, precision, 'killed'))).toEqual(whole);
+    },
+  );
 });
