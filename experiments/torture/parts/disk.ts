@@ -113,11 +113,11 @@ async function again(work: Work, { where }: Failure): Promise<string | undefined
 
 export const disk: Part = {
   name: 'disk',
-  what: `Runs of every method whose disk fails at one of its operations and stays so: full (ENOSPC), full after half of a write, read-only
+  what: `Runs whose disk fails at one of its operations and stays so, method after method as far as the time went (below): full (ENOSPC), full after half of a write, read-only
 (EROFS). The run must end with one line that names the file or the run, every checkpoint that is there must be whole, and \`--resume\`
 on the mended disk must come to the bytes of \`final/\`, \`best/\` and metrics.jsonl (but for times) of a run that nothing happened to.
 The functions of Node's \`fs\` fail, below the run directory, in a process of their own; no real disk is filled.`,
-  leavesOut: `\`eval\`, \`export\`, sweeps and the caches, whose files are written by the same helpers; quotas and disks that lie.`,
+  leavesOut: `methods that are not in the table; \`eval\`, \`export\`, sweeps and the caches, whose files are written by the same helpers; quotas and disks that lie.`,
   foundBefore: `Found by reading for this part, mended, and held by tests: a refused write ended with Node's own words and no file; a line of
 metrics.jsonl of which a full disk took a half was taken for written; the lock file on a disk that had become read-only replaced the
 error by its own.`,

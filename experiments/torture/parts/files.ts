@@ -114,7 +114,12 @@ class Memory {
     this.cases += done;
     if (this.cases < WARM) return undefined;
     this.warm ??= mib;
-    work.fact('resident memory', `${this.warm} MiB after ${WARM} cases, ${mib} MiB after ${this.cases}`);
+    // A short call has nothing to say about it, and would overwrite what a long one measured.
+    if (this.cases >= 5 * WARM)
+      work.fact(
+        'resident memory of a process',
+        `${this.warm} MiB after ${WARM} cases, ${mib} MiB after ${this.cases}`,
+      );
     if (mib <= this.warm + GROWTH) return undefined;
     const what = `memory grew from ${this.warm} to ${mib} MiB in ${this.cases - WARM} cases`;
     this.warm = mib; // told once for every step
