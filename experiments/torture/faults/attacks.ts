@@ -1,4 +1,5 @@
 import { once } from 'node:events';
+import { readFileSync } from 'node:fs';
 import { connect, type Socket } from 'node:net';
 import { setTimeout as wait } from 'node:timers/promises';
 
@@ -9,11 +10,15 @@ export interface Fate {
   status: number;
   /** From its connection to its end; Infinity where it never ended. */
   seconds: number;
+  /** Of these, seconds in which the server or its besieger waited for a processor that others had. */
+  starved: number;
 }
 
 export interface Target {
   host: string;
   port: number;
+  /** Of the server, where it can be looked at. */
+  pid?: number;
   /** Ids from here on are wrong. */
   vocabSize: number;
 }
@@ -48,8 +53,13 @@ async function pour(socket: Socket, bytes: number, chunk: (n: number) => Buffer)
   for (let sent = 0; sent < bytes && !socket.destroyed && socket.writable; ) {
     const part = chunk(Math.min(1 << 16, bytes - sent));
     sent += part.length;
-    if (!socket.write(part))
-      await Promise.race([once(socket, 'drain'), once(socket, 'close')]).catch(() => {});
+    if (socket.write(part)) continue;
+    const over = new AbortController();
+    const either = ['drain', 'close'].map((event) =>
+      once(socket, event, { signal: over.signal }).catch(() => {}),
+    );
+    await Promise.race(either);
+    over.abort();
   }
 }
 
@@ -178,7 +188,7 @@ export function kindOf(x: number): string {
 /** Lets one bad client loose. @param patience seconds after which a connection that is still open counts as open for ever */
 export async function attack(kind: string, target: Target, patience: number): Promise<Fate> {
   const socket = connect(target.port, target.host);
-  let started = performance.now();
+  let [started, starvedBefore] = [performance.now(), starvation(target.pid)];
   let status = 0;
   let text = '';
   const closed = new Promise<void>((resolve) => socket.once('close', () => resolve()));
@@ -190,7 +200,7 @@ export async function attack(kind: string, target: Target, patience: number): Pr
     }
   });
   socket.once('connect', () => {
-    started = performance.now();
+    [started, starvedBefore] = [performance.now(), starvation(target.pid)];
     void attacks[kind]!.act(socket, target).catch(() => {});
   });
   const timer = new AbortController();
@@ -204,5 +214,17 @@ export async function attack(kind: string, target: Target, patience: number): Pr
     kind,
     status,
     seconds: ended ? (performance.now() - started) / 1000 : Number.POSITIVE_INFINITY,
+    starved: starvation(target.pid) - starvedBefore,
   };
+}
+
+/** Seconds that this process and another one have waited for a processor so far (Linux); 0 where it cannot be seen. */
+function starvation(pid: number | undefined): number {
+  return ['self', pid].reduce<number>((sum, of) => {
+    try {
+      return sum + Number(readFileSync(`/proc/${of}/schedstat`, 'utf8').split(' ')[1]) / 1e9;
+    } catch {
+      return sum;
+    }
+  }, 0);
 }
