@@ -52,8 +52,10 @@ async function oneSiege(work: Work, model: string, n: number): Promise<string | 
   const { hostname, port } = new URL((JSON.parse(line) as { url: string }).url);
   const target: Target = { host: hostname, port: Number(port), vocabSize: 15, pid: server.pid! };
   const siege = { target, connections: 10_000, seconds: 100, limit: LIMIT };
-  const outcome = await besiege({ ...siege, tick: () => void work.over() }, stream(work.seed, 'serve', n));
-  server.kill('SIGINT');
+  const outcome = await besiege(
+    { ...siege, tick: () => void work.over() },
+    stream(work.seed, 'serve', n),
+  ).finally(() => server.kill('SIGINT'));
   const [code] = (await ended) as [number | null];
   tell(work, outcome);
   if (code !== 0) return `it ended with ${code}`;
