@@ -16,7 +16,7 @@ const MEMORY = 1024;
 
 export const serve: Part = {
   name: 'serve',
-  what: `\`minillm serve\` as a process of its own, with its defaults, under sieges of 10,000 connections that come within 100 seconds: silent ones,
+  what: `\`minillm serve\` as a process of its own, with its defaults, under sieges of 10,000 connections that come within 200 seconds: silent ones,
 headers, bodies and chunks by a byte every three seconds, bodies and chunks of 1 GB, answers that nobody reads, a thousand requests in one, JSON that
 is none or nested 200,000 deep, wrong ids, texts of a million characters, 100,000 prompts, other models and pages, headers that are too
 large, and no HTTP. Meanwhile an honest client asks again and again, on new connections, and repeats a refused request with growing pauses. Every honest
@@ -51,7 +51,7 @@ async function oneSiege(work: Work, model: string, n: number): Promise<string | 
   const [line] = (await once(createInterface({ input: server.stdout }), 'line')) as [string];
   const { hostname, port } = new URL((JSON.parse(line) as { url: string }).url);
   const target: Target = { host: hostname, port: Number(port), vocabSize: 15, pid: server.pid! };
-  const siege = { target, connections: 10_000, seconds: 100, limit: LIMIT };
+  const siege = { target, connections: 10_000, seconds: 200, limit: LIMIT };
   const outcome = await besiege(
     { ...siege, tick: () => void work.over() },
     stream(work.seed, 'serve', n),
