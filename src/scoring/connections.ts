@@ -112,7 +112,6 @@ export class Connections {
       turnedAway: false,
     };
     this.open.set(socket, connection);
-    socket.setMaxListeners(0); // Node hangs some on it for every request that is cut off with it
     socket.once('close', () => {
       this.hold(connection, -connection.held);
       this.open.delete(socket);

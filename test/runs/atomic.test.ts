@@ -40,6 +40,18 @@ describe('files and directories that appear whole', () => {
     expect(readdirSync(join(path, '..'))).toEqual(['best']);
   });
 
+  it('one moved aside for another that never came has its name back', async () => {
+    const at = join(place.path, 'between');
+    mkdirSync(join(at, '.tmp-7-best-old'), { recursive: true });
+    writeFileSync(join(at, '.tmp-7-best-old', 'weights'), 'old');
+    mkdirSync(join(at, '.tmp-7-best'));
+    mkdirSync(join(at, 'final'));
+    mkdirSync(join(at, '.tmp-7-final-old'));
+    await removeLeftovers(at);
+    expect(readdirSync(at).sort()).toEqual(['best', 'final']);
+    expect(readFileSync(join(at, 'best', 'weights'), 'utf8')).toBe('old');
+  });
+
   it('leftovers of killed processes go, everything else stays', async () => {
     const at = join(place.path, 'leftovers');
     for (const name of ['.tmp-12-best', '.tmp-12-best-old', 'best', 'tmp'])

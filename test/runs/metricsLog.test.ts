@@ -102,6 +102,14 @@ describe('openMetricsLog', () => {
     },
   );
 
+  it('drops what a loss of power left: zeros where bytes did not reach the disk, and lines after them', () => {
+    const synced = `${metricsLine(row(1))}\n${metricsLine(row(2))}\n`;
+    writeFileSync(file, `${synced}{"step":3,\0\0\0\0\0\n${metricsLine(row(4))}\n`);
+    expect(readMetrics(file)).toEqual([row(1), row(2)]);
+    openMetricsLog(file, { resumeAtStep: 2 }).close();
+    expect(readFileSync(file, 'utf8')).toBe(synced);
+  });
+
   it('leaves a torn last line out when reading', () => {
     writeFileSync(file, `${metricsLine(row(1))}\n`);
     appendFileSync(file, '{"step":2}'); // complete JSON, but its line end never arrived

@@ -1,4 +1,5 @@
 import { once } from 'node:events';
+import { readFileSync } from 'node:fs';
 import { connect, type Socket } from 'node:net';
 import { setTimeout as wait } from 'node:timers/promises';
 
@@ -7,13 +8,17 @@ export interface Fate {
   kind: string;
   /** First status that was answered; 0 for none. */
   status: number;
-  /** From the connection's begin to its end; Infinity while it is open at the end. */
+  /** From its connection to its end; Infinity where it never ended. */
   seconds: number;
+  /** Of these, seconds in which the server or its besieger waited for a processor that others had. */
+  starved: number;
 }
 
 export interface Target {
   host: string;
   port: number;
+  /** Of the server, where it can be looked at. */
+  pid?: number;
   /** Ids from here on are wrong. */
   vocabSize: number;
 }
@@ -36,11 +41,11 @@ function post(socket: Socket, path: string, body: string): void {
   socket.write(`${head(path, `Content-Length: ${Buffer.byteLength(body)}`, 'Connection: close')}${body}`);
 }
 
-/** A byte a second until the server has enough of it. */
+/** A byte every three seconds until the server has enough of it. */
 async function drip(socket: Socket, text: string): Promise<void> {
   for (let i = 0; !socket.destroyed && socket.writable; i++) {
     socket.write(text[i % text.length]!);
-    await wait(1000);
+    await wait(3000);
   }
 }
 
@@ -48,8 +53,13 @@ async function pour(socket: Socket, bytes: number, chunk: (n: number) => Buffer)
   for (let sent = 0; sent < bytes && !socket.destroyed && socket.writable; ) {
     const part = chunk(Math.min(1 << 16, bytes - sent));
     sent += part.length;
-    if (!socket.write(part))
-      await Promise.race([once(socket, 'drain'), once(socket, 'close')]).catch(() => {});
+    if (socket.write(part)) continue;
+    const over = new AbortController();
+    const either = ['drain', 'close'].map((event) =>
+      once(socket, event, { signal: over.signal }).catch(() => {}),
+    );
+    await Promise.race(either);
+    over.abort();
   }
 }
 
@@ -101,7 +111,7 @@ export const attacks: Record<string, Attack> = {
   },
   'a body of 1 GB': {
     slow: false,
-    weight: 1,
+    weight: 0.2,
     statuses: [413],
     act: (socket) => {
       socket.write(head(completions, `Content-Length: ${GIGABYTE}`));
@@ -110,7 +120,7 @@ export const attacks: Record<string, Attack> = {
   },
   'chunks of 1 GB': {
     slow: false,
-    weight: 1,
+    weight: 0.2,
     statuses: [413],
     act: (socket) => {
       socket.write(head(distributions, 'Transfer-Encoding: chunked'));
@@ -121,7 +131,7 @@ export const attacks: Record<string, Attack> = {
   },
   'an answer that is not read': {
     slow: true,
-    weight: 1,
+    weight: 0.2,
     statuses: [200],
     act: (socket) => {
       socket.pause();
@@ -132,7 +142,7 @@ export const attacks: Record<string, Attack> = {
   },
   'a thousand requests in one': {
     slow: false,
-    weight: 1,
+    weight: 0.2,
     statuses: [200],
     act: async (socket) =>
       void socket.write(
@@ -152,13 +162,13 @@ export const attacks: Record<string, Attack> = {
   'no such page': json('/v1/chat/completions', {}, 404),
   'huge headers': {
     slow: false,
-    weight: 1,
+    weight: 0.2,
     statuses: [431],
     act: async (socket) => void socket.write(head(completions, `X-a: ${'b'.repeat(100_000)}`)),
   },
   'no HTTP': {
     slow: false,
-    weight: 1,
+    weight: 0.2,
     statuses: [400],
     act: async (socket) => void socket.write('\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03 hello\r\n\r\n'),
   },
@@ -178,7 +188,7 @@ export function kindOf(x: number): string {
 /** Lets one bad client loose. @param patience seconds after which a connection that is still open counts as open for ever */
 export async function attack(kind: string, target: Target, patience: number): Promise<Fate> {
   const socket = connect(target.port, target.host);
-  const started = performance.now();
+  let [started, starvedBefore] = [performance.now(), starvation(target.pid)];
   let status = 0;
   let text = '';
   const closed = new Promise<void>((resolve) => socket.once('close', () => resolve()));
@@ -189,7 +199,10 @@ export async function attack(kind: string, target: Target, patience: number): Pr
       status = Number(/^HTTP\/1\.1 (\d{3})/.exec(text)?.[1] ?? 0);
     }
   });
-  socket.once('connect', () => void attacks[kind]!.act(socket, target).catch(() => {}));
+  socket.once('connect', () => {
+    [started, starvedBefore] = [performance.now(), starvation(target.pid)];
+    void attacks[kind]!.act(socket, target).catch(() => {});
+  });
   const timer = new AbortController();
   const ended = await Promise.race([
     closed.then(() => true),
@@ -201,5 +214,17 @@ export async function attack(kind: string, target: Target, patience: number): Pr
     kind,
     status,
     seconds: ended ? (performance.now() - started) / 1000 : Number.POSITIVE_INFINITY,
+    starved: starvation(target.pid) - starvedBefore,
   };
+}
+
+/** Seconds that this process and another one have waited for a processor so far (Linux); 0 where it cannot be seen. */
+function starvation(pid: number | undefined): number {
+  return ['self', pid].reduce<number>((sum, of) => {
+    try {
+      return sum + Number(readFileSync(`/proc/${of}/schedstat`, 'utf8').split(' ')[1]) / 1e9;
+    } catch {
+      return sum;
+    }
+  }, 0);
 }
