@@ -6,6 +6,7 @@ import { loadExamples } from '../../src/data/examples.js';
 import { encodeExample } from '../../src/text/encode.js';
 import { createTokenizer, type Tokenizer } from '../../src/text/tokenizer.js';
 import { withoutBos } from '../../src/text/withoutBos.js';
+import fixture from '../fixtures/text/surroundings.json' with { type: 'json' };
 import { temporaryDirectory } from '../helpers/temporary.js';
 
 const place = temporaryDirectory('surroundings');
@@ -94,20 +95,25 @@ describe('tokens that a post-processor puts around a text', () => {
   });
 });
 
-/** As `LlamaTokenizerFast.update_post_processor` of transformers builds it: `[<s>] $A [</s>]` by the two switches. */
+/** `transformers` 4.57 builds `[<s>] $A [</s>]` by the two switches, whatever tokenizer.json holds; version 5 reads them no longer. */
 describe('add_bos_token and add_eos_token of tokenizer_config.json', () => {
-  const llama = { tokenizer_class: 'LlamaTokenizerFast' };
+  it.each(fixture.rows)('transformers: $tokenizer_class, $template, $switches', (row) => {
+    const { tokenizer_class, template, switches, ids } = row;
+    const t = tokenizer(template ?? undefined, { tokenizer_class, ...switches });
+    // A prompt is to be continued: what transformers puts at its end is put at the end of responses and documents.
+    expect(t.encode('ab')).toEqual(ids.at(-1) === EOS ? ids.slice(0, -1) : ids);
+    const { promptIds, responseIds } = encodeExample(t, 'a', 'b');
+    expect([...promptIds, ...responseIds]).toEqual(ids.at(-1) === EOS ? ids : [...ids, EOS]);
+  });
+
   it.each([
-    ['<s> A', { ...llama, add_bos_token: false }, []],
-    [undefined, { ...llama, add_bos_token: true }, [BOS]],
-    ['A </s>', { ...llama, add_bos_token: true, add_eos_token: false }, [BOS]],
-    ['<s> A', { ...llama, add_bos_token: true, add_eos_token: true }, [BOS]],
-    ['<s> A', llama, [BOS]],
+    ['<s> A', { tokenizer_class: 'LlamaTokenizerFast' }, [BOS]],
     ['<s> A', { tokenizer_class: 'PreTrainedTokenizerFast', add_bos_token: false }, [BOS]],
     [undefined, { tokenizer_class: 'GPT2Tokenizer', add_bos_token: true }, []],
-  ])('tokenizer.json %s with %j', (template, settings, front) => {
-    const t = tokenizer(template, settings);
-    expect(t.encode('ab')).toEqual([...front, a, b]);
-    expect(encodeExample(t, 'a', 'b').responseIds).toEqual([b, EOS]);
-  });
+  ])(
+    'as tokenizer.json says without the switch and for other classes: %s with %j',
+    (template, settings, front) => {
+      expect(tokenizer(template, settings).encode('ab')).toEqual([...front, a, b]);
+    },
+  );
 });
