@@ -385,7 +385,7 @@ const cases: [string, () => string[], RegExp][] = [
   ],
   [
     'a row without an answer',
-    () => train({ data: { train: file('mute.jsonl', '{"instruction":"ab:"}\n') } }),
+    () => train({ data: { train: file('mute.jsonl', '{"instruction":"ab:"}\n') } }, 'sft'),
     /mute\.jsonl:1: has no "output"/,
   ],
   [

@@ -135,7 +135,8 @@ describe('a torn or hostile checkpoint gives one line', () => {
         backend,
         log: () => {},
         quiet: true,
-        stopping: () => ++step > 2,
+        onStep: () => void step++,
+        stopping: () => step >= 2,
       }),
     );
     // Stopped in the middle of a round, so that rollouts are under way.
