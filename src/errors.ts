@@ -21,6 +21,21 @@ export function brief(value: unknown, most = 80): string {
   }
 }
 
+const disk: Record<string, string> = {
+  ENOSPC: 'no space is left on the disk',
+  EDQUOT: 'the quota of the disk is used up',
+  EROFS: 'the disk is read-only',
+  EIO: 'the disk fails',
+  EFBIG: 'the file is larger than the disk takes',
+};
+
+/** A write that the disk refused, in words; undefined for any other error. @param out where it was written, for an error that does not say */
+export function refusedByDisk(error: unknown, out?: string): string | undefined {
+  const { code = '', path = out } = error as NodeJS.ErrnoException;
+  const why = disk[code];
+  return why && `${path ? `${path}: ` : ''}${why} (${code})`;
+}
+
 /** Bad usage, configuration or input file: exit code 2, and nothing has been written. */
 export class UsageError extends Error {
   override readonly name = 'UsageError';

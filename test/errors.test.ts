@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { rowItems } from '../src/data/fields.js';
-import { brief, RunError, UsageError } from '../src/errors.js';
+import { brief, RunError, refusedByDisk, UsageError } from '../src/errors.js';
 import { parseConfig } from '../src/models/families.js';
 import { completionRequest } from '../src/scoring/serverRequests.js';
 
@@ -51,4 +51,14 @@ describe('a value nested deeper than the stack is named, not shown', () => {
       'token 1 of a prompt is a list nested too deeply, expected an id from 0 to 7',
     );
   });
+});
+
+it('what a disk refuses is said in words, anything else is not', () => {
+  const refused = (code: string, path?: string) =>
+    Object.assign(new Error(`${code}: write`), { code, ...(path && { path }) });
+  expect(refusedByDisk(refused('ENOSPC', '/a/b'))).toBe('/a/b: no space is left on the disk (ENOSPC)');
+  expect(refusedByDisk(refused('EROFS'), 'runs/x')).toBe('runs/x: the disk is read-only (EROFS)');
+  expect(refusedByDisk(refused('EDQUOT'))).toBe('the quota of the disk is used up (EDQUOT)');
+  expect(refusedByDisk(refused('ENOENT', '/a'))).toBeUndefined();
+  expect(refusedByDisk(new Error('no'))).toBeUndefined();
 });

@@ -1,6 +1,6 @@
 import { existsSync, readFileSync } from 'node:fs';
 import { Command, CommanderError } from 'commander';
-import { RunError, UsageError } from '../errors.js';
+import { RunError, refusedByDisk, UsageError } from '../errors.js';
 import { leaveBars } from '../runs/progress.js';
 import { commands } from './commands/index.js';
 import { localModel } from './common.js';
@@ -25,7 +25,10 @@ export async function run(args: readonly string[]): Promise<number> {
       return 2;
     }
     if (args.includes('--debug')) console.error(error);
-    else complain(error instanceof Error ? error.message.split('\n')[0]! : String(error));
+    else
+      complain(
+        refusedByDisk(error) ?? (error instanceof Error ? error.message.split('\n')[0]! : String(error)),
+      );
     return error instanceof UsageError ? 2 : error instanceof RunError ? error.exitCode : 1;
   }
 }

@@ -41,6 +41,19 @@ export async function backendBefore(out: string): Promise<BackendName | undefine
   return backendNames.find((name) => name === before?.backend);
 }
 
+/** A resumed run repeats the uninterrupted one to the bit only where the same arithmetic goes on. */
+export function sayWhatDiffers(
+  before: Record<string, unknown>,
+  now: Record<string, unknown>,
+  log: (line: string) => void,
+): void {
+  for (const name of ['engine', 'threads', 'package', 'git_commit']) {
+    if (before[name] !== now[name]) {
+      log(`note: ${name} was ${before[name]} and is ${now[name]}: the run goes on, perhaps not bit for bit`);
+    }
+  }
+}
+
 function gitCommit(): string | null {
   try {
     const run = (...args: string[]): string =>

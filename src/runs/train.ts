@@ -1,6 +1,6 @@
 import { dirname } from 'node:path';
 import { makeDirectory } from '../durable.js';
-import { RunError } from '../errors.js';
+import { RunError, refusedByDisk } from '../errors.js';
 import { withoutWords, wordlessNote } from '../evaluation/wordless.js';
 import { saveModel } from '../models/checkpoint.js';
 import { type Model, parameterCount } from '../models/model.js';
@@ -21,7 +21,7 @@ import { untrainedBest } from './bestChoice.js';
 import { loadLatestCheckpoint, pruneCheckpoints, saveCheckpoint } from './checkpoint.js';
 import { claim } from './claim.js';
 import { DriftWatch } from './driftWatch.js';
-import { describeEnvironment, readEnvironment } from './environment.js';
+import { describeEnvironment, readEnvironment, sayWhatDiffers } from './environment.js';
 import { checkInputs } from './inputDigests.js';
 import { refuseFinished, tidyUp } from './keep.js';
 import { acceptChanges } from './lengthen.js';
@@ -33,6 +33,7 @@ import { openRunDirectory, refuseOccupied, runPaths, scratchOf } from './runDire
 import { RunLog } from './runLog.js';
 import { type RunOptions, type TrainRunOptions, withDefaults } from './runOptions.js';
 import { selectionFor } from './selection.js';
+import { whySpent } from './spent.js';
 import { validate } from './validation.js';
 
 export interface TrainSummary {
@@ -84,21 +85,12 @@ function canBeMade(directory: string): boolean {
   }
 }
 
-const diskFailures: Record<string, string> = {
-  ENOSPC: 'no space is left on the disk',
-  EDQUOT: 'the quota of the disk is used up',
-  EROFS: 'the disk is read-only',
-  EIO: 'the disk fails',
-  EFBIG: 'the file is larger than the disk takes',
-};
-
 /** A write that the disk refused, in words; any other error as it is. */
 function aboutTheDisk(error: unknown, out: string): unknown {
-  const { code = '', path } = error as NodeJS.ErrnoException;
-  const why = diskFailures[code];
-  if (!why) return error;
+  const refused = refusedByDisk(error, out);
+  if (!refused) return error;
   return new RunError(
-    `${path ?? out}: ${why} (${code}); what was saved is whole: mend that, and --resume goes on from the newest checkpoint`,
+    `${refused}; what was saved is whole: mend that, and --resume goes on from the newest checkpoint`,
   );
 }
 
@@ -234,36 +226,6 @@ function blindSelection(config: TrainConfig, { valid }: Materials): string | und
   const count = withoutWords(valid);
   if (count === 0) return undefined;
   return `${wordlessNote(count, valid.length, 'validation rows')}; best/ is chosen by it (eval.select: loss chooses by the LM loss)`;
-}
-
-/** What ends a run before its last step, in words. */
-function whySpent(
-  { train, eval: validation }: TrainConfig,
-  state: TrainingState,
-  runLog: RunLog,
-): string | undefined {
-  const { max_seconds, max_teacher_tokens } = train;
-  if (max_seconds !== undefined && runLog.trainSeconds >= max_seconds)
-    return `train.max_seconds ${max_seconds} are used up`;
-  if (max_teacher_tokens !== undefined && runLog.teacherTokens >= max_teacher_tokens)
-    return `train.max_teacher_tokens ${max_teacher_tokens} are used up`;
-  const { patience, every } = validation;
-  if (patience !== undefined && state.best && state.step - state.best.step >= patience * every)
-    return `eval.patience ${patience}: no validation since step ${state.best.step} was better`;
-  return undefined;
-}
-
-/** A resumed run repeats the uninterrupted one to the bit only where the same arithmetic goes on. */
-function sayWhatDiffers(
-  before: Record<string, unknown>,
-  now: Record<string, unknown>,
-  log: (line: string) => void,
-): void {
-  for (const name of ['engine', 'threads', 'package', 'git_commit']) {
-    if (before[name] !== now[name]) {
-      log(`note: ${name} was ${before[name]} and is ${now[name]}: the run goes on, perhaps not bit for bit`);
-    }
-  }
 }
 
 /**
