@@ -26,7 +26,6 @@ import { syncDirectory, syncTree } from '../../durable.js';
  * `tensorflow/` (the shared libraries, and `include/` for compiling the addon), `prebuilt/` (an addon that came along),
  * and `addons/` (addons compiled here, not listed: see addon.ts).
  */
-export type Variant = 'cpu' | 'cuda';
 export type Source = 'official' | 'wheel' | 'path';
 
 const sha256 = z.string().regex(/^[0-9a-f]{64}$/);

@@ -8,27 +8,16 @@ namespace minillm {
 // { driver: CUDA's version as the driver gives it, cards: [{ name, architecture, totalBytes }] }. Throws where there is no driver.
 inline napi_value cards(Arguments& a) {
   Library l;
-  CUresult (*init)(unsigned);
-  CUresult (*version)(int*);
-  CUresult (*count)(int*);
-  CUresult (*device)(CUdevice*, int);
-  CUresult (*name)(char*, int, CUdevice);
-  CUresult (*attribute)(int*, int, CUdevice);
+  Cards known;
   CUresult (*memory)(size_t*, CUdevice);
-  l.load("libcuda.so.1", "the NVIDIA driver (libcuda.so.1)");
-  l.find(init, "cuInit");
-  l.find(version, "cuDriverGetVersion");
-  l.find(count, "cuDeviceGetCount");
-  l.find(device, "cuDeviceGet");
-  l.find(name, "cuDeviceGetName");
-  l.find(attribute, "cuDeviceGetAttribute");
+  known.load(l);
   l.find(memory, "cuDeviceTotalMem_v2");
   int driver = 0, there = 0;
-  version(&driver);
-  const CUresult started = init(0);
+  known.version(&driver);
+  const CUresult started = known.init(0);
   if (started != CUDA_SUCCESS && started != CUDA_ERROR_NO_DEVICE)
     throw std::runtime_error("the NVIDIA driver does not start (cuInit gives " + std::to_string(started) + ")");
-  if (started == CUDA_SUCCESS) count(&there);
+  if (started == CUDA_SUCCESS) known.count(&there);
   napi_value info, list;
   napi_create_object(a.env, &info);
   napi_create_array(a.env, &list);
@@ -37,8 +26,9 @@ inline napi_value cards(Arguments& a) {
     char text[256] = "";
     int major = 0, minor = 0;
     size_t bytes = 0;
-    if (device(&card, i) || name(text, sizeof text, card) || attribute(&major, COMPUTE_CAPABILITY_MAJOR, card) ||
-        attribute(&minor, COMPUTE_CAPABILITY_MINOR, card) || memory(&bytes, card))
+    if (known.device(&card, i) || known.name(text, sizeof text, card) ||
+        known.attribute(&major, COMPUTE_CAPABILITY_MAJOR, card) ||
+        known.attribute(&minor, COMPUTE_CAPABILITY_MINOR, card) || memory(&bytes, card))
       throw std::runtime_error("the NVIDIA driver does not describe card " + std::to_string(i));
     napi_value one;
     napi_create_object(a.env, &one);

@@ -72,13 +72,26 @@ struct Nvrtc {
   }
 };
 
-struct Driver {
+// What asks the driver about cards without opening one.
+struct Cards {
   CUresult (*init)(unsigned);
   CUresult (*version)(int*);
   CUresult (*count)(int*);
   CUresult (*device)(CUdevice*, int);
   CUresult (*name)(char*, int, CUdevice);
   CUresult (*attribute)(int*, int, CUdevice);
+  void load(Library& l) {
+    l.load("libcuda.so.1", "the NVIDIA driver (libcuda.so.1)");
+    l.find(init, "cuInit");
+    l.find(version, "cuDriverGetVersion");
+    l.find(count, "cuDeviceGetCount");
+    l.find(device, "cuDeviceGet");
+    l.find(name, "cuDeviceGetName");
+    l.find(attribute, "cuDeviceGetAttribute");
+  }
+};
+
+struct Driver : Cards {
   CUresult (*retain)(CUcontext*, CUdevice);
   CUresult (*setContext)(CUcontext);
   CUresult (*loadModule)(CUmodule*, const void*);
@@ -98,13 +111,7 @@ struct Driver {
   CUresult (*errorName)(CUresult, const char**);
   void load() {
     Library l;
-    l.load("libcuda.so.1", "the NVIDIA driver (libcuda.so.1)");
-    l.find(init, "cuInit");
-    l.find(version, "cuDriverGetVersion");
-    l.find(count, "cuDeviceGetCount");
-    l.find(device, "cuDeviceGet");
-    l.find(name, "cuDeviceGetName");
-    l.find(attribute, "cuDeviceGetAttribute");
+    Cards::load(l);
     l.find(retain, "cuDevicePrimaryCtxRetain");
     l.find(setContext, "cuCtxSetCurrent");
     l.find(loadModule, "cuModuleLoadData");
