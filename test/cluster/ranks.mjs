@@ -117,7 +117,10 @@ const scenes = {
   },
 };
 
-const cluster = await joinCluster({ rankTimeout: what === 'silent' ? 1 : 60 });
+const cluster = await joinCluster({ rankTimeout: what === 'silent' ? 1 : 60 }).catch((error) => {
+  console.error(`minillm: ${error.message}`);
+  process.exit(2);
+});
 try {
   scenes[what](cluster);
 } catch (error) {
