@@ -6,7 +6,6 @@ import { expect, it } from 'vitest';
 const floors: Record<string, number> = {
   tensor: 0,
   random: 0,
-  cluster: 1,
   objectives: 1,
   cluster: 1,
   models: 2,

@@ -68,7 +68,7 @@ export async function digestsOf({ data, student, teacher }: TrainConfig): Promis
 }
 
 /** Of a file, or of a model directory: its shape, weights and tokenizer. */
-async function digest(path: string): Promise<string> {
+export async function digest(path: string): Promise<string> {
   const names = await readdir(path).catch(() => undefined);
   const read = names
     ? names

@@ -1,8 +1,7 @@
-import { hostname } from 'node:os';
 import { deserialize, serialize } from 'node:v8';
 import * as tf from '@tensorflow/tfjs-core';
+import { agree } from '../cluster/agree.js';
 import type { Cluster } from '../cluster/cluster.js';
-import { UsageError } from '../errors.js';
 import { flattenState, type State } from '../optim/state.js';
 import type { TrainConfig } from '../training/config.js';
 import type { TrainingState } from '../training/state.js';
@@ -10,46 +9,33 @@ import { digestsOf } from './inputDigests.js';
 import { stringifyConfig } from './runConfig.js';
 
 /**
- * Looks whether all ranks are about to do the same: version, engine, configuration, data and weights.
+ * Looks whether all ranks are about to train the same: version, engine, configuration, data and weights.
  *
  * @param environment of this rank (`describeEnvironment`)
- * @throws UsageError on every rank, naming the first that differs from rank 0, and in what
+ * @throws UsageError on every rank, naming the first that differs, and in what
  */
-export async function agree(
+export async function agreeOnRun(
   cluster: Cluster,
   config: TrainConfig,
   environment: Record<string, unknown>,
   log: (line: string) => void,
 ): Promise<void> {
   if (cluster.size === 1) return;
-  const own = {
-    host: hostname(),
-    same: {
-      package: environment.package,
-      engine: environment.engine,
-      ...fieldsOf(stringifyConfig(config)),
-      ...mapKeys(await digestsOf(config), (field) => `the contents of ${field}`),
-    } as Record<string, unknown>,
-    // The arithmetic of one rank may then differ from another's in last bits, and is repeatable all the same.
-    noted: { cpu: environment.cpu, threads: environment.threads } as Record<string, unknown>,
+  const contents = Object.entries(await digestsOf(config)).map(([field, digest]) => [
+    `the contents of ${field}`,
+    digest,
+  ]);
+  const { engine, cpu, threads } = environment;
+  const same = {
+    'the program': environment.package,
+    engine,
+    ...fieldsOf(stringifyConfig(config)),
+    ...Object.fromEntries(contents),
   };
-  const ranks = cluster.gather(serialize(own)).map((bytes) => deserialize(bytes) as typeof own);
-  const [first] = ranks as [typeof own];
-  for (const [rank, { host, same, noted }] of ranks.entries()) {
-    const what = differing(first.same, same);
-    if (what !== undefined)
-      throw new UsageError(
-        `rank ${rank} (${host}): ${what} is ${shown(same[what])}, and on rank 0 (${first.host}) ${shown(first.same[what])}; all ranks need the same`,
-      );
-    const other = differing(first.noted, noted);
-    if (other !== undefined)
-      log(
-        `note: ${other} of rank ${rank} (${host}) is ${shown(noted[other])}, of rank 0 ${shown(first.noted[other])}: another share of the ranks may give other last bits`,
-      );
-  }
+  agree(cluster, { same, noted: { cpu, threads } }, log);
 }
 
-/** A configuration by its fields; nested ones by their line in the file, which names them well enough. */
+/** A configuration line by line, each under its section. */
 function fieldsOf(yaml: string): Record<string, string> {
   const fields: Record<string, string> = {};
   let section = '';
@@ -61,17 +47,6 @@ function fieldsOf(yaml: string): Record<string, string> {
   }
   return fields;
 }
-
-function mapKeys<T>(record: Record<string, T>, name: (key: string) => string): Record<string, T> {
-  return Object.fromEntries(Object.entries(record).map(([key, value]) => [name(key), value]));
-}
-
-function differing(a: Record<string, unknown>, b: Record<string, unknown>): string | undefined {
-  return Object.keys({ ...a, ...b }).find((key) => a[key] !== b[key]);
-}
-
-const shown = (value: unknown): string =>
-  typeof value === 'string' && /^[0-9a-f]{64}$/.test(value) ? `${value.slice(0, 12)}…` : String(value);
 
 /** Where a run goes on, as rank 0 has read it: the run directory need not be seen elsewhere. */
 export interface Beginning {
