@@ -41,6 +41,8 @@ export async function joinCluster({ rankTimeout = 600 }: { rankTimeout?: number 
     throw new UsageError(
       `${started}, and ${note.library} knows of ${cluster.size}: ${by} is of another MPI, or speaks otherwise to it; run \`${setupCommand} --mpi\` with the mpicxx that belongs to it on the PATH`,
     );
+  // Node would say it after the event below, which this process does not survive.
+  process.once('uncaughtExceptionMonitor', (error) => endOfRank(cluster, error.stack ?? String(error), 1));
   process.once('exit', (code) => {
     if (!TOGETHER.includes(code)) {
       giveWay(cluster.rank);
