@@ -6,8 +6,8 @@ import { expect, it } from 'vitest';
 const floors: Record<string, number> = {
   tensor: 0,
   random: 0,
-  cluster: 1,
   objectives: 1,
+  cluster: 1,
   models: 2,
   text: 2,
   data: 2,
