@@ -98,6 +98,7 @@ export function exampleLimits(config: TrainConfig, split: 'training' | 'validati
     maxPromptTokens: data.max_prompt_tokens,
     maxTokens: data.max_tokens,
     specialTokens: data.special_tokens,
+    turns: data.turns,
     chat: { args: data.template_args, date: data.date },
   };
   if (readsReferences(config)) return { ...limits, neededBy: method };

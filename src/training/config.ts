@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { turnChoices } from '../data/conversations.js';
 import { specialTokenUses } from '../data/examples.js';
 import { familyNames } from '../models/families.js';
 import { objectiveOverrides, presetNames } from '../objectives/presets.js';
@@ -116,6 +117,10 @@ export const trainConfigSchema = z.strictObject({
       .record(z.string(), z.unknown())
       .default({})
       .describe('template chat: variables that the chat template reads, as enable_thinking'),
+    turns: z
+      .enum(turnChoices)
+      .default('last')
+      .describe("which of the assistant's turns in messages are learnt from"),
     date: z
       .string()
       .refine(isDate, 'expected a date as 2026-01-31')
