@@ -62,7 +62,7 @@ describe('Parquet files', () => {
     await expect(loadExamples(file, tokenizer, { ...limits, neededBy: 'sft' })).rejects.toThrow(
       `${file}[5]: has no "output", and sft needs one`,
     );
-    expect((await readPrompts(file))[1]!.messages).toEqual([{ role: 'user', content: 'What is 1? 🦦' }]);
+    expect((await readPrompts(file))[3]!.messages).toEqual([{ role: 'user', content: 'What is 3? 🦦' }]);
     const [piece] = await corpusChunks(file, tokenizer, 12);
     expect(tokenizer.decode(piece!)).toBe('row 1 \0row 2 '.slice(0, 12));
   });
