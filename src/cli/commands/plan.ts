@@ -40,9 +40,10 @@ Example:
     const log = logger(options);
     const { readTrainConfig } = await import('../../runs/runConfig.js');
     const withoutData = options.withoutData ?? false;
-    const config = await readTrainConfig(file, options.set, withoutData ? ['data'] : []);
-    const { planInputs } = await import('../../plan/inputs.js');
-    const inputs = await planInputs(config, { withoutData, log });
+    const given = await readTrainConfig(file, options.set, withoutData ? ['data'] : []);
+    const { planInputs, plannedSteps } = await import('../../plan/inputs.js');
+    const inputs = await planInputs(given, { withoutData, log });
+    const config = plannedSteps(given, inputs.data, log);
     const backend = await startConfigured(config, options, log);
     const { availableMemory } = await import('../../tensor/provision/diagnose.js');
     const { deviceMemory } = await import('../../tensor/deviceMemory.js');
