@@ -39,7 +39,7 @@ export function scheduleOf(config: TrainConfig, rows: number | null): Schedule {
     steps_per_round: policy ? perRound : null,
     inner_epochs: policy ? rollout.inner_epochs : null,
     epochs: rows === null ? null : prompts / rows,
-    validations: 1 + every(train.steps, config.eval.every),
+    validations: (config.data.valid ?? config.data.wordnet) ? 1 + every(train.steps, config.eval.every) : 0,
     checkpoints: every(train.steps, config.checkpoint.every),
   };
 }

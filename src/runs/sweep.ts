@@ -179,7 +179,10 @@ function isTrained(directory: string): boolean {
 
 /** @throws UsageError when the directory of a run holds another one, finished or not */
 async function checkSame({ name, config }: SweepRun, out: string): Promise<void> {
-  const file = runPaths(join(out, name)).config;
+  const directory = join(out, name);
+  // With epochs, the configuration that the run was given: what it resolved them to depends on the data.
+  const given = config.train.epochs !== undefined && existsSync(directory);
+  const file = given ? join(out, 'configs', `${name}.yaml`) : runPaths(directory).config;
   const there = await readFile(file, 'utf8').catch(() => undefined);
   if (there === undefined || there === stringifyConfig(config)) return;
   throw new UsageError(
@@ -210,17 +213,19 @@ async function waitForOrphan(out: string, name: string): Promise<void> {
 
 /** One progress line for all runs: how much of the budget is used, read from their logs, and what is running. */
 function watch(outcomes: readonly SweepOutcome[], { budget }: Sweep, quiet: boolean) {
-  const share = ({ run }: SweepOutcome): number => budget.amount ?? run.config.train.steps;
+  const share = ({ run: { config } }: SweepOutcome): number =>
+    budget.amount ?? (config.train.epochs === undefined ? config.train.steps : Number.POSITIVE_INFINITY);
   const done = (): number =>
     outcomes.reduce(
       (sum, outcome) => sum + Math.min(share(outcome), spent(outcome.directory, budget.kind)),
       0,
     );
-  const total = outcomes.reduce((sum, outcome) => sum + share(outcome), 0);
+  const all = outcomes.reduce((sum, outcome) => sum + share(outcome), 0);
+  const total = Number.isFinite(all) ? { total: all } : {}; // epochs are steps once the data is read
   const unit = { steps: 'step', none: 'step', seconds: 'second', teacher_tokens: 'teacher token' }[
     budget.kind
   ];
-  const progress = createProgress({ label: 'sweep', total, done: done(), unit, quiet });
+  const progress = createProgress({ label: 'sweep', ...total, done: done(), unit, quiet });
   const running = new Set<string>();
   const update = (): void => progress.update(Math.round(done()), { running: [...running].join(' ') || '-' });
   const timer = setInterval(update, 1000);

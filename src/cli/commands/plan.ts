@@ -49,16 +49,17 @@ Example:
     const log = logger(options);
     const { readTrainConfig } = await import('../../runs/runConfig.js');
     const withoutData = options.withoutData ?? false;
-    const config = await readTrainConfig(file, options.set, withoutData ? ['data'] : []);
+    const given = await readTrainConfig(file, options.set, withoutData ? ['data'] : []);
     const { parseNetwork, usualNetwork } = await import('../../plan/network.js');
     const { checkRanks } = await import('../../plan/ranks.js');
     const network = options.network === undefined ? usualNetwork : parseNetwork(options.network);
     if (options.ranks === undefined && options.network !== undefined)
       throw new UsageError('--network: is between ranks; add --ranks');
     const ranks = options.ranks && { count: options.ranks, network };
-    if (ranks) checkRanks(config, ranks.count);
-    const { planInputs } = await import('../../plan/inputs.js');
-    const inputs = await planInputs(config, { withoutData, log });
+    if (ranks) checkRanks(given, ranks.count);
+    const { planInputs, plannedSteps } = await import('../../plan/inputs.js');
+    const inputs = await planInputs(given, { withoutData, log });
+    const config = plannedSteps(given, inputs.data, log);
     const backend = await startConfigured(config, options, log);
     const { availableMemory } = await import('../../tensor/provision/diagnose.js');
     const { deviceMemory } = await import('../../tensor/deviceMemory.js');
