@@ -48,7 +48,7 @@ async function readDigests(path: string): Promise<Digests | undefined> {
   }
 }
 
-async function digests({ data, student, teacher }: TrainConfig): Promise<Digests> {
+async function digests({ data, student, teacher, rewards = [] }: TrainConfig): Promise<Digests> {
   const places: [field: string, path: unknown][] = [
     ['data.train', data.train],
     ['data.valid', data.valid],
@@ -58,6 +58,7 @@ async function digests({ data, student, teacher }: TrainConfig): Promise<Digests
       Array.isArray(teacher) ? `teacher[${i}]` : 'teacher',
       path,
     ]),
+    ...rewards.map(({ module }, i): [string, unknown] => [`rewards[${i}].module`, module]),
   ];
   const found: Digests = {};
   for (const [field, path] of places) {

@@ -27,6 +27,7 @@ import { refuseFinished, tidyUp } from './keep.js';
 import { acceptChanges } from './lengthen.js';
 import { loadMaterials, type Materials } from './materials.js';
 import { readMetrics } from './metricsLog.js';
+import { openRewards } from './rewards.js';
 import { stringifyConfig } from './runConfig.js';
 import { withRunDate } from './runDate.js';
 import { openRunDirectory, refuseOccupied, runPaths, scratchOf } from './runDirectory.js';
@@ -98,6 +99,7 @@ function aboutTheDisk(error: unknown, out: string): unknown {
 interface Held {
   materials?: Materials;
   state?: TrainingState;
+  rewards?: Awaited<ReturnType<typeof openRewards>>;
 }
 
 /** A run that ends early leaves nothing in memory either: a library's caller goes on. */
@@ -106,7 +108,8 @@ async function trainIn(given: TrainConfig, out: string, options: RunOptions): Pr
   try {
     return await trainHolding(held, given, out, options);
   } finally {
-    const { materials, state } = held;
+    const { materials, state, rewards } = held;
+    rewards?.close();
     if (materials) for (const { params } of [materials.student, ...materials.teachers]) disposeParams(params);
     if (state) for (const own of [state.params, state.optimizer, state.value ?? {}]) disposeState(own);
   }
@@ -121,8 +124,10 @@ async function trainHolding(
   const config = await withRunDate(given, out, options.log);
   const unread = unreadFields(config);
   if (unread.length > 0) options.log(`note: ${config.method} does not read ${unread.join(', ')}`);
-  const materials = await loadMaterials(config, options.log);
+  const rewarded = config.rewards !== undefined || options.rewards.length > 0;
+  const materials = await loadMaterials(config, options.log, rewarded);
   held.materials = materials;
+  if (rewarded) held.rewards = await openRewards(config, options.rewards, materials.tokenizer);
   if (options.resume) await acceptChanges(out, config, options.log);
   await openRunDirectory(out, stringifyConfig(config), options.resume);
   const paths = runPaths(out);
@@ -160,6 +165,7 @@ async function trainHolding(
     closingId: materials.tokenizer.eosId,
     scratch: scratchOf(out),
     ...(teacherLogitsBytes && { teacherLogitsBytes }),
+    ...(held.rewards && { rewards: held.rewards }),
     log: options.log,
     async pause() {
       await breathe();

@@ -9,6 +9,7 @@ import { disposeParams, type Params, valueAndGrads } from '../tensor/params.js';
 import type { TrainConfig } from './config.js';
 import type { Method, MicroBatch, StepPlan, TrainingContext } from './method.js';
 import type { TrainingState } from './state.js';
+import { RewardFailed } from './taskRewards.js';
 
 /** What one optimizer step leaves behind. */
 export interface StepRecord {
@@ -42,7 +43,7 @@ export interface TrainingHooks {
  * schedule, validation, checkpoints and stopping are the same for all of them, so that a comparison means something.
  *
  * @throws RunError when a loss or gradient is not finite (the parameters of the step before are kept), on Ctrl-C, or when a
- *   remote teacher is lost; after the latter two the last whole step is saved
+ *   remote teacher is lost or a reward fails; after all but the first the last whole step is saved
  */
 export async function trainingLoop(
   context: TrainingContext,
@@ -66,7 +67,8 @@ export async function trainingLoop(
     saved = state.step;
   };
   const gaveUp = async (error: unknown): Promise<never> => {
-    if (!(error instanceof Stopped || error instanceof TeacherLost)) throw error;
+    const lost = error instanceof TeacherLost || error instanceof RewardFailed;
+    if (!(error instanceof Stopped || lost)) throw error;
     if (state.step > saved) await checkpoint();
     if (error instanceof Stopped) throw stopped(state, steps);
     if (state.step === 0) throw error;

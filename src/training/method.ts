@@ -5,6 +5,7 @@ import type { Pieces } from '../pieces.js';
 import type { Params } from '../tensor/params.js';
 import type { TrainConfig } from './config.js';
 import type { TrainingState } from './state.js';
+import type { Rewards } from './taskRewards.js';
 
 /** What a method works with; nothing in it changes during training but the parameters of the student. */
 export interface TrainingContext {
@@ -23,6 +24,8 @@ export interface TrainingContext {
   scratch: Scratch;
   /** Bytes of teacher logits that a round may keep, on a card; default 1 GiB. */
   teacherLogitsBytes?: number;
+  /** Of a task, beside the teacher's; `minillm` and `opd` ask for them. */
+  rewards?: Rewards;
   log: (line: string) => void;
   /** Between the pieces of what is sampled; throws `Stopped` to give it up. Default: signals and timers are let through. */
   pause?: () => Promise<void>;

@@ -12,6 +12,7 @@ import { scoreRemotely } from './remoteRound.js';
 import { rolloutMetrics, signalMetrics } from './rolloutMetrics.js';
 import type { TrainingState } from './state.js';
 import { allTokens, sharedVocabulary } from './supervised.js';
+import { scoreRewards } from './taskRewards.js';
 import { TeacherLogits } from './teacherLogits.js';
 import { valueRound } from './valueRound.js';
 
@@ -24,7 +25,7 @@ import { valueRound } from './valueRound.js';
  *              baseline) + single-step KL over the whole vocabulary + pretraining loss on plain text
  *
  * Phase 1 is `sft`, whose best checkpoint is this method's `student`. What each preset matches and where it departs from
- * the paper and from the official code stands in docs/minillm.md. No gradient flows through rollouts, teacher,
+ * the paper and from the official code stands in docs/minillm.md. With `rewards` the objective is that of docs/rewards.md. No gradient flows through rollouts, teacher,
  * rewards, advantages or importance weights.
  */
 export function minillm(): Method {
@@ -43,7 +44,8 @@ export function minillm(): Method {
             context.config.rollout.rollouts,
             context.config.rollout.max_new_tokens,
           );
-      const sampled = await paused(collectRound(context, state, observer), context.pause);
+      const drawn = await paused(collectRound(context, state, observer), context.pause);
+      const sampled = await scoreRewards(context, drawn);
       state.rollouts = context.teachers[0]!.remote
         ? scoreRemotely(context, sampled, objectiveOf(context))
         : sampled;
@@ -81,7 +83,7 @@ export function minillm(): Method {
       if (signals.ema) state.ema = signals.ema;
       return {
         micro: [...micro, ...pretrainingBatches(context, state, objective, teacherOfText)],
-        metrics: signalMetrics(trajectories, signals),
+        metrics: signalMetrics(trajectories, signals, objective.kl_coef),
         tokens: allTokens(trajectories),
         teacherTokens:
           (state.stepInRound === 0 ? allTokens(state.rollouts) : 0) +
