@@ -93,5 +93,5 @@ export { type Inspection, inspectStep } from './training/inspect.js';
 export type { StepRecord } from './training/loop.js';
 export { lossConstants, sampledBatch } from './training/policyBatches.js';
 export { type Rescored, rescore, type SampledResponse } from './training/rescore.js';
+export type { RewardBatch, RewardFunction } from './training/rewardSource.js';
 export type { Models } from './training/supervised.js';
-export type { RewardBatch, RewardFunction } from './training/taskRewards.js';

@@ -1,15 +1,19 @@
 import { pathToFileURL } from 'node:url';
 import { Worker } from 'node:worker_threads';
-import type { RewardBatch } from '../training/taskRewards.js';
+import type { RewardBatch } from '../training/rewardSource.js';
 
 /**
- * Runs as a thread. Plain JavaScript, because a thread knows no TypeScript loader but the one that Node was started with. One
- * function of one module; what is decided about its answers is decided outside.
+ * Runs as a thread. Plain JavaScript, because a thread knows no TypeScript loader. One function of one module; what is decided about
+ * its answers is decided outside.
  */
 const program = `
 const { parentPort, workerData } = require('node:worker_threads');
 const say = (error) => String(error?.message ?? error);
-const ready = import(workerData.url).then((module) => {
+const load = (url) => import(url).catch(async (error) => {
+  if (error?.code !== 'ERR_UNKNOWN_FILE_EXTENSION' || !workerData.tsx) throw error;
+  return (await import(workerData.tsx)).tsImport(url, url);
+});
+const ready = load(workerData.url).then((module) => {
   const given = module[workerData.name];
   if (typeof given !== 'function') throw new Error('has no function as its ' + workerData.wanted);
   return given;
@@ -27,6 +31,15 @@ parentPort.on('message', async ({ id, batch }) => {
 });
 `;
 
+/** What reads TypeScript for a Node that does not: there in a checkout, and where somebody has installed it. */
+function tsxUrl(): string | undefined {
+  try {
+    return import.meta.resolve('tsx/esm/api');
+  } catch {
+    return undefined;
+  }
+}
+
 type Reply = { id: number; value?: unknown; error?: string; code?: string };
 type Waiting = { resolve(value: unknown): void; reject(error: Error): void };
 
@@ -43,7 +56,7 @@ export class RewardThread {
     const wanted = name === 'default' ? 'default export' : `export ${name}`;
     this.worker = new Worker(program, {
       eval: true,
-      workerData: { url: pathToFileURL(module).href, name, wanted },
+      workerData: { url: pathToFileURL(module).href, name, wanted, tsx: tsxUrl() },
       // What a module prints is no part of what the program prints.
       stdout: true,
     });

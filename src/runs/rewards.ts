@@ -3,7 +3,7 @@ import { checkTaskObjective } from '../objectives/taskRewards.js';
 import type { Tokenizer } from '../text/tokenizer.js';
 import { isPolicyGradient, type RewardConfig, rewardName, type TrainConfig } from '../training/config.js';
 import { objectiveOf } from '../training/minillm.js';
-import type { RewardFunction, RewardSource, Rewards } from '../training/taskRewards.js';
+import type { RewardFunction, RewardSource, Rewards } from '../training/rewardSource.js';
 import { RewardThread } from './rewardThread.js';
 
 /** A reward of a library's caller: a function of his own process. */
@@ -74,7 +74,7 @@ async function fromModule(reward: RewardConfig, index: number): Promise<RewardSo
 
 function why({ code, message }: NodeJS.ErrnoException): string {
   if (code === 'ERR_UNKNOWN_FILE_EXTENSION')
-    return `Node ${process.version} reads no TypeScript; write it as .mjs, or take Node 22.18 or newer`;
+    return `Node ${process.version} reads no TypeScript; write it as .mjs, take Node 22.18 or newer, or install tsx beside this package`;
   return message.startsWith('has no function')
     ? `${message}; expected one as export default ({ prompts, responses, rows }) => [ … a number for each … ]`
     : message;

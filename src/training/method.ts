@@ -4,8 +4,8 @@ import type { Model } from '../models/model.js';
 import type { Pieces } from '../pieces.js';
 import type { Params } from '../tensor/params.js';
 import type { TrainConfig } from './config.js';
+import type { Rewards } from './rewardSource.js';
 import type { TrainingState } from './state.js';
-import type { Rewards } from './taskRewards.js';
 
 /** What a method works with; nothing in it changes during training but the parameters of the student. */
 export interface TrainingContext {

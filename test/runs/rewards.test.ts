@@ -7,7 +7,7 @@ import type { GivenReward } from '../../src/runs/rewards.js';
 import { readTrainConfig } from '../../src/runs/runConfig.js';
 import { runTraining } from '../../src/runs/train.js';
 import { initBackend } from '../../src/tensor/backend.js';
-import type { RewardBatch } from '../../src/training/taskRewards.js';
+import type { RewardBatch } from '../../src/training/rewardSource.js';
 import { fingerprintOfRun } from '../helpers/cli.js';
 import { type FileWorld, jsonl, worldConfig, writeConfig, writeFileWorld } from '../helpers/files.js';
 import { temporaryDirectory } from '../helpers/temporary.js';
