@@ -7,6 +7,7 @@ const floors: Record<string, number> = {
   tensor: 0,
   random: 0,
   objectives: 1,
+  cluster: 1,
   models: 2,
   text: 2,
   data: 2,

@@ -4,6 +4,7 @@ import { RunError, refusedByDisk, UsageError } from '../errors.js';
 import { leaveBars } from '../runs/progress.js';
 import { commands } from './commands/index.js';
 import { localModel } from './common.js';
+import { joinRanks, ranks } from './ranks.js';
 
 const HINT = '(add --help for the options and an example)';
 
@@ -24,12 +25,18 @@ export async function run(args: readonly string[]): Promise<number> {
       if (error.code !== 'commander.help') complain(`${error.message.replace(/^error: /, '')} ${HINT}`);
       return 2;
     }
+    const line =
+      refusedByDisk(error) ?? (error instanceof Error ? error.message.split('\n')[0]! : String(error));
+    const code = error instanceof UsageError ? 2 : error instanceof RunError ? error.exitCode : 1;
     if (args.includes('--debug')) console.error(error);
-    else
-      complain(
-        refusedByDisk(error) ?? (error instanceof Error ? error.message.split('\n')[0]! : String(error)),
-      );
-    return error instanceof UsageError ? 2 : error instanceof RunError ? error.exitCode : 1;
+    // After Ctrl-C all ranks have come to the same end; of any other one the others do not know.
+    if (ranks().size > 1 && code !== 130) {
+      leaveBars();
+      const { endOfRank } = await import('../cluster/ending.js');
+      endOfRank(ranks(), line, code);
+    }
+    if (!args.includes('--debug')) complain(line);
+    return code;
   }
 }
 
@@ -42,7 +49,10 @@ export function createProgram(): Command {
     .version(ownVersion(), '--version', 'the version of minillm-rl')
     .addHelpText('after', '\nExample:\n  minillm train experiments/smoke/minillm.yaml --out runs/smoke\n');
   for (const command of commands) program.addCommand(command());
-  program.hook('preAction', (_, command) => resolveModelOptions(command));
+  program.hook('preAction', async (_, command) => {
+    await joinRanks(command);
+    await resolveModelOptions(command);
+  });
   for (const command of everyCommand(program)) {
     command.exitOverride().configureOutput({ outputError: () => {} });
   }

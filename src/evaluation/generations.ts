@@ -1,3 +1,4 @@
+import { oneShard, type Shards } from '../cluster/shards.js';
 import type { Example } from '../data/examples.js';
 import type { Model } from '../models/model.js';
 import type { Pieces } from '../pieces.js';
@@ -22,6 +23,8 @@ export interface GenerationRequest {
   /** Ids from here on are never drawn. */
   vocabSize: number;
   prompts: readonly Int32Array[];
+  /** Into how many shards the prompts are cut, where it is more than one: what is decoded together decides about last bits. */
+  shards?: number;
 }
 
 /** Where finished responses are kept (runs/generationCache.ts), so that one more metric decodes nothing again. */
@@ -34,6 +37,9 @@ export interface GenerationOptions {
   maxNewTokens: number;
   batchSize: number;
   eosIds: readonly number[];
+  /** How the prompts are shared out; default: one shard, here. */
+  shards?: Shards;
+  /** Asked by rank 0 alone. */
   store?: GenerationStore;
   onProgress?: (line: string, done: number, total: number) => void;
 }
@@ -45,22 +51,23 @@ export function* generate(
   how: Pick<GenerationRequest, 'of' | 'seed' | 'greedy' | 'vocabSize'>,
   options: GenerationOptions,
 ): Pieces<Generation[]> {
-  const { maxNewTokens, batchSize, eosIds, store } = options;
+  const { maxNewTokens, batchSize, eosIds, shards = oneShard } = options;
+  const store = shards.cluster.rank === 0 ? options.store : undefined;
   const request: GenerationRequest = {
     ...how,
     maxNewTokens,
     eosIds,
     prompts: examples.map((example) => example.promptIds),
+    ...(shards.count > 1 && { shards: shards.count }),
   };
-  const kept = store?.load(request);
+  const kept = shards.first(store?.load(request));
   if (kept) return kept;
   const what = how.greedy
     ? 'greedy decoding'
     : `${how.of === 'teacher' ? 'teacher samples' : 'sampling'}, seed ${how.seed}`;
-  const made = yield* rolloutPieces(
-    model,
-    request.prompts.map((ids, index) => ({ index, ids })),
-    {
+  const prompts = request.prompts.map((ids, index) => ({ index, ids }));
+  const made = yield* shards.map(prompts, (own) =>
+    rolloutPieces(model, own, {
       ...plainSampling,
       greedy: how.greedy,
       samples: 1,
@@ -72,7 +79,7 @@ export function* generate(
       policyVersion: 0,
       vocabSize: how.vocabSize,
       onProgress: (done, total) => options.onProgress?.(what, done, total),
-    },
+    }),
   );
   store?.save(request, made);
   return made;

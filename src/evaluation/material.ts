@@ -1,3 +1,4 @@
+import { oneShard } from '../cluster/shards.js';
 import type { Example } from '../data/examples.js';
 import type { Model } from '../models/model.js';
 import type { Pieces } from '../pieces.js';
@@ -62,8 +63,9 @@ export function gather(
   const vocabSize = Math.min(model.config.vocabSize, teacher?.config.vocabSize ?? Number.POSITIVE_INFINITY);
   const respond = (of: GenerationRequest['of'], seed: number, greedy = false): Pieces<Generation[]> =>
     generate(of === 'model' ? model : teacher!, examples, { of, seed, greedy, vocabSize }, options);
+  const { batchSize, shards = oneShard } = options;
   const score = (generations: Generation[]): Pieces<PairScores[]> =>
-    scorePairs(model, teacher!, generations, options.batchSize);
+    shards.map(generations, (own) => scorePairs(model, teacher!, own, batchSize));
   const asked = options.seeds.slice(0, options.teacherSeeds);
   const sampled = part(() => each(options.seeds, (seed) => respond('model', seed)));
   const teacherSampled = part(() => each(asked, (seed) => respond('teacher', seed)));
@@ -78,8 +80,8 @@ export function gather(
     teacherScored: part(function* () {
       return yield* each(yield* teacherSampled.made(), score);
     }).get,
-    gold: part(() => scoreTokens(model, examples, options.batchSize)).get,
-    choices: part(() => scoreChoices(model, examples, options.batchSize)).get,
+    gold: part(() => shards.map(examples, (own) => scoreTokens(model, own, batchSize))).get,
+    choices: part(() => shards.map(examples, (own) => scoreChoices(model, own, batchSize))).get,
     text: (generation) => tokenizer.decode(generation.responseIds, { skipSpecial: true }).trim(),
   };
 }

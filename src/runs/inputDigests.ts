@@ -23,7 +23,7 @@ export async function checkInputs(
   { resume, changed, log }: { resume: boolean; changed: boolean; log: (line: string) => void },
 ): Promise<void> {
   const path = runPaths(out).inputs;
-  const now = await digests(config);
+  const now = await digestsOf(config);
   const before = resume ? await readDigests(path) : undefined;
   const differing = Object.keys({ ...before, ...now }).filter(
     (field) => before && before[field] !== now[field],
@@ -48,7 +48,8 @@ async function readDigests(path: string): Promise<Digests | undefined> {
   }
 }
 
-async function digests({ data, student, teacher, rewards = [] }: TrainConfig): Promise<Digests> {
+/** SHA-256 of the files that a configuration names, by its fields. */
+export async function digestsOf({ data, student, teacher, rewards = [] }: TrainConfig): Promise<Digests> {
   const places: [field: string, path: unknown][] = [
     ['data.train', data.train],
     ['data.valid', data.valid],
@@ -68,7 +69,7 @@ async function digests({ data, student, teacher, rewards = [] }: TrainConfig): P
 }
 
 /** Of a file, or of a model directory: its shape, weights and tokenizer. */
-async function digest(path: string): Promise<string> {
+export async function digest(path: string): Promise<string> {
   const names = await readdir(path).catch(() => undefined);
   const read = names
     ? names

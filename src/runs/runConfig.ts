@@ -277,6 +277,8 @@ function checkTogether(config: TrainConfig, fail: Refuse): void {
   checkText(config, fail);
   if (config.eval.patience && config.eval.every === 0)
     fail(`eval.patience: ${config.eval.patience} validations of none; set eval.every to 1 or more`);
+  if (train.batch_size % train.shards !== 0)
+    fail(`train.shards: train.batch_size ${train.batch_size} cannot be cut into ${train.shards} equal parts`);
   if (train.warmup > train.steps)
     fail(`train.warmup: ${train.warmup} is more than train.steps ${train.steps}`);
   if (isPolicyGradient(config.method) && rollout.temperature !== 1) {
@@ -317,6 +319,11 @@ function checkTogether(config: TrainConfig, fail: Refuse): void {
     if (train.batch_size % rollout.samples !== 0) {
       fail(
         `train.batch_size: ${train.batch_size} is not a multiple of rollout.samples ${rollout.samples}; the samples of a prompt stay together`,
+      );
+    }
+    if ((train.batch_size / rollout.samples) % train.shards !== 0) {
+      fail(
+        `train.shards: the ${train.batch_size / rollout.samples} prompts of an optimizer batch cannot be cut into ${train.shards} equal parts`,
       );
     }
   }

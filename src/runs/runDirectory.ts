@@ -1,6 +1,7 @@
 import { existsSync } from 'node:fs';
 import { readdir, readFile } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
+import type { Shards } from '../cluster/shards.js';
 import { makeDirectory } from '../durable.js';
 import { UsageError } from '../errors.js';
 import type { Scratch } from '../training/method.js';
@@ -90,5 +91,17 @@ export function scratchOf(directory: string): Scratch {
     place: path,
     read: (name) => readFile(path(name), 'utf8').catch(() => undefined),
     write: (name, text) => writeFileAtomic(path(name), text),
+  };
+}
+
+/** The same for all ranks: rank 0 reads and writes the files. */
+export function sharedScratch(own: Scratch, shards: Shards): Scratch {
+  const keeps = shards.cluster.rank === 0;
+  return {
+    ...own,
+    read: async (name) => shards.first(keeps ? await own.read(name) : undefined),
+    write: async (name, text) => {
+      if (keeps) await own.write(name, text);
+    },
   };
 }

@@ -1,3 +1,4 @@
+import { alone, type Cluster } from '../cluster/cluster.js';
 import { activeBackend, type BackendInfo, initBackend } from '../tensor/backend.js';
 import type { TrainConfig } from '../training/config.js';
 import type { StepRecord } from '../training/loop.js';
@@ -33,16 +34,26 @@ export interface TrainRunOptions extends RunHooks {
   quiet?: boolean;
   /** Asked after every step: true ends the run with a checkpoint and a RunError, as Ctrl-C does; default: never. */
   stopping?: () => boolean;
+  /** The processes that train together (`train.shards`), seen from this one; default: this one alone. */
+  cluster?: Cluster;
 }
 
 export type RunOptions = Required<Omit<TrainRunOptions, keyof RunHooks>> & RunHooks;
 
 export async function withDefaults(config: TrainConfig, given: TrainRunOptions): Promise<RunOptions> {
-  const { quiet = false, resume = false, changedInputs = false, keep = 'all', rewards = [], ...rest } = given;
+  const {
+    quiet = false,
+    resume = false,
+    changedInputs = false,
+    keep = 'all',
+    cluster = alone,
+    rewards = [],
+    ...rest
+  } = given;
   const log = given.log ?? (quiet ? () => {} : (line: string) => void process.stderr.write(`${line}\n`));
   const backend = given.backend ?? (await backendOf(config, log));
   const stopping = given.stopping ?? (() => false);
-  return { ...rest, resume, changedInputs, keep, rewards, backend, log, quiet, stopping };
+  return { ...rest, resume, changedInputs, keep, cluster, rewards, backend, log, quiet, stopping };
 }
 
 async function backendOf(config: TrainConfig, log: (line: string) => void): Promise<BackendInfo> {

@@ -1,3 +1,4 @@
+import { oneShard } from '../cluster/shards.js';
 import { evaluationPieces } from '../evaluation/evaluate.js';
 import { cannotCompute, type MetricName } from '../evaluation/evaluationMetrics.js';
 import type { Summary } from '../evaluation/metrics/statistics.js';
@@ -18,10 +19,15 @@ export interface Validation {
   context: TrainingContext;
   method: Method;
   materials: Materials;
-  out: string;
-  runLog: RunLog;
-  watch: DriftWatch;
-  save: (directory: string, student: Model) => Promise<void>;
+  /** Of the rank that keeps the run directory. */
+  keeper:
+    | {
+        out: string;
+        runLog: RunLog;
+        watch: DriftWatch;
+        save: (directory: string, student: Model) => Promise<void>;
+      }
+    | undefined;
 }
 
 /** What a validation found. */
@@ -36,8 +42,8 @@ export interface EvaluationRecord {
 
 /** Validates the student, looks for reward hacking, and saves a new best as `best/`. */
 export async function validate(run: Validation, state: TrainingState): Promise<EvaluationRecord> {
-  const { context, method, materials, out, runLog, watch } = run;
-  const { config, student } = context;
+  const { context, method, materials, keeper } = run;
+  const { config, student, shards = oneShard } = context;
   const examples = materials.valid;
   const selection = selectionFor(config, examples);
   const teacher = localTeacher(context);
@@ -58,8 +64,9 @@ export async function validate(run: Validation, state: TrainingState): Promise<E
     }),
     context.pause,
   );
+  const knowsTeacher = shards.first(keeper?.watch.knowsTeacher ?? false);
   const ofTeacher =
-    teacher && sampled.length > 0 && !watch.knowsTeacher
+    teacher && sampled.length > 0 && !knowsTeacher
       ? await paused(
           evaluationPieces(teacher, undefined, materials.tokenizer, examples, {
             metrics: watchedForms,
@@ -68,29 +75,30 @@ export async function validate(run: Validation, state: TrainingState): Promise<E
           context.pause,
         )
       : undefined;
-  const form = ofTeacher?.metrics;
-  if (form) watch.teacher(form);
-  const { drifted, warnings } = watch.look(result.metrics);
   const own = method.objective && (await paused(method.objective(context, examples), context.pause));
   const all = {
     ...result.metrics,
     ...(own !== undefined && { objective: { mean: own, stderr: null, n: examples.length } }),
   };
-  const wordless = selection?.metric === 'rouge_l_sampled' ? withoutWords(examples) : 0;
-  runLog.evaluation(state.step, state.round, all, { drifted, teacher: form, wordless });
   const { lm_loss } = result.metrics;
   if (lm_loss) method.validated?.(context, state, lm_loss.mean);
-  if (result.samples.length > 0) {
-    await writeSamples(out, `step-${state.step}`, result.samples, examples, materials.tokenizer);
-  }
   const value = selection && result.metrics[selection.metric]?.mean;
   const best = value !== undefined && (state.best === null || selection!.better(value, state.best.value));
-  if (best) {
-    state.best = { step: state.step, value };
-    await run.save(runPaths(out).best, student);
+  if (best) state.best = { step: state.step, value };
+  if (keeper) {
+    const { out, runLog, watch, save } = keeper;
+    const form = ofTeacher?.metrics;
+    if (form) watch.teacher(form);
+    const { drifted, warnings } = watch.look(result.metrics);
+    const wordless = selection?.metric === 'rouge_l_sampled' ? withoutWords(examples) : 0;
+    runLog.evaluation(state.step, state.round, all, { drifted, teacher: form, wordless });
+    if (result.samples.length > 0) {
+      await writeSamples(out, `step-${state.step}`, result.samples, examples, materials.tokenizer);
+    }
+    if (best) await save(runPaths(out).best, student);
+    runLog.note(validationLine(result.metrics, selection?.metric, own, state));
+    for (const line of warnings) runLog.note(line);
   }
-  runLog.note(validationLine(result.metrics, selection?.metric, own, state));
-  for (const line of warnings) runLog.note(line);
   return { step: state.step, round: state.round, metrics: all, best };
 }
 
@@ -120,8 +128,9 @@ function validationLine(
 
 const short = (value: number): string => String(Number(value.toPrecision(4)));
 
-function settings({ config, eosIds }: TrainingContext) {
+function settings({ config, eosIds, shards = oneShard }: TrainingContext) {
   return {
+    shards,
     seeds: [config.seed],
     maxNewTokens: config.eval.max_new_tokens ?? config.rollout.max_new_tokens,
     batchSize: config.rollout.batch_size,

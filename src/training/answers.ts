@@ -1,3 +1,4 @@
+import { oneShard } from '../cluster/shards.js';
 import type { Example } from '../data/examples.js';
 import type { Model } from '../models/model.js';
 import type { Pieces } from '../pieces.js';
@@ -20,12 +21,11 @@ export function* answers(
   examples: readonly Example[],
   options: SamplingOptions & { round: number },
 ): Pieces<Trajectory[]> {
-  const { config, eosIds, closingId = eosIds[0] } = context;
+  const { config, eosIds, closingId = eosIds[0], shards = oneShard } = context;
   const foreign = model.config.eosIds.filter((id) => model !== context.student && !eosIds.includes(id));
-  const trajectories = yield* rolloutPieces(
-    model,
-    examples.map((example, index) => ({ index, ids: example.promptIds })),
-    {
+  const prompts = examples.map((example, index) => ({ index, ids: example.promptIds }));
+  const trajectories = yield* shards.map(prompts, (own) =>
+    rolloutPieces(model, own, {
       ...options,
       samples: 1,
       maxNewTokens: config.rollout.max_new_tokens,
@@ -34,7 +34,7 @@ export function* answers(
       batchSize: config.rollout.batch_size,
       policyVersion: 0,
       vocabSize: sharedVocabulary(context),
-    },
+    }),
   );
   if (closingId !== undefined && foreign.length > 0) {
     for (const { responseIds } of trajectories) {

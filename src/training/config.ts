@@ -160,6 +160,12 @@ export const trainConfigSchema = z.strictObject({
     micro_batch_size: count
       .optional()
       .describe('responses in one forward and backward pass; results do not depend on it'),
+    shards: count
+      .refine((n) => Number.isInteger(Math.log2(n)), 'expected a power of two')
+      .default(1)
+      .describe(
+        'parts of every batch that are computed by themselves; any power of two of processes up to it share them, to the same bytes',
+      ),
     gradient_checkpointing: z
       .boolean()
       .default(false)

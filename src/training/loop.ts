@@ -1,12 +1,15 @@
 import * as tf from '@tensorflow/tfjs-core';
+import { oneShard, type Shards } from '../cluster/shards.js';
 import { RunError } from '../errors.js';
 import { addGradients } from '../optim/accumulate.js';
 import { adamw, type Optimizer } from '../optim/adamw.js';
 import { type Schedule, schedules } from '../optim/schedules.js';
+import { mapParams } from '../optim/transform.js';
 import { breathe, type Pieces, paused, Stopped, whole } from '../pieces.js';
 import { TeacherLost } from '../scoring/blockingHttp.js';
 import { disposeParams, type Params, valueAndGrads } from '../tensor/params.js';
 import type { TrainConfig } from './config.js';
+import { GradientTree } from './gradientTree.js';
 import type { Method, MicroBatch, StepPlan, TrainingContext } from './method.js';
 import type { TrainingState } from './state.js';
 import { RewardFailed } from './taskRewards.js';
@@ -62,13 +65,15 @@ export async function trainingLoop(
   const over = (): boolean => state.step >= steps || hooks.spent?.() === true;
   let saved = state.step;
   const checkpoint = async (): Promise<void> => {
-    assertFinite(optimizer, state);
+    assertFinite(optimizer, state, context.shards);
     await hooks.checkpoint(state);
     saved = state.step;
   };
   const gaveUp = async (error: unknown): Promise<never> => {
     const lost = error instanceof TeacherLost || error instanceof RewardFailed;
     if (!(error instanceof Stopped || lost)) throw error;
+    // Its own teacher or reward: the other ranks stop where they next come together.
+    if (lost) context.shards?.leave();
     if (state.step > saved) await checkpoint();
     if (error instanceof Stopped) throw stopped(state, steps);
     if (state.step === 0) throw error;
@@ -97,8 +102,9 @@ export async function trainingLoop(
       await gaveUp(error);
     }
     const last = over(); // asked anew: a validation may use up the patience
-    if (last || isDue(state.step, config.checkpoint.every) || hooks.stopping()) await checkpoint();
-    if (!last && hooks.stopping()) throw stopped(state, steps);
+    const stops = !last && hooks.stopping();
+    if (last || stops || isDue(state.step, config.checkpoint.every)) await checkpoint();
+    if (stops) throw stopped(state, steps);
     await breathe();
   }
 }
@@ -141,9 +147,19 @@ function takeBack(state: TrainingState, before: TrainingState): void {
 }
 
 /** A checkpoint of diverged parameters would push out the last good one. */
-function assertFinite(optimizer: Optimizer, { params, step }: TrainingState): void {
+function assertFinite(
+  optimizer: Optimizer,
+  { params, step }: TrainingState,
+  shards: Shards = oneShard,
+): void {
   const norm = optimizer.globalNorm(params);
   if (!Number.isFinite(norm)) throw diverged(`the norm of the parameters is ${norm} after step ${step}`);
+  const other = shards.each(norm).findIndex((x) => x !== norm);
+  // Every rank takes the step for itself: where processors round differently, the students part.
+  if (other >= 0)
+    throw new RunError(
+      `after step ${step} the parameters of rank ${other} are not those of rank ${shards.cluster.rank}: their engines round differently; use machines of one kind; checkpoints saved before are intact`,
+    );
 }
 
 function diverged(what: string): RunError {
@@ -201,7 +217,7 @@ function* optimizerStepPieces(
   state: TrainingState,
   context: TrainingContext,
 ): Pieces<Record<string, number>> {
-  const { values: sums, grads } = yield* gradientPieces(plan.micro, state.params);
+  const { values: sums, grads } = yield* gradientPieces(plan.micro, state.params, context.shards);
   if (!grads) throw new RunError(`step ${state.step + 1} has an empty batch`);
   const gradNorm = optimizer.globalNorm(grads);
   const bad = Object.entries({ ...sums, grad_norm: gradNorm }).find(([, value]) => !Number.isFinite(value));
@@ -217,7 +233,10 @@ function* optimizerStepPieces(
   return { ...sums, grad_norm: gradNorm, lr: next.learningRate };
 }
 
-/** Losses and gradients of the micro-batches of one optimizer step, added up; the caller owns the gradients. */
+/**
+ * Losses and gradients of the micro-batches of one optimizer step, added up: within a shard one after the other, over the shards (and
+ * ranks) as `GradientTree` does. The caller owns the gradients.
+ */
 export function batchGradients(...given: Parameters<typeof gradientPieces>): BatchGradients {
   return whole(gradientPieces(...given));
 }
@@ -227,16 +246,33 @@ interface BatchGradients {
   grads: Params | undefined;
 }
 
-function* gradientPieces(micro: readonly MicroBatch[], params: Params): Pieces<BatchGradients> {
-  let grads: Params | undefined;
-  const sums: Record<string, number> = {};
-  for (const part of micro) {
-    const result = lossAndGrads(part, params);
-    for (const [name, value] of Object.entries(result.values)) sums[name] = (sums[name] ?? 0) + value;
-    grads = grads ? addGradients(grads, result.grads) : result.grads;
-    yield;
+function* gradientPieces(
+  micro: readonly MicroBatch[],
+  params: Params,
+  shards: Shards = oneShard,
+): Pieces<BatchGradients> {
+  if (micro.length === 0 && shards.count === 1) return { values: {}, grads: undefined };
+  const tree = new GradientTree(shards);
+  const values: Record<string, number>[] = [];
+  for (const shard of shards.own) {
+    let grads: Params | undefined;
+    const sums: Record<string, number> = {};
+    for (const part of micro.filter((one) => (one.shard ?? 0) === shard)) {
+      const result = lossAndGrads(part, params);
+      addUp(sums, result.values);
+      grads = grads ? addGradients(grads, result.grads) : result.grads;
+      yield;
+    }
+    tree.add(grads ?? mapParams(params, (p) => tf.zerosLike(p)));
+    values.push(sums);
   }
-  return { values: sums, grads };
+  const total: Record<string, number> = {};
+  for (const sums of shards.together(values)) addUp(total, sums);
+  return { values: total, grads: tree.total() };
+}
+
+function addUp(total: Record<string, number>, values: Record<string, number>): void {
+  for (const [name, value] of Object.entries(values)) total[name] = (total[name] ?? 0) + value;
 }
 
 function lossAndGrads(micro: MicroBatch, params: Params): { values: Record<string, number>; grads: Params } {

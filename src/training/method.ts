@@ -1,4 +1,5 @@
 import type * as tf from '@tensorflow/tfjs-core';
+import type { Shards } from '../cluster/shards.js';
 import type { Example } from '../data/examples.js';
 import type { Model } from '../models/model.js';
 import type { Pieces } from '../pieces.js';
@@ -26,6 +27,8 @@ export interface TrainingContext {
   teacherLogitsBytes?: number;
   /** Of a task, beside the teacher's; `minillm` and `opd` ask for them. */
   rewards?: Rewards;
+  /** How rows are shared out; default: one shard, here. */
+  shards?: Shards;
   log: (line: string) => void;
   /** Between the pieces of what is sampled; throws `Stopped` to give it up. Default: signals and timers are let through. */
   pause?: () => Promise<void>;
@@ -43,12 +46,15 @@ export interface Scratch {
  * gradients of the micro-batches add up to the batch's, however it is cut.
  */
 export interface MicroBatch {
+  /** Of which shard of the batch; default 0. */
+  shard?: number;
   /** What the loss needs and does not differentiate (targets, teacher logits, ...): made outside the tape, disposed by the loop. */
   constants(): tf.Tensor[];
   loss(params: Params, constants: tf.Tensor[]): { loss: tf.Scalar; parts: Record<string, tf.Scalar> };
 }
 
 export interface StepPlan {
+  /** Of this rank's shards. */
   micro: MicroBatch[];
   /** What is known before the backward pass (rewards, lengths, weights, ...), logged with the step. */
   metrics: Record<string, number>;

@@ -1,3 +1,4 @@
+import { oneShard, type Shards } from '../cluster/shards.js';
 import { chunks } from '../models/packed.js';
 import type { Sequence } from '../models/sequence.js';
 
@@ -13,5 +14,19 @@ export function microBatches<T extends Sequence>(sequences: readonly T[], size =
   return chunks(
     [...sequences].sort((a, b) => lengthOf(a) - lengthOf(b)),
     size,
+  );
+}
+
+/**
+ * The micro-batches of this rank's shards of a batch, shard after shard, each with the number of its shard. With one shard: those of
+ * `microBatches`.
+ */
+export function ownMicroBatches<T extends Sequence>(
+  sequences: readonly T[],
+  size: number | undefined,
+  shards: Shards = oneShard,
+): { part: T[]; shard: number }[] {
+  return shards.own.flatMap((shard) =>
+    microBatches(shards.part(sequences, shard), size).map((part) => ({ part, shard })),
   );
 }

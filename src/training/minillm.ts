@@ -1,3 +1,4 @@
+import { oneShard } from '../cluster/shards.js';
 import { needsValues } from '../objectives/advantages.js';
 import { type ObjectiveConfig, opdObjective, resolveObjective } from '../objectives/presets.js';
 import { type Pieces, paused } from '../pieces.js';
@@ -13,7 +14,7 @@ import { rolloutMetrics, signalMetrics } from './rolloutMetrics.js';
 import type { TrainingState } from './state.js';
 import { allTokens, sharedVocabulary } from './supervised.js';
 import { scoreRewards } from './taskRewards.js';
-import { TeacherLogits } from './teacherLogits.js';
+import { type Capture, TeacherLogits } from './teacherLogits.js';
 import { valueRound } from './valueRound.js';
 
 /**
@@ -36,19 +37,12 @@ export function minillm(): Method {
       (config.rollout.inner_epochs * config.rollout.rollouts) / config.train.batch_size,
 
     async collect(context, state) {
-      const observer = context.teachers[0]!.remote
+      const { rollouts, max_new_tokens } = context.config.rollout;
+      const capture = context.teachers[0]!.remote
         ? undefined
-        : teacherOfRound.capture(
-            context,
-            state.round,
-            context.config.rollout.rollouts,
-            context.config.rollout.max_new_tokens,
-          );
-      const drawn = await paused(collectRound(context, state, observer), context.pause);
-      const sampled = await scoreRewards(context, drawn);
-      state.rollouts = context.teachers[0]!.remote
-        ? scoreRemotely(context, sampled, objectiveOf(context))
-        : sampled;
+        : teacherOfRound.capture(context, state.round, rollouts, max_new_tokens);
+      const sampled = await paused(collectRound(context, state, capture), context.pause);
+      state.rollouts = await scoreRewards(context, sampled);
       return { ...rolloutMetrics(state.rollouts), ...learnValues(context, state) };
     },
 
@@ -61,6 +55,7 @@ export function minillm(): Method {
         rolloutOptions(context, state),
       );
       await paused(replay, context.pause);
+      context.shards?.meet();
     },
 
     step(context, state): StepPlan {
@@ -105,17 +100,20 @@ export function minillm(): Method {
 function collectRound(
   context: TrainingContext,
   state: TrainingState,
-  onTeacherLogits: RolloutOptions['onTeacherLogits'],
+  capture: Capture | undefined,
 ): Pieces<Trajectory[]> {
-  const { config, student, train } = context;
+  const { config, student, teachers, train, shards = oneShard } = context;
   const { rollouts, samples } = config.rollout;
   const prompts = rollouts / samples;
-  const picked = distinctIndices(config.seed, 'train', state.round - 1, train.length, prompts);
-  return rolloutPieces(
-    student,
-    picked.map((index) => ({ index, ids: train[index]!.promptIds })),
-    { ...rolloutOptions(context, state), ...(onTeacherLogits && { onTeacherLogits }) },
+  const picked = distinctIndices(config.seed, 'train', state.round - 1, train.length, prompts).map(
+    (index) => ({ index, ids: train[index]!.promptIds }),
   );
+  return shards.map(picked, function* (own, first) {
+    const observer = capture && { onTeacherLogits: capture(first * samples) };
+    const options = { ...rolloutOptions(context, state), ...observer };
+    const sampled = yield* rolloutPieces(student, own, options);
+    return teachers[0]!.remote ? scoreRemotely(context, sampled, objectiveOf(context)) : sampled;
+  });
 }
 
 function rolloutOptions(context: TrainingContext, state: TrainingState): RolloutOptions {
@@ -160,20 +158,27 @@ function learnValues(context: TrainingContext, state: TrainingState): Record<str
   return metrics;
 }
 
-/** The responses of this step: every pass shuffles the prompts of the round anew, samples of one prompt stay together. */
+/**
+ * The responses of this step: every pass shuffles the prompts of the round anew, samples of one prompt stay together. Of every shard
+ * of the round a minibatch takes equally many, which are that shard of the minibatch: a rank learns from what it has sampled.
+ */
 function minibatch(
-  context: TrainingContext,
+  { config, shards = oneShard }: TrainingContext,
   state: TrainingState,
 ): { rows: Map<Trajectory, number>; trajectories: Trajectory[] } {
-  const { rollouts, samples } = context.config.rollout;
-  const perStep = context.config.train.batch_size / samples;
-  const stepsPerPass = rollouts / context.config.train.batch_size;
+  const { rollouts, samples } = config.rollout;
+  const prompts = rollouts / samples / shards.count;
+  const perStep = config.train.batch_size / samples / shards.count;
+  const stepsPerPass = rollouts / config.train.batch_size;
   const pass = Math.floor(state.stepInRound / stepsPerPass);
-  const order = permutation(rollouts / samples, stream(context.config.seed, 'minibatch', state.round, pass));
   const first = (state.stepInRound % stepsPerPass) * perStep;
-  const indices = Array.from(order.subarray(first, first + perStep)).flatMap((prompt) =>
-    Array.from({ length: samples }, (_, sample) => prompt * samples + sample),
-  );
+  const indices = Array.from({ length: shards.count }, (_, shard) => {
+    const name = [state.round, pass, ...(shards.count > 1 ? [shard] : [])];
+    const order = permutation(prompts, stream(config.seed, 'minibatch', ...name));
+    return Array.from(order.subarray(first, first + perStep)).flatMap((prompt) =>
+      Array.from({ length: samples }, (_, sample) => (shard * prompts + prompt) * samples + sample),
+    );
+  }).flat();
   const trajectories = indices.map((i) => state.rollouts[i]!);
   return { rows: new Map(trajectories.map((t, i) => [t, indices[i]!])), trajectories };
 }

@@ -14,7 +14,7 @@ import { flatten } from '../objectives/ragged.js';
 import { tokenRewards } from '../objectives/taskRewards.js';
 import type { Trajectory } from '../rollout/trajectory.js';
 import type { MicroBatch } from './method.js';
-import { microBatches } from './microBatches.js';
+import { ownMicroBatches } from './microBatches.js';
 import { type Models, sharedLogits } from './supervised.js';
 
 export interface PolicyBatchOptions {
@@ -45,7 +45,8 @@ export function policyBatches(
   );
   const byRow = new Map(trajectories.map((t, i) => [t, i]));
   const totals = batchTotals(lengthsOf(trajectories), objective.max_response);
-  const micro = microBatches(trajectories, options.microBatchSize).map((part): MicroBatch => {
+  const parts = ownMicroBatches(trajectories, options.microBatchSize, models.shards);
+  const micro = parts.map(({ part, shard }): MicroBatch => {
     const batch = packSequences(part);
     const coefficients = tokenCoefficients(aggregationOf(objective), lengthsOf(part), totals);
     const constants = pick(
@@ -54,6 +55,7 @@ export function policyBatches(
       part.map((t) => byRow.get(t)!),
     );
     return {
+      shard,
       constants: () => [tf.tensor1d(batch.targets, 'int32'), ...[options.teacherLogits(part) ?? []].flat()],
       loss(params, [targets, teacher]) {
         const inputs = {

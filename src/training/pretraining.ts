@@ -4,7 +4,7 @@ import { kdLoss } from '../objectives/kd.js';
 import type { ObjectiveConfig } from '../objectives/presets.js';
 import { crossEntropyToTeacher } from '../tensor/ops/index.js';
 import type { MicroBatch, TrainingContext } from './method.js';
-import { microBatches } from './microBatches.js';
+import { ownMicroBatches } from './microBatches.js';
 import { batchIndices } from './order.js';
 import type { TrainingState } from './state.js';
 import { type Models, responseTokens, sharedLogits, teacherLogits } from './supervised.js';
@@ -109,9 +109,10 @@ export function textBatches(
 ): MicroBatch[] {
   const { withTeacher = kd_ratio > 0, logitsOf } = options;
   const tokens = responseTokens(texts);
-  return microBatches(texts, microBatchSize).map((part, index): MicroBatch => {
+  return ownMicroBatches(texts, microBatchSize, models.shards).map(({ part, shard }, index): MicroBatch => {
     const batch = packSequences(part);
     return {
+      shard,
       constants: () => [
         tf.tensor1d(batch.targets, 'int32'),
         ...(withTeacher ? [logitsOf?.(batch, index) ?? teacherLogits(models, batch)[0]!] : []),

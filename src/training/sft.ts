@@ -3,7 +3,7 @@ import { packSequences, responseLogits } from '../models/packed.js';
 import { aggregate } from '../objectives/aggregate.js';
 import { crossEntropy } from '../objectives/kd.js';
 import type { Method, MicroBatch, StepPlan } from './method.js';
-import { microBatches } from './microBatches.js';
+import { ownMicroBatches } from './microBatches.js';
 import { allTokens, batchOf, responseTokens } from './supervised.js';
 
 /**
@@ -23,7 +23,9 @@ export function sft(): Method {
       const response = responseTokens(sequences);
       // The first token of a prompt has nothing before it that could predict it.
       const prompt = sequences.reduce((sum, s) => sum + s.promptIds.length - 1, 0);
-      const micro = microBatches(sequences, context.config.train.micro_batch_size).map((part): MicroBatch => {
+      const { micro_batch_size } = context.config.train;
+      const parts = ownMicroBatches(sequences, micro_batch_size, context.shards);
+      const micro = parts.map(({ part, shard }): MicroBatch => {
         const kept = weight > 0 ? 1 : Number.POSITIVE_INFINITY;
         const batch = packSequences(
           part.map((s) => {
@@ -41,6 +43,7 @@ export function sft(): Method {
           }),
         );
         return {
+          shard,
           constants: () => [tf.tensor1d(batch.targets, 'int32')],
           loss(params, [targets]) {
             const logits = responseLogits(params, context.student, batch);

@@ -1,4 +1,5 @@
 import * as tf from '@tensorflow/tfjs-core';
+import { oneShard, type Shards } from '../cluster/shards.js';
 import type { Example } from '../data/examples.js';
 import type { Model } from '../models/model.js';
 import {
@@ -12,7 +13,7 @@ import { type BatchTotals, batchTotals } from '../objectives/aggregate.js';
 import type { Pieces } from '../pieces.js';
 import type { Params } from '../tensor/params.js';
 import type { Method, MicroBatch, StepPlan, TrainingContext } from './method.js';
-import { microBatches } from './microBatches.js';
+import { ownMicroBatches } from './microBatches.js';
 import { batchIndices } from './order.js';
 import type { TrainingState } from './state.js';
 
@@ -47,9 +48,11 @@ export function supervised(
   const lossesOn = (context: TrainingContext, sequences: readonly Sequence[]): MicroBatch[] => {
     const totals = batchTotals(sequences.map((s) => s.responseIds.length));
     const lossOfBatch = lossOf(context);
-    return microBatches(sequences, context.config.train.micro_batch_size).map((part): MicroBatch => {
+    const { micro_batch_size } = context.config.train;
+    return ownMicroBatches(sequences, micro_batch_size, context.shards).map(({ part, shard }): MicroBatch => {
       const batch = packSequences(part);
       return {
+        shard,
         constants: () => [
           tf.tensor1d(batch.targets, 'int32'),
           ...(options.teachers ? teacherLogits(context, batch) : []),
@@ -73,22 +76,26 @@ export function supervised(
     },
     *objective(context, examples) {
       const sequences = options.validation ? yield* options.validation(context, examples) : examples;
-      return yield* lossWithoutGradient(lossesOn(context, sequences), context.student.params);
+      return yield* lossWithoutGradient(lossesOn(context, sequences), context);
     },
   };
 }
 
-/** The loss of micro-batches, without a gradient. */
-function* lossWithoutGradient(micro: readonly MicroBatch[], params: Params): Pieces<number> {
-  let sum = 0;
+/** The loss of a batch without a gradient, from this rank's micro-batches of it. */
+function* lossWithoutGradient(
+  micro: readonly MicroBatch[],
+  { student, shards = oneShard }: Models,
+): Pieces<number> {
+  const sums = shards.own.map(() => 0);
   for (const part of micro) {
     const constants = part.constants();
-    const loss = tf.tidy(() => part.loss(params, constants).loss);
-    sum += loss.dataSync()[0]!;
+    const loss = tf.tidy(() => part.loss(student.params, constants).loss);
+    sums[shards.own.indexOf(part.shard ?? 0)]! += loss.dataSync()[0]!;
     tf.dispose([loss, ...constants]);
     yield;
   }
-  return sum;
+  shards.meet();
+  return shards.together(sums).reduce((total, sum) => total + sum, 0);
 }
 
 /** The examples of this optimizer step. */
@@ -104,6 +111,8 @@ export interface Models {
   teachers: Model[];
   /** Bytes of teacher logits that a round may keep, on a card; default 1 GiB. */
   teacherLogitsBytes?: number;
+  /** How the rows of batches are shared out; default: one shard, here. */
+  shards?: Shards;
 }
 
 /** Logits [N, V] of one model at the response positions, cut to the vocabulary that student and teachers share. */

@@ -1,31 +1,50 @@
 import { basename } from 'node:path';
 import { setTimeout as wait } from 'node:timers/promises';
+import { oneShard } from '../cluster/shards.js';
+import type { Example } from '../data/examples.js';
 import { brief, RunError } from '../errors.js';
 import type { TaskReward } from '../objectives/taskRewards.js';
 import type { Trajectory } from '../rollout/trajectory.js';
 import { tokenTexts } from '../text/tokenTexts.js';
 import type { TrainingContext } from './method.js';
-import type { RewardBatch, RewardSource } from './rewardSource.js';
+import type { RewardBatch, RewardSource, Rewards } from './rewardSource.js';
 
 /** A reward that threw, hung, or gave what is no reward: what was trained so far is saved, and the run ends. */
 export class RewardFailed extends RunError {}
 
 /**
- * The responses of a round with what the task's rewards say of them. Every source gets the responses in their order, a batch at a
- * time; sources are asked beside one another. Each response is asked about once: checkpoints carry the answers.
+ * The responses of a round with what the task's rewards say of them. Every source gets the responses of a shard in their order, a
+ * batch at a time; sources are asked beside one another. Each response is asked about once, by one process: checkpoints carry the
+ * answers.
  *
  * @throws RewardFailed naming reward, module and row @throws what `context.pause` throws, while an answer is waited for
  */
 export async function scoreRewards(
-  context: Pick<TrainingContext, 'rewards' | 'train' | 'pause'>,
+  context: Pick<TrainingContext, 'rewards' | 'train' | 'shards' | 'pause'>,
   trajectories: readonly Trajectory[],
 ): Promise<Trajectory[]> {
-  const { rewards, train, pause } = context;
-  if (!rewards || rewards.sources.length === 0 || trajectories.length === 0) return [...trajectories];
-  const all = trajectories.map((trajectory): Asked => {
+  const { rewards, shards = oneShard, pause } = context;
+  if (!rewards || rewards.sources.length === 0) return [...trajectories];
+  const ofShards: TaskReward[][][] = [];
+  for (const shard of shards.own) {
+    const all = asked(context.train, rewards, shards.part(trajectories, shard));
+    const work = Promise.all(rewards.sources.map((source) => askedInBatches(source, all)));
+    const values = await heard(work, pause);
+    ofShards.push(
+      all.map((_, i) =>
+        rewards.sources.map(({ name, weight }, j): TaskReward => ({ name, weight, value: values[j]![i]! })),
+      ),
+    );
+  }
+  shards.meet();
+  const scored = shards.together(ofShards).flat();
+  return trajectories.map((trajectory, i) => ({ ...trajectory, rewards: scored[i]! }));
+}
+
+function asked(train: readonly Example[], { tokenizer }: Rewards, part: readonly Trajectory[]): Asked[] {
+  return part.map((trajectory) => {
     const { promptIndex, promptIds, responseIds, finished } = trajectory;
     const { prompt, row, where } = train[promptIndex]!;
-    const { tokenizer } = rewards;
     return {
       prompt,
       response: tokenizer.decode(Array.from(responseIds), { skipSpecial: true }),
@@ -35,14 +54,6 @@ export async function scoreRewards(
       where: where ?? `prompt ${promptIndex}`,
     };
   });
-  const work = Promise.all(rewards.sources.map((source) => askedInBatches(source, all)));
-  const values = await heard(work, pause);
-  return trajectories.map((trajectory, i) => ({
-    ...trajectory,
-    rewards: rewards.sources.map(
-      ({ name, weight }, j): TaskReward => ({ name, weight, value: values[j]![i]! }),
-    ),
-  }));
 }
 
 interface Asked {

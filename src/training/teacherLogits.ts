@@ -1,4 +1,5 @@
 import * as tf from '@tensorflow/tfjs-core';
+import { oneShard } from '../cluster/shards.js';
 import { cutVocabulary, packSequences } from '../models/packed.js';
 import { type Pieces, whole } from '../pieces.js';
 import { type RolloutOptions, replayTeacher } from '../rollout/engine.js';
@@ -28,6 +29,9 @@ export function keptTeacherLogits(
   return responses * maxNewTokens * vocabulary * 4 <= limit;
 }
 
+/** The observer of a rollout whose first response has this place in the round. */
+export type Capture = (first: number) => NonNullable<RolloutOptions['onTeacherLogits']>;
+
 /**
  * The teacher's logits at the response positions of a round's rollouts. They are kept as the rollout engine meets
  * them, so that no scoring pass follows and every inner epoch is served (the official code runs the teacher again at
@@ -43,23 +47,20 @@ export class TeacherLogits {
   private kept: tf.Tensor2D | undefined;
 
   /**
-   * Makes room for a round of `responses` and returns the observer that `rollout` fills it by; undefined when the
-   * round is over the bound.
+   * Makes room for this rank's part of a round of `responses`, and returns what makes the observer that a `rollout` fills it by,
+   * given the place of its first response in the round; undefined when the round is over the bound, which looks at the whole of
+   * it: logits that are computed again have other last bits, and how many ranks there are must not decide about those.
    */
-  capture(
-    models: Models,
-    round: number,
-    responses: number,
-    maxNewTokens: number,
-  ): NonNullable<RolloutOptions['onTeacherLogits']> | undefined {
+  capture(models: Models, round: number, responses: number, maxNewTokens: number): Capture | undefined {
     this.dispose();
     const vocab = sharedVocabulary(models);
     const limit = models.teacherLogitsBytes ?? this.limit;
     if (!keptTeacherLogits(responses, maxNewTokens, vocab, limit)) return undefined;
-    const kept = tf.keep(tf.fill<tf.Rank.R2>([responses * maxNewTokens, vocab], 0));
+    const [from, to] = ownRange(models, responses);
+    const kept = tf.keep(tf.fill<tf.Rank.R2>([(to - from) * maxNewTokens, vocab], 0));
     this.kept = kept;
     this.round = round;
-    return (logits, next) => {
+    return (first) => (logits, next) => {
       const going = next.flatMap((token, row) => (token ? [{ ...token, row }] : []));
       if (going.length === 0) return;
       tf.tidy(() => {
@@ -67,14 +68,17 @@ export class TeacherLogits {
           going.map(({ row }) => row),
           'int32',
         );
-        const slots = Int32Array.from(going, ({ response, token }) => response * maxNewTokens + token);
+        const slots = Int32Array.from(
+          going,
+          ({ response, token }) => (first - from + response) * maxNewTokens + token,
+        );
         writeRows(kept, slots, gatherRows(cutVocabulary(logits, vocab), rows));
       });
     };
   }
 
   /**
-   * Logits [N, V] of some rollouts of the round, in the order given; the caller disposes.
+   * Logits [N, V] of some of this rank's rollouts of the round, in the order given; the caller disposes.
    *
    * @param rollouts indices into `trajectories`, the whole round @param options those the round was sampled with
    */
@@ -94,8 +98,9 @@ export class TeacherLogits {
         rollouts.map((i) => trajectories[i]!),
       );
     const kept = this.kept;
+    const [from] = ownRange(models, trajectories.length);
     const slots = rollouts.flatMap((i) =>
-      Array.from(trajectories[i]!.responseIds, (_, token) => i * maxNewTokens + token),
+      Array.from(trajectories[i]!.responseIds, (_, token) => (i - from) * maxNewTokens + token),
     );
     return tf.tidy(() => gatherRows(kept, tf.tensor1d(slots, 'int32')));
   }
@@ -107,9 +112,14 @@ export class TeacherLogits {
     trajectories: readonly Trajectory[],
     options: RolloutOptions,
   ): Pieces<void> {
-    const observer = this.capture(models, round, trajectories.length, options.maxNewTokens);
-    if (observer)
-      yield* replayTeacher(models.student, trajectories, { ...options, onTeacherLogits: observer });
+    const capture = this.capture(models, round, trajectories.length, options.maxNewTokens);
+    if (!capture) return;
+    const { shards = oneShard } = models;
+    for (const shard of shards.own) {
+      const [first] = shards.range(shard, trajectories.length);
+      const observer = { onTeacherLogits: capture(first) };
+      yield* replayTeacher(models.student, shards.part(trajectories, shard), { ...options, ...observer });
+    }
   }
 
   dispose(): void {
@@ -117,6 +127,11 @@ export class TeacherLogits {
     this.kept = undefined;
     this.round = -1;
   }
+}
+
+/** Where this rank's responses stand in a round of so many. */
+function ownRange({ shards = oneShard }: Models, responses: number): [from: number, to: number] {
+  return [shards.range(shards.own[0]!, responses)[0], shards.range(shards.own.at(-1)!, responses)[1]];
 }
 
 function score(models: Models, rollouts: readonly Trajectory[]): tf.Tensor2D {

@@ -1,10 +1,12 @@
 import * as tf from '@tensorflow/tfjs-core';
+import { oneShard, type Shards } from '../cluster/shards.js';
 import { forwardHidden, type Model } from '../models/model.js';
 import { packSequences, type Sequence } from '../models/packed.js';
 import { countTokens, flatten, type Ragged } from '../objectives/ragged.js';
 import { adamw, type Optimizer, type OptimizerState } from '../optim/adamw.js';
 import { gatherRows, linear } from '../tensor/ops/index.js';
 import { disposeParams, type Params, valueAndGrads } from '../tensor/params.js';
+import { GradientTree } from './gradientTree.js';
 import { microBatches } from './microBatches.js';
 
 /** V(s) = h(s)·w + b on the student's hidden state h(s), and what its optimizer remembers. Part of the TrainingState. */
@@ -89,34 +91,43 @@ function valuesOf({ weight, bias }: Params, hidden: tf.Tensor2D): tf.Tensor1D {
  *
  * Gradient in `weight` and `bias` only; hidden states and returns are constants. The caller owns the gradients.
  *
- * @param returns G of each of `features.sequences`, in their order
+ * @param returns G of each of `features.sequences`, in their order @param tokens N, where these are a part of the batch
  */
 export function valueLoss(
   params: Params,
   features: ValueFeatures,
   returns: Ragged,
+  tokens = countTokens(returns),
 ): { loss: number; grads: Params } {
   const targets = tf.tensor1d(flatten(returns));
   const { value, grads } = valueAndGrads((p) => {
     const errors = tf.sub<tf.Tensor1D>(valuesOf(p, features.hidden), targets);
-    return tf.div<tf.Scalar>(tf.sum(tf.mul(errors, errors)), countTokens(returns));
+    return tf.div<tf.Scalar>(tf.sum(tf.mul(errors, errors)), tokens);
   }, params);
   const loss = value.dataSync()[0]!;
   tf.dispose([value, targets]);
   return { loss, grads };
 }
 
-/** `steps` Adam updates on the mean squared error over all these responses. Consumes the head. */
+/**
+ * `steps` Adam updates on the mean squared error over all these responses. Consumes the head.
+ *
+ * @param features of each of this rank's shards @param returns of the same
+ */
 export function trainValueHead(
   head: ValueHead,
-  features: ValueFeatures,
-  returns: Ragged,
-  options: ValueOptions,
+  features: readonly ValueFeatures[],
+  returns: readonly Ragged[],
+  options: ValueOptions & { shards?: Shards },
 ): ValueHead {
+  const { shards = oneShard } = options;
+  const tokens = shards.together(returns.map(countTokens)).reduce((sum, n) => sum + n, 0);
   const optimizer = optimizerOf(options);
   let { params, optimizer: state } = head;
   for (let step = 0; step < options.steps; step++) {
-    const { grads } = valueLoss(params, features, returns);
+    const tree = new GradientTree(shards);
+    for (const [i, own] of features.entries()) tree.add(valueLoss(params, own, returns[i]!, tokens).grads);
+    const grads = tree.total();
     const next = optimizer.step(grads, state, params);
     disposeParams(grads);
     params = next.params;

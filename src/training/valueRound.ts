@@ -1,3 +1,4 @@
+import { oneShard } from '../cluster/shards.js';
 import { advantages } from '../objectives/advantages.js';
 import type { ObjectiveConfig } from '../objectives/presets.js';
 import type { Trajectory } from '../rollout/trajectory.js';
@@ -34,22 +35,28 @@ export function valueRound(
   head: ValueHead | undefined,
   options: ValueOptions & { microBatchSize?: number | undefined },
 ): ValuedRound {
-  const { student } = models;
-  const features = valueFeatures(student, trajectories, options.microBatchSize);
+  const { student, shards = oneShard } = models;
+  const features = shards.own.map((shard) =>
+    valueFeatures(student, shards.part(trajectories, shard), options.microBatchSize),
+  );
   const before = head ?? newValueHead(student.config.hiddenSize, options);
-  const values = predictValues(before, features);
+  const ofOwn = features.map((own, i) => {
+    const values = predictValues(before, own);
+    return shards.part(trajectories, shards.own[i]!).map((t) => values.get(t)!);
+  });
+  const values = shards.together(ofOwn).flat();
   const returns = returnsOf(trajectories, objective);
   const after = trainValueHead(
     before,
     features,
-    features.sequences.map((sequence) => returns.get(sequence as Trajectory)!),
-    options,
+    features.map(({ sequences }) => sequences.map((sequence) => returns.get(sequence as Trajectory)!)),
+    { ...options, shards },
   );
-  features.hidden.dispose();
+  for (const { hidden } of features) hidden.dispose();
   return {
-    trajectories: trajectories.map((t) => ({ ...t, values: values.get(t)! })),
+    trajectories: trajectories.map((t, i) => ({ ...t, values: values[i]! })),
     head: after,
-    metrics: quality(trajectories.map((t) => [returns.get(t)!, values.get(t)!])),
+    metrics: quality(trajectories.map((t, i) => [returns.get(t)!, values[i]!])),
   };
 }
 

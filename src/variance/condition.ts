@@ -1,7 +1,8 @@
 import * as tf from '@tensorflow/tfjs-core';
+import { oneShard } from '../cluster/shards.js';
 import { packSequences } from '../models/packed.js';
 import type { Pieces } from '../pieces.js';
-import { type Prompt, rolloutPieces } from '../rollout/engine.js';
+import { type Prompt, type RolloutOptions, rolloutPieces } from '../rollout/engine.js';
 import type { Trajectory } from '../rollout/trajectory.js';
 import { type Models, responseTokens, teacherLogits } from '../training/supervised.js';
 import type { Estimator } from './grid.js';
@@ -76,7 +77,8 @@ export class Condition {
   private sample(prompts: readonly Prompt[], round: number): Pieces<Trajectory[]> {
     const { models, samples, seed, maxNewTokens, eosIds, batchSize } = this.setting;
     const { objective, sampling } = this.by;
-    return rolloutPieces(models.student, prompts, {
+    const { shards = oneShard } = models;
+    const options: RolloutOptions = {
       temperature: objective.temperature,
       topK: 0,
       topP: 1,
@@ -90,7 +92,8 @@ export class Condition {
       batchSize,
       policyVersion: 0,
       teacher: { model: models.teachers[0]!, alpha: objective.alpha },
-    });
+    };
+    return shards.map(prompts, (own) => rolloutPieces(models.student, own, options));
   }
 
   /** The teacher's logits [N, V] at the tokens of some responses of a repeat; the caller disposes. */

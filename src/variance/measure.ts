@@ -1,3 +1,4 @@
+import { oneShard } from '../cluster/shards.js';
 import { parameterCount } from '../models/model.js';
 import { needsValues } from '../objectives/advantages.js';
 import type { Pieces } from '../pieces.js';
@@ -103,12 +104,14 @@ function* repeat(
   options: MeasureOptions,
 ): Pieces<Repeats> {
   const { models, batchSize } = setting;
+  const { shards = oneShard } = models;
   const repeats = setting.prompts.length;
   const ema = yield* warmup.ema(objective);
   const vectors: Float32Array[] = [];
   const seconds: number[] = [];
   const sums = { ess: 0, packed: 0, responses: 0 };
   for (let m = 0; m < repeats; m++) {
+    shards.meet();
     const sampled = yield* condition.repeat(m);
     const began = performance.now() / 1000 - condition.scoringSeconds;
     const trajectories = yield* warmup.valued(sampled, objective);
@@ -117,7 +120,7 @@ function* repeat(
       teacherLogits: (part) => condition.teacherLogits(part),
       ema,
     });
-    const grads = batchGradients(micro, models.student.params).grads!;
+    const grads = batchGradients(micro, models.student.params, shards).grads!;
     seconds.push(performance.now() / 1000 - condition.scoringSeconds - began);
     vectors.push(space.vector(grads));
     disposeParams(grads);

@@ -1,6 +1,7 @@
 import { join } from 'node:path';
 import { afterEach, describe, expect, it, vi } from 'vitest';
 import { doctorCommand, describe as render } from '../../src/cli/commands/doctor.js';
+import type { MpiInspection } from '../../src/cluster/inspectMpi.js';
 import { UsageError } from '../../src/errors.js';
 import { type Diagnosis, diagnose } from '../../src/tensor/provision/diagnose.js';
 import { temporaryFolder } from '../helpers/temporary.js';
@@ -13,7 +14,7 @@ vi.mock('../../src/tensor/provision/paths.js', async (original) => ({
 
 const cacheDir = join(temporaryFolder('doctor'), 'cache');
 
-const healthy: Diagnosis = {
+const healthy: Diagnosis & { mpi: MpiInspection } = {
   backend: {
     name: 'tensorflow',
     reason: 'the fastest',
@@ -33,6 +34,12 @@ const healthy: Diagnosis = {
     free_mb: null,
     libraries: { nvrtc: null, cublasLt: null },
     addon: null,
+  },
+  mpi: {
+    state: 'ready, built for Open MPI 4.1.4',
+    library: 'Open MPI 4.1.4',
+    addon: '/c/mpi.node',
+    mpicxx: null,
   },
   memory: { total_mb: 8000, free_mb: 5000, process_mb: 200 },
   engine: { package: 'tfjs-node-gpu in /p', state: 'ready', detail: 'TensorFlow 2.21.0 (cpu) from /c/lib' },
@@ -57,6 +64,7 @@ describe('the report', () => {
       'threads    2 of 4 cores',
       'GPU        not used (nvidia-smi is not there)',
       'CUDA       no card here',
+      'MPI        ready, built for Open MPI 4.1.4',
       'memory     5000 MB available of 8000 MB, this process 200 MB',
       'engine     ready: TensorFlow 2.21.0 (cpu) from /c/lib',
       '           tfjs-node-gpu in /p',

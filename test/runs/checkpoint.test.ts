@@ -86,7 +86,7 @@ describe('the value head of a saved training state', () => {
       sequences: [{ promptIds: [1], responseIds: [2, 0] }],
       hidden: tf.tensor2d([0.1, 0.7, -1, 3e-8], [2, 2]),
     };
-    const value = trainValueHead(newValueHead(2, options), features, [Float64Array.of(1, -0.3)], options);
+    const value = trainValueHead(newValueHead(2, options), [features], [[Float64Array.of(1, -0.3)]], options);
     features.hidden.dispose();
     const params = { a: tf.tensor1d([1]) };
     const optimizer = adamw({ learningRate: 0.1 });

@@ -234,7 +234,7 @@ describe('the teacher logits of a round', () => {
       1,
       prompts.length * rolloutOptions.samples,
       rolloutOptions.maxNewTokens,
-    )!;
+    )!(0);
     const trajectories = rollout(context.student, prompts, { ...rolloutOptions, onTeacherLogits: observer });
     const picks = [5, 0, 6];
     const tokens = picks.reduce((sum, i) => sum + trajectories[i]!.responseIds.length, 0);

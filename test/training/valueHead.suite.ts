@@ -64,7 +64,7 @@ export function valueHeadSuite(): void {
   it('reaches a linear target, and leaves no tensor behind', () => {
     const before = tf.memory().numTensors;
     const { features, returns, target } = known();
-    const head = trainValueHead(newValueHead(3, options), features, returns, options);
+    const head = trainValueHead(newValueHead(3, options), [features], [returns], options);
     const found = [...head.params.weight!.dataSync(), ...head.params.bias!.dataSync()];
     expectClose(found, target, 1e-2, 'weight and bias');
     expect(head.optimizer.adam.count).toBe(150);

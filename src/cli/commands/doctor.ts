@@ -1,4 +1,5 @@
 import { Command } from 'commander';
+import type { MpiInspection } from '../../cluster/inspectMpi.js';
 import { UsageError } from '../../errors.js';
 import type { Diagnosis } from '../../tensor/provision/diagnose.js';
 import { type CommonOptions, print, withCommonOptions } from '../common.js';
@@ -11,7 +12,8 @@ export function doctorCommand(): Command {
     .addHelpText('after', '\nExample:\n  minillm doctor --json')
     .action(async (options: CommonOptions & { json?: boolean }) => {
       const { diagnose } = await import('../../tensor/provision/diagnose.js');
-      const found = await diagnose(options);
+      const { inspectMpi } = await import('../../cluster/inspectMpi.js');
+      const found = { ...(await diagnose(options)), mpi: inspectMpi() };
       if (options.json) print(JSON.stringify(found));
       else for (const line of describe(found)) print(line);
       // The report is out; a forced backend that does not load stays an error.
@@ -20,8 +22,8 @@ export function doctorCommand(): Command {
 }
 
 /** The report as aligned lines. */
-export function describe(found: Diagnosis): string[] {
-  const { backend, versions, cpu, gpu, cuda, memory, engine, cache, tools, problems } = found;
+export function describe(found: Diagnosis & { mpi: MpiInspection }): string[] {
+  const { mpi, backend, versions, cpu, gpu, cuda, memory, engine, cache, tools, problems } = found;
   const rows: [string, string][] = [
     ['backend', backend ? `${backend.name}: ${backend.engine}` : 'none loads'],
     ['why', backend?.reason ?? ''],
@@ -36,6 +38,7 @@ export function describe(found: Diagnosis): string[] {
     ...gpu.devices.map((device): [string, string] => ['', device]),
     ['CUDA', cuda.state],
     ...cudaRows(cuda),
+    ['MPI', mpi.state],
     [
       'memory',
       `${memory.free_mb} MB available of ${memory.total_mb} MB, this process ${memory.process_mb} MB`,

@@ -14,8 +14,9 @@ import {
   startBackend,
   withCommonOptions,
 } from '../common.js';
+import { ranks, type ShardOptions, shardsOf, withShardOptions } from '../ranks.js';
 
-interface EvalOptions extends CommonOptions {
+interface EvalOptions extends CommonOptions, ShardOptions {
   model: string;
   teacher?: string;
   data: string;
@@ -84,7 +85,7 @@ export function evalCommand(): Command {
       'after',
       `\n${metricHelp}\n\nExample:\n  minillm eval --model runs/smoke/final --teacher experiments/wordnet/teacher --data test.jsonl --template plain --seeds 10,20\n`,
     );
-  return withCommonOptions(command).action(async (options: EvalOptions) => {
+  return withCommonOptions(withShardOptions(command)).action(async (options: EvalOptions) => {
     const log = logger(options);
     const { evaluate } = await import('../../evaluation/evaluate.js');
     const { cannotCompute, metricNames } = await import('../../evaluation/evaluationMetrics.js');
@@ -143,6 +144,9 @@ export function evalCommand(): Command {
     const cache = options.cache ?? (options.run && join(options.run, 'generations'));
     const { responseProgress } = await import('../responseProgress.js');
     const progress = responseProgress(options.quiet);
+    const { model: modelFile, teacher: teacherFile, data: dataFile } = options;
+    const files = { '--model': modelFile, '--teacher': teacherFile, '--data': dataFile };
+    const shards = await shardsOf(options, backend.engine, files, log);
     const result = evaluate(model, teacher, tokenizer, examples, {
       metrics,
       seeds: options.seeds,
@@ -150,10 +154,12 @@ export function evalCommand(): Command {
       maxNewTokens: options.maxNewTokens,
       batchSize: options.batchSize,
       eosIds: model.config.eosIds,
-      ...(cache && { store: await storeOf(cache, options, backend.engine, log) }),
+      shards,
+      ...(cache && ranks().rank === 0 && { store: await storeOf(cache, options, backend.engine, log) }),
       onProgress: progress.update,
     });
     progress.finish();
+    if (ranks().rank > 0) return; // rank 0 has the whole of it and writes it down
     if (options.run) {
       const { writeEvaluation } = await import('../../runs/evaluationFiles.js');
       const { data, seeds, label = basename(options.run) } = options;

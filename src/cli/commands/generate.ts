@@ -1,6 +1,7 @@
 import { Command, Option } from 'commander';
 import type { PromptRow } from '../../data/prompts.js';
 import { UsageError } from '../../errors.js';
+import type { RolloutOptions } from '../../rollout/engine.js';
 import type { ChatOptions } from '../../text/chat.js';
 import type { Tokenizer } from '../../text/tokenizer.js';
 import {
@@ -15,8 +16,9 @@ import {
   startBackend,
   withCommonOptions,
 } from '../common.js';
+import { type ShardOptions, shardsOf, withShardOptions } from '../ranks.js';
 
-interface GenerateOptions extends CommonOptions {
+interface GenerateOptions extends CommonOptions, ShardOptions {
   model: string;
   input: string;
   maxNewTokens: number;
@@ -71,7 +73,7 @@ export function generateCommand(): Command {
       'after',
       '\nExample:\n  minillm generate --model runs/smoke/final --input prompts.jsonl --samples 4 --seed 7\n',
     );
-  return withCommonOptions(command).action(async (options: GenerateOptions) => {
+  return withCommonOptions(withShardOptions(command)).action(async (options: GenerateOptions) => {
     const log = logger(options);
     if (options.alpha !== undefined && !options.mixWith)
       throw new UsageError('--alpha: has no meaning without --mix-with DIR');
@@ -79,9 +81,10 @@ export function generateCommand(): Command {
       throw new UsageError('--sampling antithetic: pairs the samples of a prompt; --samples must be even');
     const { readPrompts } = await import('../../data/prompts.js');
     const prompts = await readPrompts(options.input);
-    await startBackend(options, log);
+    const { engine } = await startBackend(options, log);
     const { loadModel } = await import('../../models/checkpoint.js');
-    const { rollout } = await import('../../rollout/engine.js');
+    const { rolloutPieces } = await import('../../rollout/engine.js');
+    const { whole } = await import('../../pieces.js');
     const { loadTokenizer, tokenizerIfPresent } = await import('../../text/tokenizer.js');
     const { assertSameTokenizer, checkTokenizer } = await import('../../runs/materials.js');
     const { withEndTokens } = await import('../../runs/endTokens.js');
@@ -107,7 +110,9 @@ export function generateCommand(): Command {
     }));
     const { responseProgress } = await import('../responseProgress.js');
     const progress = responseProgress(options.quiet);
-    const trajectories = rollout(model, encoded, {
+    const files = { '--model': options.model, '--input': options.input, '--mix-with': options.mixWith };
+    const shards = await shardsOf(options, engine, files, log);
+    const rolloutOptions: RolloutOptions = {
       temperature: options.temperature,
       topK: options.topK,
       topP: options.topP,
@@ -122,7 +127,8 @@ export function generateCommand(): Command {
       policyVersion: 0,
       ...(teacher && { teacher: { model: teacher, alpha: options.alpha ?? 0.2 } }),
       onProgress: (done, total) => progress.update('sampling', done, total),
-    });
+    };
+    const trajectories = whole(shards.map(encoded, (own) => rolloutPieces(model, own, rolloutOptions)));
     progress.finish();
     for (const t of trajectories) {
       const row: Record<string, unknown> = {

@@ -10,8 +10,9 @@ import {
   startBackend,
   withCommonOptions,
 } from '../common.js';
+import { type ShardOptions, shardsOf, withShardOptions } from '../ranks.js';
 
-interface ScoreCommandOptions extends CommonOptions {
+interface ScoreCommandOptions extends CommonOptions, ShardOptions {
   model: string;
   input: string;
   batchSize: number;
@@ -39,21 +40,28 @@ Example:
   minillm score --model runs/smoke/final --input rows.jsonl > scores.jsonl
 `,
     );
-  return withCommonOptions(command).action(async (options: ScoreCommandOptions) => {
+  return withCommonOptions(withShardOptions(command)).action(async (options: ScoreCommandOptions) => {
     const log = logger(options);
     const rows = await readInput(options.input);
-    await startBackend(options, log);
+    const { engine } = await startBackend(options, log);
     const { loadModel } = await import('../../models/checkpoint.js');
     const { disposeParams } = await import('../../tensor/params.js');
     const { scoreTokens } = await import('../../scoring/score.js');
     const model = await loadModel(options.model);
     const sequences = await toSequences(rows, model, options.model, options.bos);
+    const { whole } = await import('../../pieces.js');
+    const files = { '--model': options.model, '--input': options.input };
+    const shards = await shardsOf(options, engine, files, log);
     for (let start = 0; start < sequences.length; start += WINDOW) {
       const window = sequences.slice(start, start + WINDOW);
-      const scores = scoreTokens(
-        model,
-        window.map(({ sequence }) => sequence),
-        { batchSize: options.batchSize },
+      const scores = whole(
+        shards.map(
+          window.map(({ sequence }) => sequence),
+          // biome-ignore lint/correctness/useYield: one piece
+          function* (own) {
+            return scoreTokens(model, own, { batchSize: options.batchSize });
+          },
+        ),
       );
       window.forEach(({ row, from }, i) => {
         const logprobs = new Array<number | null>(Math.max(0, row.length - 1)).fill(null);

@@ -9,8 +9,9 @@ import {
   withCommonOptions,
 } from '../common.js';
 import { interruptible } from '../interrupt.js';
+import { type RankOptions, ranks, withRankOptions } from '../ranks.js';
 
-interface TrainOptions extends CommonOptions {
+interface TrainOptions extends CommonOptions, RankOptions {
   set: string[];
   resume?: boolean;
   changedInputs?: boolean;
@@ -42,7 +43,7 @@ export function trainCommand(): Command {
       'after',
       '\nExample:\n  minillm train experiments/smoke/minillm.yaml --set train.lr=5e-4 --out runs/smoke\n',
     );
-  return withCommonOptions(command).action(async (file: string, options: TrainOptions) => {
+  return withCommonOptions(withRankOptions(command)).action(async (file: string, options: TrainOptions) => {
     const log = logger(options);
     const { readTrainConfig } = await import('../../runs/runConfig.js');
     const config = await readTrainConfig(file, options.set);
@@ -60,7 +61,9 @@ export function trainCommand(): Command {
       keep: options.keep,
       quiet: options.quiet ?? false,
       stopping,
+      cluster: ranks(),
     }).finally(release);
+    if (ranks().rank > 0) return; // the summary is in the directory that rank 0 keeps
     const { writeReport } = await import('../../report/report.js');
     const report = writeReport([out], join(out, 'report.html')).out;
     if (options.json) print(JSON.stringify({ ...summary, report }));

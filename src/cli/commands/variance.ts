@@ -1,7 +1,9 @@
 import { join } from 'node:path';
 import { Command, Option } from 'commander';
+import { oneShard } from '../../cluster/shards.js';
 import { RunError, UsageError } from '../../errors.js';
 import { type ObjectiveConfig, presetNames } from '../../objectives/presets.js';
+import { Stopped } from '../../pieces.js';
 import type { Setting } from '../../variance/condition.js';
 import type { GradientSpace } from '../../variance/gradientSpace.js';
 import type { Estimator } from '../../variance/grid.js';
@@ -19,11 +21,12 @@ import {
 } from '../common.js';
 import { interruptible } from '../interrupt.js';
 import { switchesFrom } from '../objective.js';
+import { ranks, type ShardOptions, shardsOf, withShardOptions } from '../ranks.js';
 import { varianceFigure } from '../varianceFigure.js';
 import type { VarianceSource } from '../varianceInputs.js';
 import { varianceTable } from '../varianceTable.js';
 
-interface VarianceOptions extends CommonOptions, VarianceSource {
+interface VarianceOptions extends CommonOptions, VarianceSource, ShardOptions {
   prompts: number;
   samples: number;
   repeats: number;
@@ -92,7 +95,7 @@ Example:
   minillm variance --student experiments/wordnet/student --teacher experiments/wordnet/teacher \\
     --data data/wordnet/valid.jsonl --template plain --max-new-tokens 40 --estimators '*/none/none,*/position/none'`,
     );
-  return withCommonOptions(command).action(run);
+  return withCommonOptions(withShardOptions(command)).action(run);
 }
 
 async function run(options: VarianceOptions): Promise<void> {
@@ -115,7 +118,7 @@ async function run(options: VarianceOptions): Promise<void> {
     ...(options.estimators !== undefined && { patterns: options.estimators.split(',') }),
   });
   const reference = referenceEstimator(base);
-  await startBackend(options, log);
+  const { engine } = await startBackend(options, log);
   const { student, teacher, prompts, eosIds, maxNewTokens } = await loadInputs(place, log);
   const lists = options.freshPrompts ? options.repeats : 1;
   if (prompts.length < lists * options.prompts) {
@@ -128,8 +131,10 @@ async function run(options: VarianceOptions): Promise<void> {
   const { gradientSpace } = await import('../../variance/gradientSpace.js');
   const { results, resultsCsv } = await import('../../variance/results.js');
   const space = gradientSpace(student.params, options);
+  const read = { '--student': place.student, '--teacher': place.teacher, '--data': place.data };
+  const shards = await shardsOf(options, engine, read, log);
   const setting: Setting = {
-    models: { student, teachers: [teacher] },
+    models: { student, teachers: [teacher], shards },
     prompts: Array.from({ length: options.repeats }, (_, m) => {
       const first = options.freshPrompts ? m * options.prompts : 0;
       return prompts.slice(first, first + options.prompts);
@@ -145,6 +150,7 @@ async function run(options: VarianceOptions): Promise<void> {
     `${new Set([reference, ...list].map(({ name }) => name)).size} estimators, ${options.repeats} repeats of ${options.prompts} prompts x ${options.samples} samples; ${space.kind} scalar products of ${space.dimensions} numbers`,
   );
   const measurements = await measureAll(setting, space, reference, list, base, options, log);
+  if (ranks().rank > 0) return; // rank 0 has the whole of it and writes it down
   const rollouts = options.prompts * options.samples;
   const rows = results(measurements, reference, list, rollouts, { seed: options.seed, target: options.snr });
   const json = {
@@ -194,9 +200,13 @@ async function measureAll(
   const { appendMeasurement, describeSetting, openStore } = await import('../../variance/store.js');
   const { breathe } = await import('../../pieces.js');
   const { createProgress } = await import('../../runs/progress.js');
-  const before = options.out
-    ? await openStore(options.out, describeSetting(setting, space, base), options.repeats)
-    : [];
+  const { shards = oneShard } = setting.models;
+  const keeps = shards.cluster.rank === 0;
+  const before = shards.first(
+    options.out && keeps
+      ? await openStore(options.out, describeSetting(setting, space, base), options.repeats)
+      : [],
+  );
   const wanted = new Set([reference, ...list].map(({ name }) => name));
   const known = before.filter(({ name }) => wanted.has(name));
   if (known.length > 0) log(`${known.length} of ${wanted.size} estimators were measured before`);
@@ -223,12 +233,16 @@ async function measureAll(
     for (const measurement of found) {
       if (measurement) {
         measurements.push(measurement);
-        if (options.out) await appendMeasurement(options.out, measurement);
+        if (options.out && keeps) await appendMeasurement(options.out, measurement);
       }
       await breathe();
-      if (stopping() && measurements.length < wanted.size)
-        throw stopped(measurements.length, wanted.size, options.out);
+      if (!stopping() || measurements.length === wanted.size) continue;
+      shards.leave();
+      throw new Stopped();
     }
+  } catch (error) {
+    if (!(error instanceof Stopped)) throw error;
+    throw stopped(measurements.length, wanted.size, options.out);
   } finally {
     release();
     progress.finish();

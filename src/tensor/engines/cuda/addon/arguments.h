@@ -1,4 +1,4 @@
-// Numbers, texts and arrays from JavaScript, and errors back to it. Both addons (the card's and the emulator's) are written with it.
+// Numbers, texts and arrays from JavaScript, and errors back to it. The addons of cards, the emulator and MPI are written with it.
 #pragma once
 #include <node_api.h>
 
@@ -45,6 +45,14 @@ class Arguments {
                                                                                                                  : 4;
     *size = length * width;
     return data;
+  }
+
+  // Keeps the value until the reference is deleted.
+  napi_ref reference(size_t i) const {
+    napi_ref kept = nullptr;
+    if (i >= values.size() || napi_create_reference(env, values[i], 1, &kept) != napi_ok)
+      throw std::runtime_error("argument " + std::to_string(i) + ": cannot be kept");
+    return kept;
   }
 
   napi_env env;
