@@ -23,6 +23,9 @@ export interface Example {
   responseIds: Int32Array;
   /** The answers that a classification prompt allows, each encoded with the prompt. */
   choices?: { text: string; promptIds: Int32Array; responseIds: Int32Array }[];
+  /** With `keepRows`: the row as it was read, and where it stands. */
+  row?: Record<string, unknown>;
+  where?: string;
 }
 
 export interface LoadedExamples {
@@ -46,6 +49,8 @@ export interface ExampleLimits {
   outputs?: 'required' | 'optional' | 'unread';
   /** What reads the references, for the line about a row without one; as `sft`. */
   neededBy?: string;
+  /** Examples carry their rows, which rewards look at; default: they do not. */
+  keepRows?: boolean;
   /** Arguments and date of a chat template. */
   chat?: ChatOptions;
   /** Which turns of the assistant in `messages` are references; default the last. */
@@ -108,6 +113,7 @@ export async function loadExamples(
           prompt: unshield(prompt),
           promptIds: Int32Array.from(promptIds),
           responseIds: Int32Array.from(responseIds),
+          ...(limits.keepRows && { row: value, where }),
           ...(item.choices && {
             choices: item.choices.map((text) => {
               const ids = encodeExample(tokenizer, prompt, shield(text), asChat);

@@ -26,6 +26,7 @@ import { loadMaterials, type Materials } from './materials.js';
 import { readMetrics } from './metricsLog.js';
 import { freshState, openRun } from './openRun.js';
 import { agreeOnRun, shareState } from './ranks.js';
+import { openRewards } from './rewards.js';
 import { withRunDate } from './runDate.js';
 import { refuseOccupied, runPaths, scratchOf, sharedScratch } from './runDirectory.js';
 import { RunLog } from './runLog.js';
@@ -97,6 +98,7 @@ function aboutTheDisk(error: unknown, out: string): unknown {
 interface Held {
   materials?: Materials;
   state?: TrainingState;
+  rewards?: Awaited<ReturnType<typeof openRewards>>;
 }
 
 /** A run that ends early leaves nothing in memory either: a library's caller goes on. */
@@ -105,7 +107,8 @@ async function trainIn(given: TrainConfig, out: string, options: RunOptions): Pr
   try {
     return await trainHolding(held, given, out, options);
   } finally {
-    const { materials, state } = held;
+    const { materials, state, rewards } = held;
+    rewards?.close();
     if (materials) for (const { params } of [materials.student, ...materials.teachers]) disposeParams(params);
     if (state) for (const own of [state.params, state.optimizer, state.value ?? {}]) disposeState(own);
   }
@@ -124,12 +127,14 @@ async function trainHolding(
   const dated = shards.first(keeps ? await withRunDate(given, out, log) : given);
   const unread = unreadFields(dated);
   if (unread.length > 0) log(`note: ${dated.method} does not read ${unread.join(', ')}`);
-  const materials = await loadMaterials(dated, log);
+  const rewarded = dated.rewards !== undefined || options.rewards.length > 0;
+  const materials = await loadMaterials(dated, log, rewarded);
   held.materials = materials;
   const config = withSteps(dated, materials.train.length, log);
   const unvalidated = withoutValidation(config, materials.valid);
   if (unvalidated) log(`note: ${unvalidated}`);
   await agreeOnRun(cluster, given, describeEnvironment(options.backend, config.seed), log);
+  if (rewarded) held.rewards = await openRewards(config, options.rewards, materials.tokenizer);
   const paths = runPaths(out);
   const opened = keeps ? await openRun(config, materials, out, options) : undefined;
   const blind = blindSelection(config, materials);
@@ -148,6 +153,7 @@ async function trainHolding(
     closingId: materials.tokenizer.eosId,
     scratch: sharedScratch(scratchOf(out), shards),
     ...(teacherLogitsBytes && { teacherLogitsBytes }),
+    ...(held.rewards && { rewards: held.rewards }),
     shards,
     log,
     async pause() {

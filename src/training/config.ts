@@ -1,3 +1,4 @@
+import { basename, extname } from 'node:path';
 import { z } from 'zod';
 import { turnChoices } from '../data/conversations.js';
 import { specialTokenUses } from '../data/examples.js';
@@ -55,6 +56,27 @@ const wordnet = z.strictObject({
   test_rows: count.default(500),
   seed: z.number().int().default(1),
 });
+
+/** A reward of the task beside the teacher's (docs/rewards.md). */
+const reward = z.strictObject({
+  module: path.describe('JavaScript or TypeScript file with the function'),
+  export: z.string().min(1).default('default').describe('which of its exports'),
+  name: z
+    .string()
+    .regex(/^\w+$/, 'expected letters, digits and _')
+    .optional()
+    .describe('in the log; default: that of the export, else of the file'),
+  weight: z.number().default(1).describe('what it is multiplied by in the objective'),
+  batch_size: count.default(64).describe('responses that one call is asked about'),
+  timeout: z.number().positive().max(86_400).default(60).describe('seconds for one call'),
+});
+export type RewardConfig = z.output<typeof reward>;
+
+export function rewardName({ module, name, export: from }: RewardConfig): string {
+  if (name) return name;
+  if (from !== 'default') return from.replace(/\W/g, '_');
+  return basename(module, extname(module)).replace(/\W/g, '_');
+}
 
 const httpUrl = z.url({ protocol: /^https?$/, error: 'expected a URL, as http://127.0.0.1:8000' });
 
@@ -194,6 +216,7 @@ export const trainConfigSchema = z.strictObject({
     .extend({ preset: z.enum(presetNames).default('minillm') })
     .prefault({})
     .describe('minillm: a preset and any switch on its own; opd: switches'),
+  rewards: z.array(reward).min(1).optional().describe('minillm, opd: rewards of a task beside the teacher'),
   rollout: z
     .strictObject({
       rollouts: count.default(64).describe('responses collected in a round'),

@@ -15,6 +15,7 @@ export const readers: Readonly<Record<string, readonly MethodName[]>> = {
   'data.corpus': withText,
   'train.prompt_weight': ['sft'],
   objective: policyGradient,
+  rewards: policyGradient,
   'rollout.rollouts': policyGradient,
   'rollout.samples': policyGradient,
   'rollout.sampling': policyGradient,

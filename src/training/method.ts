@@ -5,6 +5,7 @@ import type { Model } from '../models/model.js';
 import type { Pieces } from '../pieces.js';
 import type { Params } from '../tensor/params.js';
 import type { TrainConfig } from './config.js';
+import type { Rewards } from './rewardSource.js';
 import type { TrainingState } from './state.js';
 
 /** What a method works with; nothing in it changes during training but the parameters of the student. */
@@ -24,6 +25,8 @@ export interface TrainingContext {
   scratch: Scratch;
   /** Bytes of teacher logits that a round may keep, on a card; default 1 GiB. */
   teacherLogitsBytes?: number;
+  /** Of a task, beside the teacher's; `minillm` and `opd` ask for them. */
+  rewards?: Rewards;
   /** How rows are shared out; default: one shard, here. */
   shards?: Shards;
   log: (line: string) => void;
