@@ -1,8 +1,9 @@
 import { UsageError } from '../errors.js';
-import { answerContext, type ChatOptions } from '../text/chat.js';
+import { answerContext, answeredContext, type ChatOptions, withoutClosing } from '../text/chat.js';
 import { encodeExample } from '../text/encode.js';
 import { formatPrompt, type PromptFormat } from '../text/template.js';
 import type { Tokenizer } from '../text/tokenizer.js';
+import type { Turns } from './conversations.js';
 import { type Item, rowItems } from './fields.js';
 import { readRows } from './rows.js';
 
@@ -47,6 +48,8 @@ export interface ExampleLimits {
   neededBy?: string;
   /** Arguments and date of a chat template. */
   chat?: ChatOptions;
+  /** Which turns of the assistant in `messages` are references; default the last. */
+  turns?: Turns;
   /** What becomes of special tokens inside a row's own text: control tokens (the default), or plain text. */
   specialTokens?: SpecialTokens;
 }
@@ -69,7 +72,7 @@ export async function loadExamples(
   const shield = (text: string) => (asText && tokenizer.special?.shield(text)) || text;
   const unshield = (text: string) => (asText && tokenizer.special?.unshield(text)) || text;
   for await (const { where, value } of readRows(file)) {
-    for (const item of rowItems(value, where)) {
+    for (const item of rowItems(value, where, limits.turns)) {
       const { instruction, input, outputs } = item;
       if (outputs.length === 0 && (limits.outputs ?? 'required') === 'required') {
         const why = limits.neededBy ? `, and ${limits.neededBy} needs one in every row` : '';
@@ -81,13 +84,13 @@ export async function loadExamples(
       if (inText.length > 0) special.rows++;
       for (const token of inText) special.tokens.add(token);
       const shielded = inText.length > 0 && asText;
-      const prompt = item.prompt ?? promptOf(shieldedItem(item, shield), tokenizer, limits, where);
+      const { prompt, response } = textsOf(shieldedItem(item, shield), tokenizer, limits, where);
       const addSpecial = item.prompt !== undefined || limits.template !== 'chat';
       const asChat = { addSpecial, ...(shielded && { shielded }) };
       const { promptIds, responseIds } =
-        outputs[0] === undefined
+        response === undefined
           ? { promptIds: tokenizer.encode(prompt, asChat), responseIds: [] }
-          : encodeExample(tokenizer, prompt, shield(outputs[0]), asChat);
+          : encodeExample(tokenizer, prompt, response, asChat);
       if (promptIds.length === 0)
         throw new UsageError(
           `${where}: the tokenizer joins the whole prompt with the answer; end the prompt with a line break`,
@@ -137,17 +140,22 @@ function ownSpecials(item: Item, { special, decode, eosId }: Tokenizer): string[
   const open = (text: string) => (end !== '' && text.endsWith(end) ? text.slice(0, -end.length) : text);
   const asked = item.prompt !== undefined ? [] : [item.instruction, item.input];
   const said = item.messages?.map(({ content }) => content) ?? [];
-  return special.found([...asked, ...said, ...item.outputs.map(open)].join('\n'));
+  const answers = item.turns?.map(({ content }) => content) ?? [];
+  return special.found([...asked, ...said, ...[...answers, ...item.outputs].map(open)].join('\n'));
 }
 
 function shieldedItem(item: Item, shield: (text: string) => string): Item {
-  const messages = item.messages?.map((turn) => ({ ...turn, content: shield(turn.content) }));
-  const { instruction, input } = item;
+  const shielded = (turns: Item['messages']) =>
+    turns?.map((turn) => ({ ...turn, content: shield(turn.content) }));
+  const [messages, turns] = [shielded(item.messages), shielded(item.turns)];
+  const { instruction, input, outputs } = item;
   return {
     ...item,
     instruction: shield(instruction),
     input: shield(input),
+    outputs: outputs.map(shield),
     ...(messages && { messages }),
+    ...(turns && { turns }),
   };
 }
 
@@ -161,21 +169,33 @@ export function saySpecials({ special }: LoadedExamples, use: SpecialTokens = 't
     : `${what}: they become control tokens there; data.special_tokens=text takes them as text`;
 }
 
-function promptOf(item: Item, tokenizer: Tokenizer, limits: ExampleLimits, where: string): string {
+/** Prompt and first reference as they are encoded; a finished prompt as it stands. */
+function textsOf(
+  item: Item,
+  tokenizer: Tokenizer,
+  limits: ExampleLimits,
+  where: string,
+): { prompt: string; response?: string | undefined } {
   const { template: format, chat = {} } = limits;
-  if (format === 'chat') {
-    if (!tokenizer.chat)
-      throw new UsageError(`${where}: template chat, but the tokenizer has no chat template; choose another`);
-    const content = formatPrompt(item, 'none');
-    try {
-      return answerContext(tokenizer.chat, item.messages ?? [{ role: 'user', content }], chat);
-    } catch (error) {
-      // A template may refuse a conversation (raise_exception); it does not know which row it was.
-      if (error instanceof UsageError) throw new UsageError(`${where}: ${error.message}`);
-      throw error;
-    }
+  const response = item.outputs[0];
+  if (item.prompt !== undefined) return { prompt: item.prompt, response };
+  if (item.messages && format !== 'chat')
+    throw new UsageError(
+      `${where}: has a conversation, which only the template chat makes a prompt of; set data.template (--template) to chat`,
+    );
+  if (format !== 'chat') return { prompt: formatPrompt(item, format), response };
+  if (!tokenizer.chat)
+    throw new UsageError(`${where}: template chat, but the tokenizer has no chat template; choose another`);
+  const asked = item.messages ?? [{ role: 'user', content: formatPrompt(item, 'none') }];
+  const { tools, args } = item.template ?? {};
+  const options = { ...chat, ...(tools && { tools }), ...(args && { args: { ...chat.args, ...args } }) };
+  try {
+    if (item.turns) return answeredContext(tokenizer.chat, asked, item.turns, options);
+    if (item.begun) return { prompt: withoutClosing(tokenizer.chat, asked, options) };
+    return { prompt: answerContext(tokenizer.chat, asked, options), response };
+  } catch (error) {
+    // A template may refuse a conversation (raise_exception); it does not know which row it was.
+    if (error instanceof UsageError) throw new UsageError(`${where}: ${error.message}`);
+    throw error;
   }
-  if (item.messages)
-    throw new UsageError(`${where}: has "messages", which only the template chat makes a prompt of`);
-  return formatPrompt(item, format);
 }

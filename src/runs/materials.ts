@@ -22,6 +22,7 @@ export interface Materials {
   /** Directory whose tokenizer files every saved student gets a copy of. */
   tokenizerFrom: string;
   train: Example[];
+  /** Empty without data.valid: nothing is validated then. */
   valid: Example[];
   corpus: Int32Array[];
 }
@@ -56,7 +57,7 @@ export async function loadMaterials(config: TrainConfig, log: (line: string) => 
     return examples;
   };
   const train = await load(data.train, 'training');
-  const valid = (await load(data.valid, 'validation')).slice(0, config.eval.prompts);
+  const valid = data.valid ? (await load(data.valid, 'validation')).slice(0, config.eval.prompts) : [];
   const unmeasured = withoutReferences(config, valid);
   if (unmeasured) log(`note: ${unmeasured}`);
   const usesCorpus = readsCorpus(config) && data.corpus !== undefined;
@@ -98,6 +99,7 @@ export function exampleLimits(config: TrainConfig, split: 'training' | 'validati
     maxPromptTokens: data.max_prompt_tokens,
     maxTokens: data.max_tokens,
     specialTokens: data.special_tokens,
+    turns: data.turns,
     chat: { args: data.template_args, date: data.date },
   };
   if (readsReferences(config)) return { ...limits, neededBy: method };
@@ -202,9 +204,9 @@ export function checkRound({ method, rollout }: TrainConfig, examples: number): 
 export async function dataFiles(
   config: TrainConfig,
   log: (line: string) => void,
-): Promise<{ train: string; valid: string; corpus?: string }> {
+): Promise<{ train: string; valid?: string; corpus?: string }> {
   const { wordnet, train, valid, corpus } = config.data;
-  if (!wordnet) return { train: train!, valid: valid!, ...(corpus && { corpus }) };
+  if (!wordnet) return { train: train!, ...(valid && { valid }), ...(corpus && { corpus }) };
   const directory = await wordnetDirectory(wordnet, log);
   return {
     train: join(directory, 'train.jsonl'),

@@ -9,6 +9,7 @@ import { disposeState } from '../optim/state.js';
 import { breathe, Stopped } from '../pieces.js';
 import { disposeParams } from '../tensor/params.js';
 import type { TrainConfig } from '../training/config.js';
+import { withSteps } from '../training/epochs.js';
 import { unreadFields } from '../training/fields.js';
 import { trainingLoop } from '../training/loop.js';
 import type { TrainingContext } from '../training/method.js';
@@ -29,7 +30,7 @@ import { withRunDate } from './runDate.js';
 import { refuseOccupied, runPaths, scratchOf, sharedScratch } from './runDirectory.js';
 import { RunLog } from './runLog.js';
 import { type RunOptions, type TrainRunOptions, withDefaults } from './runOptions.js';
-import { selectionFor } from './selection.js';
+import { selectionFor, withoutValidation } from './selection.js';
 import { whySpent } from './spent.js';
 import { validate } from './validation.js';
 
@@ -120,11 +121,14 @@ async function trainHolding(
   const shards = new Shards(given.train.shards, cluster);
   // One rank keeps the run directory. The others need not see it: they are told what it holds.
   const keeps = cluster.rank === 0;
-  const config = shards.first(keeps ? await withRunDate(given, out, log) : given);
-  const unread = unreadFields(config);
-  if (unread.length > 0) log(`note: ${config.method} does not read ${unread.join(', ')}`);
-  const materials = await loadMaterials(config, log);
+  const dated = shards.first(keeps ? await withRunDate(given, out, log) : given);
+  const unread = unreadFields(dated);
+  if (unread.length > 0) log(`note: ${dated.method} does not read ${unread.join(', ')}`);
+  const materials = await loadMaterials(dated, log);
   held.materials = materials;
+  const config = withSteps(dated, materials.train.length, log);
+  const unvalidated = withoutValidation(config, materials.valid);
+  if (unvalidated) log(`note: ${unvalidated}`);
   await agreeOnRun(cluster, given, describeEnvironment(options.backend, config.seed), log);
   const paths = runPaths(out);
   const opened = keeps ? await openRun(config, materials, out, options) : undefined;
@@ -176,6 +180,7 @@ async function trainHolding(
       },
       evaluate: () =>
         untimed(async () => {
+          if (unvalidated) return;
           const record = await validate({ context, method, materials, keeper }, state);
           if (keeps) await options.onEvaluate?.(record);
         }),
@@ -209,7 +214,10 @@ async function trainHolding(
     train_seconds: Math.round((runLog?.trainSeconds ?? 0) * 10) / 10,
     teacher_tokens: runLog?.teacherTokens ?? 0,
     final: paths.final,
-    notes: [...(blind ? [blind] : []), ...(state.best?.step === 0 && state.step > 0 ? [UNTRAINED] : [])],
+    notes: [
+      ...[unvalidated, blind].flatMap((note) => note ?? []),
+      ...(state.best?.step === 0 && state.step > 0 ? [UNTRAINED] : []),
+    ],
   };
 }
 

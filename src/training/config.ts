@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { turnChoices } from '../data/conversations.js';
 import { specialTokenUses } from '../data/examples.js';
 import { familyNames } from '../models/families.js';
 import { objectiveOverrides, presetNames } from '../objectives/presets.js';
@@ -106,7 +107,7 @@ export const trainConfigSchema = z.strictObject({
       .optional()
       .describe('build the embedded WordNet instruction set instead of reading files'),
     train: path.optional().describe('JSONL or JSON with instruction, input, output'),
-    valid: path.optional(),
+    valid: path.optional().describe('without it nothing is validated'),
     corpus: path.optional().describe('plain text for the pretraining loss'),
     template: z
       .enum(promptFormats)
@@ -116,6 +117,10 @@ export const trainConfigSchema = z.strictObject({
       .record(z.string(), z.unknown())
       .default({})
       .describe('template chat: variables that the chat template reads, as enable_thinking'),
+    turns: z
+      .enum(turnChoices)
+      .default('last')
+      .describe("which of the assistant's turns in messages are learnt from"),
     date: z
       .string()
       .refine(isDate, 'expected a date as 2026-01-31')
@@ -133,7 +138,17 @@ export const trainConfigSchema = z.strictObject({
     max_tokens: count.default(512).describe('longer prompt + response pairs are dropped'),
   }),
   train: z.strictObject({
-    steps: z.number().int().min(0).describe('optimizer steps'),
+    steps: z
+      .number()
+      .int()
+      .min(0)
+      .default(0)
+      .describe('optimizer steps; where epochs is given, 0 until the data is read (training/epochs.ts)'),
+    epochs: z
+      .number()
+      .positive()
+      .optional()
+      .describe('passes over the training rows, instead of steps; a fraction is allowed'),
     batch_size: count.default(32).describe('responses in an optimizer step, over all micro-batches'),
     micro_batch_size: count
       .optional()
