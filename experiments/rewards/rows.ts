@@ -6,10 +6,8 @@ import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { loadWordnet } from '../../src/data/wordnet.js';
 import { simpleEntries } from '../../src/data/wordnet-entries.js';
-import { tasks } from '../../src/data/wordnet-tasks.js';
 
 const [data] = process.argv.slice(2) as [string];
-const asking = new Set<string>(tasks.kind.instructions);
 // A meaning is used once, by its first synset.
 const partsOfSpeech = new Map(
   simpleEntries(loadWordnet().synsets).map(({ meaning, partOfSpeech }) => [meaning, partOfSpeech]),
@@ -18,8 +16,8 @@ for (const split of ['train', 'valid', 'test']) {
   const rows = readFileSync(join(data, `${split}.jsonl`), 'utf8')
     .trim()
     .split('\n')
-    .map((line) => JSON.parse(line) as { instruction: string; input: string; output: string })
-    .filter(({ instruction }) => asking.has(instruction))
+    .map((line) => JSON.parse(line) as { task: string; input: string })
+    .filter(({ task }) => task === 'kind')
     .map((row) => ({ ...row, part_of_speech: partsOfSpeech.get(row.input)! }));
   writeFileSync(join(data, `broader-${split}.jsonl`), rows.map((row) => `${JSON.stringify(row)}\n`).join(''));
   process.stderr.write(`${split}: ${rows.length} rows\n`);

@@ -4,11 +4,13 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { RunError, UsageError } from '../../src/errors.js';
 import { readMetrics } from '../../src/runs/metricsLog.js';
 import type { GivenReward } from '../../src/runs/rewards.js';
+import { RewardThread } from '../../src/runs/rewardThread.js';
 import { readTrainConfig } from '../../src/runs/runConfig.js';
 import { runTraining } from '../../src/runs/train.js';
 import { initBackend } from '../../src/tensor/backend.js';
 import type { RewardBatch } from '../../src/training/rewardSource.js';
 import { fingerprintOfRun } from '../helpers/cli.js';
+import { codeBlocks, repository } from '../helpers/docs.js';
 import { type FileWorld, jsonl, worldConfig, writeConfig, writeFileWorld } from '../helpers/files.js';
 import { temporaryDirectory } from '../helpers/temporary.js';
 
@@ -213,4 +215,36 @@ describe('what is refused before anything is written', () => {
     ).rejects.toThrow(said);
     expect(existsSync(out)).toBe(false);
   });
+});
+
+it('the example of docs/rewards.md', async () => {
+  const [module] = codeBlocks('rewards.md', 'js');
+  const [yaml] = codeBlocks('rewards.md', 'yaml');
+  writeFileSync(at('reward.mjs'), module!);
+  const config = at('rewarded.yaml');
+  writeFileSync(config, yaml!.replaceAll('node_modules/minillm-rl', repository.replace(/\/$/, '')));
+  const out = at('rewarded');
+  expect(await train(config, out)).toBeUndefined();
+  const steps = readMetrics(join(out, 'metrics.jsonl')).filter(({ phase }) => phase === 'train');
+  expect(steps).toHaveLength(4);
+  for (const row of steps) {
+    const [right, brief, task] = ['task_reward_reward', 'task_reward_brevity', 'task_reward'].map(
+      (name) => row[name] as number,
+    );
+    expect(brief).toBeCloseTo(-0.01 * (row.response_length as number), 10);
+    expect(task).toBeCloseTo(2 * right! + brief!, 10);
+    expect(row.total_reward).toBeCloseTo(task! + 0.1 * (row.reward_sequence as number), 4);
+  }
+});
+
+it('a module in TypeScript is read where tsx is there, as in a checkout', async () => {
+  writeFileSync(
+    at('typed.ts'),
+    'export default ({ responses }: { responses: string[] }): number[] => responses.map(() => 1);\n',
+  );
+  const thread = new RewardThread(at('typed.ts'), 'default');
+  const batch = { prompts: [''], responses: ['a'], rows: [{}], tokens: [['a']], ended: [true] };
+  expect(await thread.ready.then(() => thread.ask(batch))).toEqual([1]);
+  thread.close();
+  await expect(thread.ask(batch)).rejects.toThrow('its thread has ended');
 });
