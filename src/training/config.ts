@@ -196,6 +196,27 @@ export const trainConfigSchema = z.strictObject({
         .describe('gkd, imitkd, distillm: of sampling; minillm and opd have objective.temperature'),
       top_k: z.number().int().min(0).default(0),
       top_p: z.number().gt(0).max(1).default(1),
+      min_p: z
+        .number()
+        .min(0)
+        .lt(1)
+        .default(0)
+        .describe('keep tokens at least this share as probable as the likeliest; 0 = all'),
+      repetition_penalty: z
+        .number()
+        .positive()
+        .default(1)
+        .describe('θ of CTRL on the logits of tokens in prompt and response; 1 = off'),
+      no_repeat_ngram: z
+        .number()
+        .int()
+        .min(0)
+        .default(0)
+        .describe('no n-gram of this length twice in prompt and response; 0 = off'),
+      stop_strings: z
+        .array(z.string().min(1).max(200))
+        .default([])
+        .describe('a response ends with the token that completes one of them'),
       batch_size: count.default(64).describe('responses decoded together; results do not depend on it'),
     })
     .prefault({}),
