@@ -2,6 +2,7 @@ import { z } from 'zod';
 import { specialTokenUses } from '../data/examples.js';
 import { familyNames } from '../models/families.js';
 import { objectiveOverrides, presetNames } from '../objectives/presets.js';
+import { kdScaleNames } from '../objectives/softening.js';
 import { samplingSchemeNames } from '../rollout/uniforms.js';
 import { distributionKinds } from '../scoring/teacher.js';
 import { backendNames, precisions } from '../tensor/backend.js';
@@ -153,6 +154,12 @@ export const trainConfigSchema = z.strictObject({
       .min(0)
       .default(0)
       .describe('sft: weight of the loss on prompt tokens beside the response'),
+    kd_temperature: z
+      .number()
+      .positive()
+      .default(1)
+      .describe('kd, reverse-kd, seqkd, gkd, imitkd, distillm: T of both models in the divergence'),
+    kd_scale: z.enum(kdScaleNames).default('none').describe('t-squared: the divergence is multiplied by T²'),
     lr: z.number().positive(),
     schedule: z.enum(['constant', 'cosine', 'linear']).default('cosine'),
     min_lr_ratio: z
