@@ -43,6 +43,13 @@ export { type KdLoss, kdLoss } from './objectives/kd.js';
 export { type MinillmLoss, type MinillmLossInputs, minillmLoss } from './objectives/minillmLoss.js';
 export { type ObjectiveConfig, objectiveSchema, presets, resolveObjective } from './objectives/presets.js';
 export { flatten, type Ragged } from './objectives/ragged.js';
+export {
+  type KdScale,
+  type KdScaleName,
+  kdScales,
+  type Softening,
+  softened,
+} from './objectives/softening.js';
 export type { TaskReward } from './objectives/taskRewards.js';
 export type { AdamState } from './optim/adam.js';
 export { type AdamWOptions, adamw, type Optimizer, type OptimizerState } from './optim/adamw.js';

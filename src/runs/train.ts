@@ -8,6 +8,7 @@ import type { Model } from '../models/model.js';
 import { disposeState } from '../optim/state.js';
 import { breathe, Stopped } from '../pieces.js';
 import { disposeParams } from '../tensor/params.js';
+import { stopsAt } from '../text/stopStrings.js';
 import type { TrainConfig } from '../training/config.js';
 import { withSteps } from '../training/epochs.js';
 import { unreadFields } from '../training/fields.js';
@@ -143,6 +144,7 @@ async function trainHolding(
   const { state, resumeAt } = shareState(cluster, opened, () => freshState(config, materials));
   if (state.params !== materials.student.params) disposeParams(materials.student.params);
   held.state = state;
+  const stop = stopsAt(materials.tokenizer, config.rollout.stop_strings);
   const context: TrainingContext = {
     config,
     student: { config: materials.student.config, params: state.params },
@@ -151,6 +153,7 @@ async function trainHolding(
     corpus: materials.corpus,
     eosIds: materials.student.config.eosIds,
     closingId: materials.tokenizer.eosId,
+    ...(stop && { stop }),
     scratch: sharedScratch(scratchOf(out), shards),
     ...(teacherLogitsBytes && { teacherLogitsBytes }),
     ...(held.rewards && { rewards: held.rewards }),

@@ -4,6 +4,7 @@ import { turnChoices } from '../data/conversations.js';
 import { specialTokenUses } from '../data/examples.js';
 import { familyNames } from '../models/families.js';
 import { objectiveOverrides, presetNames } from '../objectives/presets.js';
+import { kdScaleNames } from '../objectives/softening.js';
 import { samplingSchemeNames } from '../rollout/uniforms.js';
 import { distributionKinds } from '../scoring/teacher.js';
 import { backendNames, precisions } from '../tensor/backend.js';
@@ -190,6 +191,12 @@ export const trainConfigSchema = z.strictObject({
       .min(0)
       .default(0)
       .describe('sft: weight of the loss on prompt tokens beside the response'),
+    kd_temperature: z
+      .number()
+      .positive()
+      .default(1)
+      .describe('kd, reverse-kd, seqkd, gkd, imitkd, distillm: T of both models in the divergence'),
+    kd_scale: z.enum(kdScaleNames).default('none').describe('t-squared: the divergence is multiplied by T²'),
     lr: z.number().positive(),
     schedule: z.enum(['constant', 'cosine', 'linear']).default('cosine'),
     min_lr_ratio: z
@@ -234,6 +241,27 @@ export const trainConfigSchema = z.strictObject({
         .describe('gkd, imitkd, distillm: of sampling; minillm and opd have objective.temperature'),
       top_k: z.number().int().min(0).default(0),
       top_p: z.number().gt(0).max(1).default(1),
+      min_p: z
+        .number()
+        .min(0)
+        .lt(1)
+        .default(0)
+        .describe('keep tokens at least this share as probable as the likeliest; 0 = all'),
+      repetition_penalty: z
+        .number()
+        .positive()
+        .default(1)
+        .describe('θ of CTRL on the logits of tokens in prompt and response; 1 = off'),
+      no_repeat_ngram: z
+        .number()
+        .int()
+        .min(0)
+        .default(0)
+        .describe('no n-gram of this length twice in prompt and response; 0 = off'),
+      stop_strings: z
+        .array(z.string().min(1).max(200))
+        .default([])
+        .describe('a response ends with the token that completes one of them'),
       batch_size: count.default(64).describe('responses decoded together; results do not depend on it'),
     })
     .prefault({}),

@@ -21,6 +21,8 @@ export interface TrainingContext {
   eosIds: readonly number[];
   /** The one of them that training data ends with; default the first. */
   closingId?: number;
+  /** Whether a sampled response ends with its last token, at a stop string (`stopsAt`); absent without any. */
+  stop?: (responseIds: readonly number[]) => boolean;
   /** A place for what is computed once and must survive a resume (`seqkd`'s pseudo-responses). */
   scratch: Scratch;
   /** Bytes of teacher logits that a round may keep, on a card; default 1 GiB. */
