@@ -221,6 +221,7 @@ it('the example of docs/rewards.md', async () => {
   const [module] = codeBlocks('rewards.md', 'js');
   const [yaml] = codeBlocks('rewards.md', 'yaml');
   writeFileSync(at('reward.mjs'), module!);
+  writeFileSync(at('questions.jsonl'), codeBlocks('rewards.md', 'json')[0]!);
   const config = at('rewarded.yaml');
   writeFileSync(config, yaml!.replaceAll('node_modules/minillm-rl', repository.replace(/\/$/, '')));
   const out = at('rewarded');
@@ -228,11 +229,11 @@ it('the example of docs/rewards.md', async () => {
   const steps = readMetrics(join(out, 'metrics.jsonl')).filter(({ phase }) => phase === 'train');
   expect(steps).toHaveLength(4);
   for (const row of steps) {
-    const [right, brief, task] = ['task_reward_reward', 'task_reward_brevity', 'task_reward'].map(
+    const [right, price, task] = ['task_reward_answered', 'task_reward_price', 'task_reward'].map(
       (name) => row[name] as number,
     );
-    expect(brief).toBeCloseTo(-0.01 * (row.response_length as number), 10);
-    expect(task).toBeCloseTo(2 * right! + brief!, 10);
+    expect(price).toBeCloseTo(-0.01 * (row.response_length as number), 10);
+    expect(task).toBeCloseTo(2 * right! + price!, 10);
     expect(row.total_reward).toBeCloseTo(task! + 0.1 * (row.reward_sequence as number), 4);
   }
 });
