@@ -1,7 +1,8 @@
-import { existsSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { RunError, UsageError } from '../../src/errors.js';
+import { writeReport } from '../../src/report/report.js';
 import { readMetrics } from '../../src/runs/metricsLog.js';
 import type { GivenReward } from '../../src/runs/rewards.js';
 import { RewardThread } from '../../src/runs/rewardThread.js';
@@ -124,6 +125,15 @@ describe('a run with rewards of a task', () => {
       expect(metric('total_reward')[i]).toBeCloseTo(total, 5);
     });
     expect(readFileSync(join(whole, 'inputs.json'), 'utf8')).toContain('"rewards[1].module"');
+  });
+
+  it('the report draws them', () => {
+    const page = at('page/report.html');
+    writeReport([whole], page);
+    const files = readdirSync(at('page/report-files'));
+    for (const name of ['task_reward', 'total_reward', 'task_reward_length', 'task_reward_wordy'])
+      expect(files).toContain(`training-${name}.svg`);
+    expect(readFileSync(page, 'utf8')).toContain('Reward wordy, per response');
   });
 
   it.each([3, 5])(
