@@ -1,7 +1,7 @@
 import type { Cluster, Exchange } from './cluster.js';
 
 /** Numbers in one message: 4 MiB. */
-const PIECE = 1 << 20;
+export const PIECE = 1 << 20;
 /** Pieces whose first messages are under way while the oldest is summed. */
 const AHEAD = 4;
 

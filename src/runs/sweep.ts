@@ -32,6 +32,8 @@ export interface SweepOptions {
   flags: string[];
   /** Runs at a time. */
   parallel: number;
+  /** Words of a command that starts every run and evaluation (launcher.ts). */
+  launcher?: readonly string[] | undefined;
   quiet: boolean;
   log: (line: string) => void;
   /** True once Ctrl-C was pressed. */
@@ -133,7 +135,7 @@ async function partsOf(
   const parts: ChildRun[] = [];
   if (!isTrained(directory)) {
     const args = ['train', config, '--out', directory, '--resume', '--json', ...flags];
-    parts.push({ label: run.name, args });
+    parts.push({ label: run.name, args, claim: runPaths(directory).process });
   }
   if (sweep.evaluate) {
     const measured = measuredRun(run, directory, sweep.evaluate);
@@ -156,6 +158,7 @@ async function runJob(
       await runChildren([part], 1, (line) => appendFileSync(logFile, `${line.slice(name.length).trim()}\n`), {
         onStart: (pid) => writeFile(pidFile(out, name), identityOf(pid)),
         stopping: options.stopping,
+        launcher: options.launcher,
       });
     }
   } catch (error) {
