@@ -9,6 +9,14 @@ import { UsageError } from '../errors.js';
 export interface JsonRow {
   where: string;
   value: Record<string, unknown>;
+  /** Of a JSONL file: where the row's bytes are. */
+  span?: Span;
+}
+
+/** Bytes of a file. */
+export interface Span {
+  start: number;
+  length: number;
 }
 
 /** A line longer than this is no row of ours but a file of another kind. */
@@ -28,16 +36,17 @@ export function jsonlText(rows: readonly unknown[]): string {
  */
 export async function* readJsonl(file: string): AsyncGenerator<JsonRow> {
   let number = 0;
-  for await (const { bytes, complete } of lines(file)) {
+  for await (const { bytes, complete, start } of lines(file)) {
     number++;
     const row = parseRow(bytes, `${file}:${number}`, complete);
-    if (row !== undefined) yield row;
+    if (row !== undefined) yield { ...row, span: { start, length: bytes.length } };
   }
 }
 
 /** The lines of a file as bytes; `complete` is false for a last line without a line break. */
-async function* lines(file: string): AsyncGenerator<{ bytes: Buffer; complete: boolean }> {
+async function* lines(file: string): AsyncGenerator<{ bytes: Buffer; complete: boolean; start: number }> {
   let number = 1;
+  let first = 0;
   let pending: Buffer[] = [];
   let size = 0;
   const hold = (piece: Buffer) => {
@@ -53,7 +62,8 @@ async function* lines(file: string): AsyncGenerator<{ bytes: Buffer; complete: b
       let start = 0;
       for (let end = chunk.indexOf(10); end >= 0; end = chunk.indexOf(10, start)) {
         hold(chunk.subarray(start, end));
-        yield { bytes: Buffer.concat(pending), complete: true };
+        yield { bytes: Buffer.concat(pending), complete: true, start: first };
+        first += size + 1;
         pending = [];
         size = 0;
         number++;
@@ -65,10 +75,11 @@ async function* lines(file: string): AsyncGenerator<{ bytes: Buffer; complete: b
     if (error instanceof UsageError || (error as NodeJS.ErrnoException).syscall === undefined) throw error;
     throw cannotRead(file, error as NodeJS.ErrnoException);
   }
-  if (size > 0) yield { bytes: Buffer.concat(pending), complete: false };
+  if (size > 0) yield { bytes: Buffer.concat(pending), complete: false, start: first };
 }
 
-function parseRow(bytes: Buffer, where: string, complete: boolean): JsonRow | undefined {
+/** A line as a row; undefined for a blank one. @param complete whether a line break ends it @throws UsageError */
+export function parseRow(bytes: Buffer, where: string, complete: boolean): JsonRow | undefined {
   const text = decodeUtf8(bytes, where).trim();
   if (text === '') return undefined;
   let value: unknown;

@@ -107,6 +107,7 @@ async function trainIn(given: TrainConfig, out: string, options: RunOptions): Pr
   } finally {
     const { materials, state } = held;
     if (materials) for (const { params } of [materials.student, ...materials.teachers]) disposeParams(params);
+    materials?.train.close?.();
     if (state) for (const own of [state.params, state.optimizer, state.value ?? {}]) disposeState(own);
   }
 }
