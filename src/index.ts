@@ -43,6 +43,14 @@ export { type KdLoss, kdLoss } from './objectives/kd.js';
 export { type MinillmLoss, type MinillmLossInputs, minillmLoss } from './objectives/minillmLoss.js';
 export { type ObjectiveConfig, objectiveSchema, presets, resolveObjective } from './objectives/presets.js';
 export { flatten, type Ragged } from './objectives/ragged.js';
+export {
+  type KdScale,
+  type KdScaleName,
+  kdScales,
+  type Softening,
+  softened,
+} from './objectives/softening.js';
+export type { TaskReward } from './objectives/taskRewards.js';
 export type { AdamState } from './optim/adam.js';
 export { type AdamWOptions, adamw, type Optimizer, type OptimizerState } from './optim/adamw.js';
 export type { ClipState } from './optim/clip.js';
@@ -65,6 +73,7 @@ export type { NextToken } from './rollout/options.js';
 export { plainSampling, type SamplingOptions } from './rollout/sampling.js';
 export type { Trajectory } from './rollout/trajectory.js';
 export type { Keep } from './runs/keep.js';
+export type { GivenReward } from './runs/rewards.js';
 export { type ConfigLayer, readTrainConfig, trainConfigFrom } from './runs/runConfig.js';
 export type { RunHooks, TrainRunOptions } from './runs/runOptions.js';
 export { runTraining, type TrainSummary } from './runs/train.js';
@@ -91,4 +100,5 @@ export { type Inspection, inspectStep } from './training/inspect.js';
 export type { StepRecord } from './training/loop.js';
 export { lossConstants, sampledBatch } from './training/policyBatches.js';
 export { type Rescored, rescore, type SampledResponse } from './training/rescore.js';
+export type { RewardBatch, RewardFunction } from './training/rewardSource.js';
 export type { Models } from './training/supervised.js';

@@ -13,6 +13,7 @@ import { klEstimators } from '../src/objectives/klEstimators.js';
 import { lengthNorms } from '../src/objectives/lengthNorm.js';
 import { objectiveSchema, presetNames, presets } from '../src/objectives/presets.js';
 import { returnForms } from '../src/objectives/returns.js';
+import { kdScales } from '../src/objectives/softening.js';
 import { samplingSchemes } from '../src/rollout/uniforms.js';
 import { promptFormats } from '../src/text/template.js';
 import { trainConfigSchema } from '../src/training/config.js';
@@ -57,6 +58,19 @@ describe('docs/configuration.md', () => {
     const plain = JSON.stringify(field.default).replaceAll('"', '').replaceAll(',', ', ');
     const documented = cells![2]!;
     expect(documented === plain || Number(documented) === Number(plain), `${name}: ${documented}`).toBe(true);
+  });
+});
+
+describe('docs/rewards.md', () => {
+  const text = page('rewards.md');
+  const { rewards } = z.toJSONSchema(trainConfigSchema, { io: 'input', unrepresentable: 'any' })
+    .properties as unknown as {
+    rewards: { items: Field };
+  };
+  it.each(leaves(rewards.items))('rewards[].%s is described with its default', (name, field) => {
+    const cells = row(text, `rewards[].${name}`);
+    expect(cells, `a table row for ${name}`).toBeDefined();
+    if (field.default !== undefined) expect(cells![2]).toBe(String(field.default));
   });
 });
 
@@ -137,6 +151,14 @@ describe('docs/estimators.md', () => {
     expect(text).toContain(`\n| \`${name}\` | ${cells.join(' | ')} |\n`);
   });
 });
+
+it.each(Object.entries(kdScales))(
+  'docs/methods/README.md describes kd_scale %s as its record says',
+  (name, entry) => {
+    const { equation, source, claim } = entry;
+    expect(page('methods/README.md')).toContain(`\n| \`${name}\` | ${equation} | ${source} | ${claim} |\n`);
+  },
+);
 
 describe('docs/minillm.md', () => {
   const text = page('minillm.md');

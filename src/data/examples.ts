@@ -24,6 +24,9 @@ export interface Example {
   responseIds: Int32Array;
   /** The answers that a classification prompt allows, each encoded with the prompt. */
   choices?: { text: string; promptIds: Int32Array; responseIds: Int32Array }[];
+  /** With `keepRows`: the row as it was read, and where it stands. */
+  row?: Record<string, unknown>;
+  where?: string;
 }
 
 /** Examples by their place, wherever they are kept: an array is one such. */
@@ -61,6 +64,8 @@ export interface ExampleLimits {
   outputs?: 'required' | 'optional' | 'unread';
   /** What reads the references, for the line about a row without one; as `sft`. */
   neededBy?: string;
+  /** Examples carry their rows, which rewards look at; default: they do not. */
+  keepRows?: boolean;
   /** Arguments and date of a chat template. */
   chat?: ChatOptions;
   /** Which turns of the assistant in `messages` are references; default the last. */
@@ -102,7 +107,7 @@ export async function readExamples(
   const special = { rows: 0, tokens: new Set<string>() };
   for await (const row of readRows(file)) {
     for (const [i, item] of rowItems(row.value, row.where, limits.turns).entries()) {
-      const { example, specials } = exampleOf(item, row.where, tokenizer, limits);
+      const { example, specials } = exampleOf(item, row, tokenizer, limits);
       if (specials.length > 0) special.rows++;
       for (const token of specials) special.tokens.add(token);
       if (example) {
@@ -123,7 +128,7 @@ export async function readExamples(
 /** An item as an example, and its own special tokens; no example where it is over the limits. @throws UsageError */
 export function exampleOf(
   item: Item,
-  where: string,
+  { where, value }: Pick<JsonRow, 'where' | 'value'>,
   tokenizer: Tokenizer,
   limits: ExampleLimits,
 ): { example?: Example; specials: string[] } {
@@ -158,7 +163,8 @@ export function exampleOf(
   if (promptIds.length > limits.maxPromptTokens || longest > limits.maxTokens) return { specials };
   const choices = item.choices?.map((text) => ({ text, ...encoded(shield(text)) }));
   const texts = { instruction, input, outputs, prompt: unshield(prompt) };
-  return { example: { ...texts, promptIds, responseIds, ...(choices && { choices }) }, specials };
+  const from = limits.keepRows && { row: value, where };
+  return { example: { ...texts, promptIds, responseIds, ...from, ...(choices && { choices }) }, specials };
 }
 
 /**

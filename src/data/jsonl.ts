@@ -9,6 +9,8 @@ import { UsageError } from '../errors.js';
 export interface JsonRow {
   where: string;
   value: Record<string, unknown>;
+  /** The line, from 1; of an array or a table the row, from 0. */
+  number: number;
   /** Of a JSONL file: where the row's bytes are. */
   span?: Span;
 }
@@ -38,8 +40,9 @@ export async function* readJsonl(file: string): AsyncGenerator<JsonRow> {
   let number = 0;
   for await (const { bytes, complete, start } of lines(file)) {
     number++;
-    const row = parseRow(bytes, `${file}:${number}`, complete);
-    if (row !== undefined) yield { ...row, span: { start, length: bytes.length } };
+    const where = `${file}:${number}`;
+    const value = parseRow(bytes, where, complete);
+    if (value !== undefined) yield { where, value, number, span: { start, length: bytes.length } };
   }
 }
 
@@ -78,8 +81,8 @@ async function* lines(file: string): AsyncGenerator<{ bytes: Buffer; complete: b
   if (size > 0) yield { bytes: Buffer.concat(pending), complete: false, start: first };
 }
 
-/** A line as a row; undefined for a blank one. @param complete whether a line break ends it @throws UsageError */
-export function parseRow(bytes: Buffer, where: string, complete: boolean): JsonRow | undefined {
+/** A line as an object; undefined for a blank one. @param complete whether a line break ends it @throws UsageError */
+export function parseRow(bytes: Buffer, where: string, complete: boolean): JsonRow['value'] | undefined {
   const text = decodeUtf8(bytes, where).trim();
   if (text === '') return undefined;
   let value: unknown;
@@ -91,7 +94,7 @@ export function parseRow(bytes: Buffer, where: string, complete: boolean): JsonR
       : 'the last line ends in the middle; is the file truncated?';
     throw new UsageError(`${where}: not JSON (${(error as Error).message}); ${hint}`);
   }
-  return { where, value: asObject(value, where) };
+  return asObject(value, where);
 }
 
 /** A JSON value as an object. @throws UsageError saying what it is instead */

@@ -19,7 +19,7 @@ export async function* readRows(file: string): AsyncGenerator<JsonRow> {
   }
   for (const [index, row] of (rows as unknown[]).entries()) {
     const where = `${file}[${index}]`;
-    yield { where, value: asObject(row, where) };
+    yield { where, value: asObject(row, where), number: index };
   }
 }
 

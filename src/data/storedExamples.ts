@@ -20,7 +20,7 @@ import { rowsKind } from './rows.js';
 export const memoryBytes = { jsonl: 64 * 2 ** 20, parquet: 16 * 2 ** 20 };
 
 /**
- * `loadExamples` for data of any size: the same examples in the same order. Of a large file only an index is in memory, 14 bytes an
+ * `loadExamples` for data of any size: the same examples in the same order. Of a large file only an index is in memory, 18 bytes an
  * example: one pass checks and tokenises every row, as for a small one, and notes where those within the limits are; each is then read
  * and tokenised again when it is asked for. Parquet, which cannot be read row by row, is first written out as JSONL into a temporary
  * file that goes with the process. A JSON array is always in memory.
@@ -45,10 +45,10 @@ export async function openExamples(
     const counted = await readExamples(file, tokenizer, limits, (_, row, item) => {
       if (row !== last) span = row.span ?? (store as Spool).add(row.value);
       last = row;
-      index.add(span, item);
+      index.add(span, row.number, item);
     });
     index.trim();
-    return { examples: new StoredExamples(file, store.fd, index, tokenizer, limits), ...counted };
+    return { examples: new StoredExamples(file, kind, store.fd, index, tokenizer, limits), ...counted };
   } catch (error) {
     closeSync(store.fd);
     throw error;
@@ -61,6 +61,7 @@ class StoredExamples implements Examples {
 
   constructor(
     private readonly file: string,
+    private readonly kind: 'jsonl' | 'parquet',
     private readonly fd: number,
     private readonly index: Index,
     private readonly tokenizer: Tokenizer,
@@ -72,14 +73,14 @@ class StoredExamples implements Examples {
   /** @throws RunError where the file is not what it was */
   at(place: number): Example | undefined {
     if (!(place >= 0 && place < this.length)) return undefined;
-    const { start, length, item } = this.index.at(place);
-    const where = `${this.file}: row at byte ${start}`;
+    const { start, length, number, item } = this.index.at(place);
+    const where = this.kind === 'jsonl' ? `${this.file}:${number}` : `${this.file}[${number}]`;
     try {
       const bytes = Buffer.allocUnsafe(length);
       if (readSync(this.fd, bytes, 0, length, start) < length) throw new UsageError('the file is shorter');
-      const { value } = parseRow(bytes, where, true)!;
+      const value = parseRow(bytes, where, true)!;
       const found = rowItems(value, where, this.limits.turns)[item]!;
-      const { example } = exampleOf(found, where, this.tokenizer, this.limits);
+      const { example } = exampleOf(found, { where, value }, this.tokenizer, this.limits);
       if (example) return example;
     } catch (error) {
       if ((error as NodeJS.ErrnoException).syscall)
@@ -133,23 +134,26 @@ class Spool {
   }
 }
 
-/** Where examples begin, how many bytes their rows have, and which item of its row each is. */
+/** Where the rows of examples begin, how long they are, which rows they are, and which item of its row each is. */
 class Index {
   length = 0;
   private starts = new Float64Array(1024);
   private lengths = new Uint32Array(1024);
+  private numbers = new Uint32Array(1024);
   private items = new Uint16Array(1024);
 
-  add({ start, length }: Span, item: number): void {
+  add({ start, length }: Span, number: number, item: number): void {
     if (this.length === this.starts.length) this.resize(2 * this.length);
     if (item > 0xffff) throw new UsageError(`a row has more than ${0x10000} examples; cut it into several`);
     this.starts[this.length] = start;
     this.lengths[this.length] = length;
+    this.numbers[this.length] = number;
     this.items[this.length++] = item;
   }
 
-  at(place: number): Span & { item: number } {
-    return { start: this.starts[place]!, length: this.lengths[place]!, item: this.items[place]! };
+  at(place: number): Span & { number: number; item: number } {
+    const span = { start: this.starts[place]!, length: this.lengths[place]! };
+    return { ...span, number: this.numbers[place]!, item: this.items[place]! };
   }
 
   trim(): void {
@@ -164,6 +168,7 @@ class Index {
     };
     this.starts = sized(new Float64Array(size), this.starts);
     this.lengths = sized(new Uint32Array(size), this.lengths);
+    this.numbers = sized(new Uint32Array(size), this.numbers);
     this.items = sized(new Uint16Array(size), this.items);
   }
 }

@@ -37,9 +37,14 @@ export interface Materials {
 /**
  * Loads models, tokenizer and data, and checks that they fit one another.
  *
+ * @param keepRows training examples carry their rows, for rewards to look at
  * @throws UsageError in one line for the first thing that is missing, damaged or does not fit
  */
-export async function loadMaterials(config: TrainConfig, log: (line: string) => void): Promise<Materials> {
+export async function loadMaterials(
+  config: TrainConfig,
+  log: (line: string) => void,
+  keepRows = config.rewards !== undefined,
+): Promise<Materials> {
   const tokenizerFrom = typeof config.student === 'string' ? config.student : config.student.tokenizer;
   const own = await loadTokenizer(tokenizerFrom);
   const tokenizer = config.data.bos ? own : withoutBos(own);
@@ -54,7 +59,10 @@ export async function loadMaterials(config: TrainConfig, log: (line: string) => 
   const data = await dataFiles(config, log);
   const load = async (file: string, split: 'training' | 'validation'): Promise<Examples> => {
     const what = `${split} data`;
-    const loaded = await openExamples(file, tokenizer, exampleLimits(config, split));
+    const loaded = await openExamples(file, tokenizer, {
+      ...exampleLimits(config, split),
+      keepRows: keepRows && split === 'training',
+    });
     const { examples, dropped } = loaded;
     log(
       `${what}: ${examples.length} examples${dropped > 0 ? ` (${dropped} over the token limits dropped)` : ''}${Array.isArray(examples) ? '' : '; the file is large and stays on the disk'}`,

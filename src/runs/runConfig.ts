@@ -8,9 +8,11 @@ import { metricNames } from '../evaluation/evaluationMetrics.js';
 import { resolveModel } from '../models/hub.js';
 import { baselines } from '../objectives/baselines.js';
 import { returnForms } from '../objectives/returns.js';
+import { checkTaskObjective } from '../objectives/taskRewards.js';
 import {
   isPolicyGradient,
   isUrl,
+  rewardName,
   type TrainConfig,
   type TrainConfigInput,
   trainConfigSchema,
@@ -126,6 +128,9 @@ async function resolvePaths(tree: Tree, base: string): Promise<void> {
     if (typeof value === 'string') parent[key] = await find(value);
     if (Array.isArray(value)) parent[key] = await Promise.all(value.map(find));
   }
+  if (!Array.isArray(tree.rewards)) return;
+  for (const reward of tree.rewards)
+    if (isTree(reward) && typeof reward.module === 'string') reward.module = resolve(base, reward.module);
 }
 
 /** A directory, else the snapshot of a Hugging Face id in the cache, else the directory that is missing. */
@@ -346,10 +351,27 @@ function checkTogether(config: TrainConfig, fail: Refuse): void {
     }
   }
   if (!isPolicyGradient(config.method)) checkNoValueHead(config, fail);
+  checkRewards(config, fail);
+}
+
+/** Rewards reach the student through the returns of sampled responses, which only the policy gradient has. */
+function checkRewards(config: TrainConfig, fail: Refuse): void {
+  const { method, rewards } = config;
+  if (!rewards) return;
+  if (!isPolicyGradient(method))
+    fail(`rewards: ${method} has no policy gradient that they could enter; take minillm or opd`);
+  const names = rewards.map(rewardName);
+  const twice = names.find((name, i) => names.indexOf(name) < i);
+  if (twice) fail(`rewards: two are called ${twice}; give each a name of its own`);
+  try {
+    checkTaskObjective(objectiveOf({ config }));
+  } catch (error) {
+    fail((error as Error).message);
+  }
 }
 
 async function checkFiles(
-  { student, teacher, data }: TrainConfig,
+  { student, teacher, data, rewards = [] }: TrainConfig,
   refuse: Refuse,
   mayLack: readonly ('models' | 'data')[],
 ): Promise<void> {
@@ -363,7 +385,9 @@ async function checkFiles(
     `data.${name}`,
     data[name],
   ]);
+  const modules = rewards.map(({ module }, i): [string, string] => [`rewards[${i}].module`, module]);
   for (const [field, path] of [
+    ...modules,
     ...(mayLack.includes('models') ? [] : models),
     ...(mayLack.includes('data') ? [] : rows),
   ]) {

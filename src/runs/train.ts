@@ -8,6 +8,7 @@ import type { Model } from '../models/model.js';
 import { disposeState } from '../optim/state.js';
 import { breathe, Stopped } from '../pieces.js';
 import { disposeParams } from '../tensor/params.js';
+import { stopsAt } from '../text/stopStrings.js';
 import type { TrainConfig } from '../training/config.js';
 import { withSteps } from '../training/epochs.js';
 import { unreadFields } from '../training/fields.js';
@@ -26,6 +27,7 @@ import { loadMaterials, type Materials } from './materials.js';
 import { readMetrics } from './metricsLog.js';
 import { freshState, openRun } from './openRun.js';
 import { agreeOnRun, shareState } from './ranks.js';
+import { openRewards } from './rewards.js';
 import { withRunDate } from './runDate.js';
 import { refuseOccupied, runPaths, scratchOf, sharedScratch } from './runDirectory.js';
 import { RunLog } from './runLog.js';
@@ -97,6 +99,7 @@ function aboutTheDisk(error: unknown, out: string): unknown {
 interface Held {
   materials?: Materials;
   state?: TrainingState;
+  rewards?: Awaited<ReturnType<typeof openRewards>>;
 }
 
 /** A run that ends early leaves nothing in memory either: a library's caller goes on. */
@@ -105,7 +108,8 @@ async function trainIn(given: TrainConfig, out: string, options: RunOptions): Pr
   try {
     return await trainHolding(held, given, out, options);
   } finally {
-    const { materials, state } = held;
+    const { materials, state, rewards } = held;
+    rewards?.close();
     if (materials) for (const { params } of [materials.student, ...materials.teachers]) disposeParams(params);
     materials?.train.close?.();
     if (state) for (const own of [state.params, state.optimizer, state.value ?? {}]) disposeState(own);
@@ -125,12 +129,14 @@ async function trainHolding(
   const dated = shards.first(keeps ? await withRunDate(given, out, log) : given);
   const unread = unreadFields(dated);
   if (unread.length > 0) log(`note: ${dated.method} does not read ${unread.join(', ')}`);
-  const materials = await loadMaterials(dated, log);
+  const rewarded = dated.rewards !== undefined || options.rewards.length > 0;
+  const materials = await loadMaterials(dated, log, rewarded);
   held.materials = materials;
   const config = withSteps(dated, materials.train.length, log);
   const unvalidated = withoutValidation(config, materials.valid);
   if (unvalidated) log(`note: ${unvalidated}`);
   await agreeOnRun(cluster, given, describeEnvironment(options.backend, config.seed), log);
+  if (rewarded) held.rewards = await openRewards(config, options.rewards, materials.tokenizer);
   const paths = runPaths(out);
   const opened = keeps ? await openRun(config, materials, out, options) : undefined;
   const blind = blindSelection(config, materials);
@@ -139,6 +145,7 @@ async function trainHolding(
   const { state, resumeAt } = shareState(cluster, opened, () => freshState(config, materials));
   if (state.params !== materials.student.params) disposeParams(materials.student.params);
   held.state = state;
+  const stop = stopsAt(materials.tokenizer, config.rollout.stop_strings);
   const context: TrainingContext = {
     config,
     student: { config: materials.student.config, params: state.params },
@@ -147,8 +154,10 @@ async function trainHolding(
     corpus: materials.corpus,
     eosIds: materials.student.config.eosIds,
     closingId: materials.tokenizer.eosId,
+    ...(stop && { stop }),
     scratch: sharedScratch(scratchOf(out), shards),
     ...(teacherLogitsBytes && { teacherLogitsBytes }),
+    ...(held.rewards && { rewards: held.rewards }),
     shards,
     log,
     async pause() {

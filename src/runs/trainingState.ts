@@ -149,6 +149,9 @@ const trajectorySchema = z.strictObject({
   entropy: numbers,
   collision: numbers,
   values: numbers.optional(),
+  rewards: z
+    .array(z.strictObject({ name: z.string(), weight: z.number(), value: z.union([z.number(), numbers]) }))
+    .optional(),
   finished: z.boolean(),
   policy_version: z.number().int(),
   stream_key: z.string(),
@@ -168,6 +171,12 @@ export function trajectoryToJson(t: Trajectory): z.input<typeof trajectorySchema
     entropy: Array.from(t.entropy),
     collision: Array.from(t.collision),
     ...(t.values && { values: Array.from(t.values) }),
+    ...(t.rewards && {
+      rewards: t.rewards.map(({ value, ...rest }) => ({
+        ...rest,
+        value: typeof value === 'number' ? value : Array.from(value),
+      })),
+    }),
     finished: t.finished,
     policy_version: t.policyVersion,
     stream_key: t.streamKey,
@@ -177,8 +186,10 @@ export function trajectoryToJson(t: Trajectory): z.input<typeof trajectorySchema
 export function trajectoryFromJson(value: unknown, where: string): Trajectory {
   const row = validate(trajectorySchema, value, where);
   const { length } = row.response_ids;
-  for (const [name, list] of Object.entries(row)) {
-    if (Array.isArray(list) && name !== 'prompt_ids' && list.length !== length) {
+  const { prompt_ids: _, rewards = [], ...lists } = row;
+  const ofTask = rewards.map(({ name, value }): [string, unknown] => [`rewards.${name}`, value]);
+  for (const [name, list] of [...Object.entries(lists), ...ofTask]) {
+    if (Array.isArray(list) && list.length !== length) {
       throw new UsageError(
         `${where}: ${name} has ${list.length} entries, expected ${length}, one for each response token`,
       );
@@ -196,6 +207,12 @@ export function trajectoryFromJson(value: unknown, where: string): Trajectory {
     entropy: Float32Array.from(row.entropy),
     collision: Float32Array.from(row.collision),
     ...(row.values && { values: Float32Array.from(row.values) }),
+    ...(row.rewards && {
+      rewards: row.rewards.map(({ value, ...rest }) => ({
+        ...rest,
+        value: typeof value === 'number' ? value : Float64Array.from(value),
+      })),
+    }),
     finished: row.finished,
     policyVersion: row.policy_version,
     streamKey: row.stream_key,

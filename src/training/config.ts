@@ -1,8 +1,10 @@
+import { basename, extname } from 'node:path';
 import { z } from 'zod';
 import { turnChoices } from '../data/conversations.js';
 import { specialTokenUses } from '../data/examples.js';
 import { familyNames } from '../models/families.js';
 import { objectiveOverrides, presetNames } from '../objectives/presets.js';
+import { kdScaleNames } from '../objectives/softening.js';
 import { samplingSchemeNames } from '../rollout/uniforms.js';
 import { distributionKinds } from '../scoring/teacher.js';
 import { backendNames, precisions } from '../tensor/backend.js';
@@ -55,6 +57,27 @@ const wordnet = z.strictObject({
   test_rows: count.default(500),
   seed: z.number().int().default(1),
 });
+
+/** A reward of the task beside the teacher's (docs/rewards.md). */
+const reward = z.strictObject({
+  module: path.describe('JavaScript or TypeScript file with the function'),
+  export: z.string().min(1).default('default').describe('which of its exports'),
+  name: z
+    .string()
+    .regex(/^\w+$/, 'expected letters, digits and _')
+    .optional()
+    .describe('in the log; default: that of the export, else of the file'),
+  weight: z.number().default(1).describe('what it is multiplied by in the objective'),
+  batch_size: count.default(64).describe('responses that one call is asked about'),
+  timeout: z.number().positive().max(86_400).default(60).describe('seconds for one call'),
+});
+export type RewardConfig = z.output<typeof reward>;
+
+export function rewardName({ module, name, export: from }: RewardConfig): string {
+  if (name) return name;
+  if (from !== 'default') return from.replace(/\W/g, '_');
+  return basename(module, extname(module)).replace(/\W/g, '_');
+}
 
 const httpUrl = z.url({ protocol: /^https?$/, error: 'expected a URL, as http://127.0.0.1:8000' });
 
@@ -168,6 +191,12 @@ export const trainConfigSchema = z.strictObject({
       .min(0)
       .default(0)
       .describe('sft: weight of the loss on prompt tokens beside the response'),
+    kd_temperature: z
+      .number()
+      .positive()
+      .default(1)
+      .describe('kd, reverse-kd, seqkd, gkd, imitkd, distillm: T of both models in the divergence'),
+    kd_scale: z.enum(kdScaleNames).default('none').describe('t-squared: the divergence is multiplied by T²'),
     lr: z.number().positive(),
     schedule: z.enum(['constant', 'cosine', 'linear']).default('cosine'),
     min_lr_ratio: z
@@ -194,6 +223,7 @@ export const trainConfigSchema = z.strictObject({
     .extend({ preset: z.enum(presetNames).default('minillm') })
     .prefault({})
     .describe('minillm: a preset and any switch on its own; opd: switches'),
+  rewards: z.array(reward).min(1).optional().describe('minillm, opd: rewards of a task beside the teacher'),
   rollout: z
     .strictObject({
       rollouts: count.default(64).describe('responses collected in a round'),
@@ -211,6 +241,27 @@ export const trainConfigSchema = z.strictObject({
         .describe('gkd, imitkd, distillm: of sampling; minillm and opd have objective.temperature'),
       top_k: z.number().int().min(0).default(0),
       top_p: z.number().gt(0).max(1).default(1),
+      min_p: z
+        .number()
+        .min(0)
+        .lt(1)
+        .default(0)
+        .describe('keep tokens at least this share as probable as the likeliest; 0 = all'),
+      repetition_penalty: z
+        .number()
+        .positive()
+        .default(1)
+        .describe('θ of CTRL on the logits of tokens in prompt and response; 1 = off'),
+      no_repeat_ngram: z
+        .number()
+        .int()
+        .min(0)
+        .default(0)
+        .describe('no n-gram of this length twice in prompt and response; 0 = off'),
+      stop_strings: z
+        .array(z.string().min(1).max(200))
+        .default([])
+        .describe('a response ends with the token that completes one of them'),
       batch_size: count.default(64).describe('responses decoded together; results do not depend on it'),
     })
     .prefault({}),

@@ -5,6 +5,7 @@ import type { Model } from '../models/model.js';
 import type { Pieces } from '../pieces.js';
 import type { Params } from '../tensor/params.js';
 import type { TrainConfig } from './config.js';
+import type { Rewards } from './rewardSource.js';
 import type { TrainingState } from './state.js';
 
 /** What a method works with; nothing in it changes during training but the parameters of the student. */
@@ -20,10 +21,14 @@ export interface TrainingContext {
   eosIds: readonly number[];
   /** The one of them that training data ends with; default the first. */
   closingId?: number;
+  /** Whether a sampled response ends with its last token, at a stop string (`stopsAt`); absent without any. */
+  stop?: (responseIds: readonly number[]) => boolean;
   /** A place for what is computed once and must survive a resume (`seqkd`'s pseudo-responses). */
   scratch: Scratch;
   /** Bytes of teacher logits that a round may keep, on a card; default 1 GiB. */
   teacherLogitsBytes?: number;
+  /** Of a task, beside the teacher's; `minillm` and `opd` ask for them. */
+  rewards?: Rewards;
   /** How rows are shared out; default: one shard, here. */
   shards?: Shards;
   log: (line: string) => void;

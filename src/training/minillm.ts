@@ -5,6 +5,7 @@ import { type Pieces, paused } from '../pieces.js';
 import { permutation, stream } from '../random/streams.js';
 import { type RolloutOptions, rolloutPieces } from '../rollout/engine.js';
 import type { Trajectory } from '../rollout/trajectory.js';
+import { drawing } from './answers.js';
 import type { Method, StepPlan, TrainingContext } from './method.js';
 import { distinctIndices } from './order.js';
 import { policyBatches } from './policyBatches.js';
@@ -13,6 +14,7 @@ import { scoreRemotely } from './remoteRound.js';
 import { rolloutMetrics, signalMetrics } from './rolloutMetrics.js';
 import type { TrainingState } from './state.js';
 import { allTokens, sharedVocabulary } from './supervised.js';
+import { scoreRewards } from './taskRewards.js';
 import { type Capture, TeacherLogits } from './teacherLogits.js';
 import { valueRound } from './valueRound.js';
 
@@ -25,7 +27,7 @@ import { valueRound } from './valueRound.js';
  *              baseline) + single-step KL over the whole vocabulary + pretraining loss on plain text
  *
  * Phase 1 is `sft`, whose best checkpoint is this method's `student`. What each preset matches and where it departs from
- * the paper and from the official code stands in docs/minillm.md. No gradient flows through rollouts, teacher,
+ * the paper and from the official code stands in docs/minillm.md. With `rewards` the objective is that of docs/rewards.md. No gradient flows through rollouts, teacher,
  * rewards, advantages or importance weights.
  */
 export function minillm(): Method {
@@ -40,7 +42,8 @@ export function minillm(): Method {
       const capture = context.teachers[0]!.remote
         ? undefined
         : teacherOfRound.capture(context, state.round, rollouts, max_new_tokens);
-      state.rollouts = await paused(collectRound(context, state, capture), context.pause);
+      const sampled = await paused(collectRound(context, state, capture), context.pause);
+      state.rollouts = await scoreRewards(context, sampled);
       return { ...rolloutMetrics(state.rollouts), ...learnValues(context, state) };
     },
 
@@ -76,7 +79,7 @@ export function minillm(): Method {
       if (signals.ema) state.ema = signals.ema;
       return {
         micro: [...micro, ...pretrainingBatches(context, state, objective, teacherOfText)],
-        metrics: signalMetrics(trajectories, signals),
+        metrics: signalMetrics(trajectories, signals, objective.kl_coef),
         tokens: allTokens(trajectories),
         teacherTokens:
           (state.stepInRound === 0 ? allTokens(state.rollouts) : 0) +
@@ -115,14 +118,14 @@ function collectRound(
 }
 
 function rolloutOptions(context: TrainingContext, state: TrainingState): RolloutOptions {
-  const { config, teachers, eosIds } = context;
-  const { samples, sampling, max_new_tokens, top_k, top_p, batch_size } = config.rollout;
+  const { config, teachers, eosIds, stop } = context;
+  const { samples, sampling, max_new_tokens, batch_size } = config.rollout;
   const { temperature, alpha } = objectiveOf(context);
   return {
     temperature,
-    topK: top_k,
-    topP: top_p,
+    ...drawing(config.rollout),
     greedy: false,
+    ...(stop && { stop }),
     samples,
     scheme: sampling,
     maxNewTokens: max_new_tokens,

@@ -58,6 +58,10 @@ describe('examples of a file that stays on the disk', () => {
     const { examples, ...counted } = await openExamples(file, characters, limits, never);
     expect(Array.isArray(examples)).toBe(false);
     expect(firstExamples(examples)).toEqual(loaded.examples);
+    const rowsToo = { ...limits, keepRows: true };
+    const { examples: whole } = await openExamples(file, characters, rowsToo, never);
+    expect(firstExamples(whole)).toEqual((await loadExamples(file, characters, rowsToo)).examples);
+    whole.close?.();
     expect(examples.at(3)).toEqual(loaded.examples[3]);
     expect([examples.at(-1), examples.at(examples.length)]).toEqual([undefined, undefined]);
     expect(counted).toEqual({ dropped: loaded.dropped, special: loaded.special });

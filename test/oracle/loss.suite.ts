@@ -4,24 +4,25 @@ import { advantages } from '../../src/objectives/advantages.js';
 import { minillmLoss } from '../../src/objectives/minillmLoss.js';
 import { type ObjectiveConfig, presets } from '../../src/objectives/presets.js';
 import { flatten, mapTokens } from '../../src/objectives/ragged.js';
-import { enumerate, population } from '../../src/oracle/enumeration.js';
+import { type Enumeration, enumerate, population } from '../../src/oracle/enumeration.js';
 import { estimatorMoments } from '../../src/oracle/estimator.js';
-import { lengthNormalisedKlExact, reverseKlExact } from '../../src/oracle/exact.js';
-import { randomWorld } from './worlds.js';
+import { lengthNormalisedKlExact, objectiveExact } from '../../src/oracle/exact.js';
+import { parseWorld } from '../../src/oracle/worldFile.js';
+import { randomWorld, randomWorldJson, withTask } from './worlds.js';
 
 /**
  * The loss that training differentiates, summed over every sequence of a world: its gradient in the student's logits,
  * through the tape of the active backend, is the oracle's expectation, and the exact gradient where that is claimed.
  */
 export function lossSuite(): void {
-  const world = randomWorld(3, 4, 1);
-  const enumeration = enumerate(world);
-  const { sequences } = enumeration;
   const plain: ObjectiveConfig = { ...presets.paper, cliprange: 0, length_norm: 'off', importance: 'prefix' };
-  const exact = reverseKlExact(world).gradient;
+  const enumeration = enumerate(randomWorld(3, 4, 1));
+  const exact = objectiveExact(enumeration.world).gradient;
   const perToken = lengthNormalisedKlExact(enumeration).gradient;
+  const task = enumerate(parseWorld(withTask(randomWorldJson(3, 4, 1), 0.5), 'task'));
+  const halved = objectiveExact(task.world).gradient;
 
-  it.each<[string, Partial<ObjectiveConfig>, Float64Array | undefined]>([
+  it.each<[string, Partial<ObjectiveConfig>, Float64Array | undefined, Enumeration?]>([
     ['single step, sampled', {}, exact],
     ['single step, rao-blackwell, position', { returns: 'rao-blackwell', baseline: 'position' }, exact],
     ['R_t alone', { single_step: false, include_r_t: true, baseline: 'batch' }, exact],
@@ -30,9 +31,11 @@ export function lossSuite(): void {
     ['preset paper, clipped at the first update', presets.paper, undefined],
     ['preset lmops, clipped at the first update', presets.lmops, undefined],
     ['preset minillm', presets.minillm, undefined],
-  ])('%s', (_, overrides, claimed) => {
+    ['a task', { kl_coef: 0.5, returns: 'rao-blackwell', baseline: 'position' }, halved, task],
+  ])('%s', (_, overrides, claimed, of = enumeration) => {
+    const { world, sequences } = of;
     const config = { ...plain, ...overrides };
-    const batch = population(enumeration, config.alpha);
+    const batch = population(of, config.alpha);
     const signals = advantages(batch, config);
     // p̃(y) goes into the advantages and the KL weights: ρ and its clip stay as they are.
     const weighted = (x: Float64Array[]) =>
@@ -70,7 +73,7 @@ export function lossSuite(): void {
     const found = gradient.dataSync();
     gradient.dispose();
     expect(tf.memory().numTensors).toBe(before);
-    const { expectation } = estimatorMoments(enumeration, config);
+    const { expectation } = estimatorMoments(of, config);
     expectation.forEach((x, i) => {
       expect(Math.abs(found[i]! - x), `logit ${i}: ${found[i]}, oracle ${x}`).toBeLessThan(1e-5);
       if (claimed) expect(Math.abs(found[i]! - claimed[i]!), `logit ${i}, exact`).toBeLessThan(1e-5);

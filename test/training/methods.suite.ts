@@ -22,6 +22,7 @@ const supervisedMethods: Record<string, Fields> = {
   'sft with prompts': { method: 'sft', train: { prompt_weight: 0.5 } },
   kd: { method: 'kd' },
   'kd, teacher alone': { method: 'kd', kd: { ratio: 1 } },
+  'kd, softened': { method: 'kd', train: { kd_temperature: 2, kd_scale: 't-squared' } },
   'reverse-kd': { method: 'reverse-kd' },
   seqkd: { method: 'seqkd' },
   'babyllama, two teachers, token': { method: 'babyllama' },
