@@ -5,11 +5,13 @@
 export {
   type Example,
   type ExampleLimits,
+  type Examples,
   type LoadedExamples,
   loadExamples,
   type SpecialTokens,
   specialTokenUses,
 } from './data/examples.js';
+export { openExamples } from './data/storedExamples.js';
 export { RunError, UsageError } from './errors.js';
 export type { Curves, ExposureCurve } from './evaluation/curves.js';
 export { type EvaluateOptions, type Evaluation, evaluate } from './evaluation/evaluate.js';

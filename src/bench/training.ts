@@ -1,3 +1,4 @@
+import type { Example } from '../data/examples.js';
 import { withRecompute } from '../models/model.js';
 import { disposeState } from '../optim/state.js';
 import { integer, stream } from '../random/streams.js';
@@ -35,7 +36,7 @@ export function trainingBench(
   { student, teacher, shards }: BenchModels,
   method: Method,
   { train, ...settings }: Settings,
-  examples: readonly Pick<TrainingContext['train'][number], 'promptIds' | 'responseIds'>[],
+  examples: readonly Pick<Example, 'promptIds' | 'responseIds'>[],
   corpus: Int32Array[] = [],
   eosIds: readonly number[] = [],
 ) {

@@ -33,7 +33,7 @@ export async function* readParquet(file: string): AsyncGenerator<JsonRow> {
           if (entry === damaged) throw broken(file, `row ${first + i}`, `"${name}" has no such value`);
           if (entry !== null) value[name] = entry;
         }
-        yield { where: `${file}[${first + i}]`, value };
+        yield { where: `${file}[${first + i}]`, value, number: first + i };
       }
       first += count;
     }

@@ -5,15 +5,9 @@ import { parquetMagic, readParquet } from './parquet.js';
 
 /** The rows of a Parquet file, of a JSON file that is one array, or of a JSONL file; which of them, the first characters tell. */
 export async function* readRows(file: string): AsyncGenerator<JsonRow> {
-  const start = await beginning(file);
-  if (start.startsWith(parquetMagic)) {
-    yield* readParquet(file);
-    return;
-  }
-  if (/\.parquet$/i.test(file))
-    throw new UsageError(`${file}: its name says Parquet, and it does not begin with ${parquetMagic}`);
-  if (!start.startsWith('[')) {
-    yield* readJsonl(file);
+  const kind = await rowsKind(file);
+  if (kind !== 'array') {
+    yield* kind === 'parquet' ? readParquet(file) : readJsonl(file);
     return;
   }
   let rows: unknown;
@@ -25,8 +19,17 @@ export async function* readRows(file: string): AsyncGenerator<JsonRow> {
   }
   for (const [index, row] of (rows as unknown[]).entries()) {
     const where = `${file}[${index}]`;
-    yield { where, value: asObject(row, where) };
+    yield { where, value: asObject(row, where), number: index };
   }
+}
+
+/** What kind of rows a file holds, by its first characters. @throws UsageError for one that cannot be read */
+export async function rowsKind(file: string): Promise<'parquet' | 'array' | 'jsonl'> {
+  const start = await beginning(file);
+  if (start.startsWith(parquetMagic)) return 'parquet';
+  if (/\.parquet$/i.test(file))
+    throw new UsageError(`${file}: its name says Parquet, and it does not begin with ${parquetMagic}`);
+  return start.startsWith('[') ? 'array' : 'jsonl';
 }
 
 /**

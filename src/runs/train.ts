@@ -111,6 +111,7 @@ async function trainIn(given: TrainConfig, out: string, options: RunOptions): Pr
     const { materials, state, rewards } = held;
     rewards?.close();
     if (materials) for (const { params } of [materials.student, ...materials.teachers]) disposeParams(params);
+    materials?.train.close?.();
     if (state) for (const own of [state.params, state.optimizer, state.value ?? {}]) disposeState(own);
   }
 }

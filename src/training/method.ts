@@ -1,6 +1,6 @@
 import type * as tf from '@tensorflow/tfjs-core';
 import type { Shards } from '../cluster/shards.js';
-import type { Example } from '../data/examples.js';
+import type { Example, Examples } from '../data/examples.js';
 import type { Model } from '../models/model.js';
 import type { Pieces } from '../pieces.js';
 import type { Params } from '../tensor/params.js';
@@ -14,7 +14,7 @@ export interface TrainingContext {
   /** `student.params` is the state's parameter record. */
   student: Model;
   teachers: Model[];
-  train: Example[];
+  train: Examples;
   /** Plain text cut into equal pieces of token ids; empty when there is none. */
   corpus: Int32Array[];
   /** Tokens that end a response. */

@@ -107,7 +107,7 @@ function collectRound(
   const { rollouts, samples } = config.rollout;
   const prompts = rollouts / samples;
   const picked = distinctIndices(config.seed, 'train', state.round - 1, train.length, prompts).map(
-    (index) => ({ index, ids: train[index]!.promptIds }),
+    (index) => ({ index, ids: train.at(index)!.promptIds }),
   );
   return shards.map(picked, function* (own, first) {
     const observer = capture && { onTeacherLogits: capture(first * samples) };
