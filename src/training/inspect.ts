@@ -5,7 +5,7 @@ import type { ObjectiveConfig } from '../objectives/presets.js';
 import { globalNorm } from '../optim/clip.js';
 import type { Trajectory } from '../rollout/trajectory.js';
 import { disposeParams, type Params } from '../tensor/params.js';
-import { batchGradients } from './loop.js';
+import { batchGradients } from './gradients.js';
 import { policyBatches } from './policyBatches.js';
 import { textBatches } from './pretraining.js';
 import { type Models, responseTokens, teacherLogits } from './supervised.js';

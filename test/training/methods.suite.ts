@@ -5,7 +5,7 @@ import { whole } from '../../src/pieces.js';
 import { rollout } from '../../src/rollout/engine.js';
 import { plainSampling } from '../../src/rollout/sampling.js';
 import { disposeParams } from '../../src/tensor/params.js';
-import { batchGradients } from '../../src/training/loop.js';
+import { batchGradients } from '../../src/training/gradients.js';
 import {
   EOS,
   flatParams,
