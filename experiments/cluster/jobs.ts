@@ -84,7 +84,12 @@ export async function finish(
 }
 
 /** Asks again and again until there is an answer. @throws Error when there is none in time, or when the job ends first */
-export async function until<T>(ask: () => T | undefined, what: string, job?: Job, seconds = 120): Promise<T> {
+export async function until<T>(
+  ask: () => T | undefined,
+  what: string,
+  job?: Job,
+  seconds = LIMIT_S,
+): Promise<T> {
   for (const from = performance.now(); ; await sleep(20)) {
     const answer = ask();
     if (answer !== undefined) return answer;

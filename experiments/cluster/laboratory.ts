@@ -2,6 +2,7 @@
 import { rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
+import { compileProgram } from '../../test/helpers/compiled.js';
 import { endProcessesWith, finish, killGroup, start, until, withCleanup } from './jobs.js';
 import { mpiVersion } from './machine.js';
 import * as places from './place.js';
@@ -161,6 +162,7 @@ async function attempt({ name, title, unable, versions, work: run }: Laboratory,
   }
   return withCleanup(async (atEnd) => {
     for (const path of places.abandonedPlaces()) clear(path);
+    if (values.minillm === undefined) await compileProgram();
     const place = places.openPlace(values.minillm);
     atEnd(() => clear(place.path));
     const lab: Lab = { place, found: newFound(place.shards, { mpi: mpiVersion(), ...versions() }), say };

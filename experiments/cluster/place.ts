@@ -12,12 +12,11 @@ import { tmpdir } from 'node:os';
 import { delimiter, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parse, stringify } from 'yaml';
+import { compiledProgram } from '../../test/helpers/compiled.js';
 import { difference, digestsOf } from '../torture/faults/runs.js';
 
 const here = fileURLToPath(new URL('.', import.meta.url));
 export const root = join(here, '../..');
-const LOADER = import.meta.resolve('tsx');
-const MAIN = join(root, 'src/cli/main.ts');
 
 const PLACE = 'minillm-cluster-';
 
@@ -33,9 +32,9 @@ export interface Place {
 /**
  * An empty directory with run.yaml and sweep.yaml, and `minillm` on the PATH.
  *
- * @param program what `minillm` is; the sources of this repository where it is not given
+ * @param program what `minillm` is; the compiled sources of this repository where it is not given
  */
-export function openPlace(program = `${process.execPath} --import ${LOADER} ${MAIN}`): Place {
+export function openPlace(program = `${process.execPath} ${compiledProgram}`): Place {
   const path = mkdtempSync(join(tmpdir(), `${PLACE}${process.pid}-`));
   const bin = join(path, 'bin');
   mkdirSync(bin);

@@ -33,7 +33,7 @@ export interface StepParts {
 
 /** The inside of a training run without its files: one state, its rounds of rollouts and its optimizer steps. */
 export function trainingBench(
-  { student, teacher }: BenchModels,
+  { student, teacher, shards }: BenchModels,
   method: Method,
   { train, ...settings }: Settings,
   examples: readonly Pick<Example, 'promptIds' | 'responseIds'>[],
@@ -44,7 +44,10 @@ export function trainingBench(
     ...settings,
     student: 'student',
     data: {},
-    train: { lr: 1e-5, ...train, micro_batch_size: train.batch_size, steps: 1, schedule: 'constant' },
+    train: {
+      ...{ lr: 1e-5, ...train, micro_batch_size: train.batch_size, steps: 1, schedule: 'constant' },
+      ...(shards && { shards: shards.count }),
+    },
   });
   const optimizer = optimizerOf(config);
   const initial = student.params;
@@ -63,6 +66,7 @@ export function trainingBench(
     ...(card && { teacherLogitsBytes: teacherLogitsBudget(card.free) }),
     student: withRecompute(student, config.train.gradient_checkpointing),
     teachers: teacher ? [teacher] : [],
+    ...(shards && { shards }),
     train: examples.map((ids) => ({ ...ids, instruction: '', input: '', outputs: [], prompt: '' })),
     corpus,
     eosIds,

@@ -182,7 +182,7 @@ function work(
 }
 
 /** A measurement for every model, of the pass and the decode batch that it would have. */
-function calibrateAll(
+export function calibrateAll(
   config: TrainConfig,
   { step, once, validation }: Work,
   models: readonly PlannedModel[],

@@ -14,8 +14,9 @@ const load = (url) => import(url).catch(async (error) => {
   return (await import(workerData.tsx)).tsImport(url, url);
 });
 const ready = load(workerData.url).then((module) => {
-  const given = module[workerData.name];
-  if (typeof given !== 'function') throw new Error('has no function as its ' + workerData.wanted);
+  // Of a CommonJS module, which TypeScript outside a package of type module is, the exports may all lie in the default one.
+  const given = [module, module.default].map((all) => all?.[workerData.name]).find((one) => typeof one === 'function');
+  if (!given) throw new Error('has no function as its ' + workerData.wanted);
   return given;
 });
 ready.then(

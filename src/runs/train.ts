@@ -198,7 +198,13 @@ async function trainHolding(
         untimed(async () => {
           if (keeps) {
             runLog?.sync();
-            const directory = await saveCheckpoint(out, state, context.student, materials.tokenizerFrom);
+            const directory = await saveCheckpoint(
+              out,
+              state,
+              context.student,
+              materials.tokenizerFrom,
+              shards.count,
+            );
             await pruneCheckpoints(out, config.checkpoint.keep);
             await options.onCheckpoint?.({ step: state.step, directory });
           }

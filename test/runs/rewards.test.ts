@@ -1,7 +1,8 @@
-import { existsSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { RunError, UsageError } from '../../src/errors.js';
+import { writeReport } from '../../src/report/report.js';
 import { readMetrics } from '../../src/runs/metricsLog.js';
 import type { GivenReward } from '../../src/runs/rewards.js';
 import { RewardThread } from '../../src/runs/rewardThread.js';
@@ -126,6 +127,15 @@ describe('a run with rewards of a task', () => {
     expect(readFileSync(join(whole, 'inputs.json'), 'utf8')).toContain('"rewards[1].module"');
   });
 
+  it('the report draws them', () => {
+    const page = at('page/report.html');
+    writeReport([whole], page);
+    const files = readdirSync(at('page/report-files'));
+    for (const name of ['task_reward', 'total_reward', 'task_reward_length', 'task_reward_wordy'])
+      expect(files).toContain(`training-${name}.svg`);
+    expect(readFileSync(page, 'utf8')).toContain('Reward wordy, per response');
+  });
+
   it.each([3, 5])(
     'stopped after step %i and resumed: the same bytes, and nothing is asked again',
     async (stopAfter) => {
@@ -221,6 +231,7 @@ it('the example of docs/rewards.md', async () => {
   const [module] = codeBlocks('rewards.md', 'js');
   const [yaml] = codeBlocks('rewards.md', 'yaml');
   writeFileSync(at('reward.mjs'), module!);
+  writeFileSync(at('questions.jsonl'), codeBlocks('rewards.md', 'json')[0]!);
   const config = at('rewarded.yaml');
   writeFileSync(config, yaml!.replaceAll('node_modules/minillm-rl', repository.replace(/\/$/, '')));
   const out = at('rewarded');
@@ -228,11 +239,11 @@ it('the example of docs/rewards.md', async () => {
   const steps = readMetrics(join(out, 'metrics.jsonl')).filter(({ phase }) => phase === 'train');
   expect(steps).toHaveLength(4);
   for (const row of steps) {
-    const [right, brief, task] = ['task_reward_reward', 'task_reward_brevity', 'task_reward'].map(
+    const [right, price, task] = ['task_reward_answered', 'task_reward_price', 'task_reward'].map(
       (name) => row[name] as number,
     );
-    expect(brief).toBeCloseTo(-0.01 * (row.response_length as number), 10);
-    expect(task).toBeCloseTo(2 * right! + brief!, 10);
+    expect(price).toBeCloseTo(-0.01 * (row.response_length as number), 10);
+    expect(task).toBeCloseTo(2 * right! + price!, 10);
     expect(row.total_reward).toBeCloseTo(task! + 0.1 * (row.reward_sequence as number), 4);
   }
 });
