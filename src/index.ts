@@ -5,11 +5,13 @@
 export {
   type Example,
   type ExampleLimits,
+  type Examples,
   type LoadedExamples,
   loadExamples,
   type SpecialTokens,
   specialTokenUses,
 } from './data/examples.js';
+export { openExamples } from './data/storedExamples.js';
 export { RunError, UsageError } from './errors.js';
 export type { Curves, ExposureCurve } from './evaluation/curves.js';
 export { type EvaluateOptions, type Evaluation, evaluate } from './evaluation/evaluate.js';
@@ -43,6 +45,13 @@ export { type KdLoss, kdLoss } from './objectives/kd.js';
 export { type MinillmLoss, type MinillmLossInputs, minillmLoss } from './objectives/minillmLoss.js';
 export { type ObjectiveConfig, objectiveSchema, presets, resolveObjective } from './objectives/presets.js';
 export { flatten, type Ragged } from './objectives/ragged.js';
+export {
+  type KdScale,
+  type KdScaleName,
+  kdScales,
+  type Softening,
+  softened,
+} from './objectives/softening.js';
 export type { TaskReward } from './objectives/taskRewards.js';
 export type { AdamState } from './optim/adam.js';
 export { type AdamWOptions, adamw, type Optimizer, type OptimizerState } from './optim/adamw.js';

@@ -13,6 +13,7 @@ import { klEstimators } from '../src/objectives/klEstimators.js';
 import { lengthNorms } from '../src/objectives/lengthNorm.js';
 import { objectiveSchema, presetNames, presets } from '../src/objectives/presets.js';
 import { returnForms } from '../src/objectives/returns.js';
+import { kdScales } from '../src/objectives/softening.js';
 import { samplingSchemes } from '../src/rollout/uniforms.js';
 import { promptFormats } from '../src/text/template.js';
 import { trainConfigSchema } from '../src/training/config.js';
@@ -150,6 +151,14 @@ describe('docs/estimators.md', () => {
     expect(text).toContain(`\n| \`${name}\` | ${cells.join(' | ')} |\n`);
   });
 });
+
+it.each(Object.entries(kdScales))(
+  'docs/methods/README.md describes kd_scale %s as its record says',
+  (name, entry) => {
+    const { equation, source, claim } = entry;
+    expect(page('methods/README.md')).toContain(`\n| \`${name}\` | ${equation} | ${source} | ${claim} |\n`);
+  },
+);
 
 describe('docs/minillm.md', () => {
   const text = page('minillm.md');

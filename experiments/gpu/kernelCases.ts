@@ -3,12 +3,14 @@ import { createCache, decodeStep, disposeCache, prefill } from '../../src/models
 import { newModelConfig } from '../../src/models/families.js';
 import { headLogits, initModel } from '../../src/models/model.js';
 import { normal, stream } from '../../src/random/streams.js';
-import type {
-  AttentionDims,
-  DivergenceKind,
-  Kernels,
-  MixtureKind,
-  SampleSettings,
+import {
+  type AttentionDims,
+  type DivergenceKind,
+  type Kernels,
+  type LogitEdits,
+  type MixtureKind,
+  NEVER,
+  type SampleSettings,
 } from '../../src/tensor/kernels.js';
 import { disposeParams } from '../../src/tensor/params.js';
 import { referenceLogits } from '../../test/helpers/referenceModel.js';
@@ -321,16 +323,19 @@ export const cases: Record<keyof Kernels, Case> = {
       const rows = 9;
       const [q, p] = [draw(rows * vocab, 'student', 2), draw(rows * vocab, 'teacher', 2)];
       const uniforms = Array.from({ length: rows }, (_, i) => (i + 0.37) / rows);
-      const plain = { temperature: 1, alpha: 0, topK: 0, topP: 1, greedy: false, vocab };
+      const plain = { temperature: 1, alpha: 0, topK: 0, topP: 1, minP: 0, greedy: false, vocab };
       const settings: [string, SampleSettings, boolean][] = [
         ['plain', plain, false],
         ['mixed', { ...plain, alpha: 0.3 }, true],
         ['temperature, top-k and top-p', { ...plain, temperature: 0.7, topK: 50, topP: 0.8 }, false],
+        ['min-p', { ...plain, minP: 0.05 }, false],
+        ['edits and a mixture', { ...plain, alpha: 0.3, temperature: 1.4 }, true],
         ['greedy, a smaller vocabulary', { ...plain, greedy: true, vocab: vocab - 5 }, true],
       ];
       return settings.flatMap(([what, of, taught]) => {
-        const records = k.sample(t2(q, vocab), taught ? t2(p, vocab) : undefined, uniforms, of);
-        const expected = checkDraw(records, q, taught ? p : undefined, uniforms, of, vocab);
+        const edits = what.startsWith('edits') ? editsFor(rows, vocab) : undefined;
+        const records = k.sample(t2(q, vocab), taught ? t2(p, vocab) : undefined, uniforms, of, edits);
+        const expected = checkDraw(records, q, taught ? p : undefined, uniforms, of, vocab, edits);
         const part = <T extends Float32Array | Float64Array>(x: T, i: number) =>
           x.slice(i * rows, (i + 1) * rows);
         return RECORDS.map((name, i): Result => [`${what}: ${name}`, part(records, i), part(expected, i)]);
@@ -538,4 +543,16 @@ function rowLosses(
     right.throughSoftmax(losses[n]!.logq.map(Math.exp), losses[n]!.slopes).map((x) => x * dy[n]!),
   );
   return [what, by.backward(t1(dy), kept), grad];
+}
+
+/** Every row but the first has some tokens penalised and every second of them forbidden. */
+function editsFor(rows: number, vocab: number): LogitEdits {
+  const own = Array.from({ length: rows }, (_, n) => (n === 0 ? [] : [n, 3 * n + 40, 5 * n + 90]));
+  const ids = own.flat().map((id) => id % vocab);
+  const ends = own.map((_, n) => own.slice(0, n + 1).flat().length);
+  return {
+    starts: Int32Array.of(0, ...ends),
+    ids: Int32Array.from(ids),
+    factors: Float32Array.from(ids, (_, i) => (i % 2 === 0 ? 1.6 : NEVER)),
+  };
 }

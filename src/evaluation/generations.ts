@@ -23,6 +23,8 @@ export interface GenerationRequest {
   /** Ids from here on are never drawn. */
   vocabSize: number;
   prompts: readonly Int32Array[];
+  /** No n-gram of this length twice in prompt and response; absent: nothing is forbidden. */
+  noRepeatNgram?: number;
   /** Into how many shards the prompts are cut, where it is more than one: what is decoded together decides about last bits. */
   shards?: number;
 }
@@ -37,6 +39,8 @@ export interface GenerationOptions {
   maxNewTokens: number;
   batchSize: number;
   eosIds: readonly number[];
+  /** Forbids repeated n-grams of this length (`SamplingOptions`); default: none. */
+  noRepeatNgram?: number;
   /** How the prompts are shared out; default: one shard, here. */
   shards?: Shards;
   /** Asked by rank 0 alone. */
@@ -51,13 +55,14 @@ export function* generate(
   how: Pick<GenerationRequest, 'of' | 'seed' | 'greedy' | 'vocabSize'>,
   options: GenerationOptions,
 ): Pieces<Generation[]> {
-  const { maxNewTokens, batchSize, eosIds, shards = oneShard } = options;
+  const { maxNewTokens, batchSize, eosIds, noRepeatNgram, shards = oneShard } = options;
   const store = shards.cluster.rank === 0 ? options.store : undefined;
   const request: GenerationRequest = {
     ...how,
     maxNewTokens,
     eosIds,
     prompts: examples.map((example) => example.promptIds),
+    ...(noRepeatNgram && { noRepeatNgram }),
     ...(shards.count > 1 && { shards: shards.count }),
   };
   const kept = shards.first(store?.load(request));
@@ -69,6 +74,7 @@ export function* generate(
   const made = yield* shards.map(prompts, (own) =>
     rolloutPieces(model, own, {
       ...plainSampling,
+      ...(noRepeatNgram && { noRepeatNgram }),
       greedy: how.greedy,
       samples: 1,
       maxNewTokens,

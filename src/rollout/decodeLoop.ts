@@ -11,6 +11,7 @@ import {
 import { headLogits, type Model } from '../models/model.js';
 import type { Pieces } from '../pieces.js';
 import { gatherRows, writeRows } from '../tensor/ops/index.js';
+import { logitEdits } from './logitEdits.js';
 import { type Drawn, nextTokens } from './nextToken.js';
 import type { NextToken, RolloutOptions, Slot } from './options.js';
 
@@ -141,17 +142,23 @@ const drawAndRecord: Choose = (streams, rows, options) => {
   const [student, teacher] = streams as [Pick<Stream, 'logits'>, Pick<Stream, 'logits'>?];
   if (teacher) options.onTeacherLogits?.(teacher.logits, nextTokensOf(rows));
   const going = rows.map((slot) => slot !== undefined && !isDone(slot));
+  const edits = logitEdits(
+    rows.map((slot, b) => (going[b] ? slot : undefined)),
+    options,
+    Math.min(options.vocabSize ?? Infinity, ...streams.map(({ logits }) => logits.shape[1]!)),
+  );
   const drawn = nextTokens(
     student.logits,
     teacher && { logits: teacher.logits, alpha: options.teacher!.alpha },
     rows.map((slot, b) => (going[b] ? slot!.rng() : 0)),
     options,
     options.vocabSize,
+    edits,
   );
   let ended = 0;
   rows.forEach((slot, b) => {
     if (!slot || !going[b]) return;
-    record(slot, drawn, b, options.eosIds);
+    record(slot, drawn, b, options);
     if (isDone(slot)) ended++;
   });
   return ended;
@@ -164,9 +171,14 @@ export function nextTokensOf(rows: readonly (Slot | undefined)[]): (NextToken | 
   );
 }
 
-function record(slot: Slot, drawn: Drawn, row: number, eosIds: readonly number[]): void {
-  const token = drawn.tokens[row]!;
+/** Gives a response its next token, which may be its last. */
+export function extend(slot: Slot, token: number, { eosIds, stop }: RolloutOptions): void {
   slot.tokens.push(token);
+  slot.finished = eosIds.includes(token) || stop?.(slot.tokens) === true;
+}
+
+function record(slot: Slot, drawn: Drawn, row: number, options: RolloutOptions): void {
+  const token = drawn.tokens[row]!;
   slot.studentLogprobs.push(drawn.studentLogprobs[row]!);
   slot.behaviorLogprobs.push(drawn.behaviorLogprobs[row]!);
   slot.entropy.push(drawn.entropy[row]!);
@@ -175,7 +187,7 @@ function record(slot: Slot, drawn: Drawn, row: number, eosIds: readonly number[]
     slot.teacherLogprobs.push(drawn.teacherLogprobs[row]!);
     slot.kl.push(drawn.kl[row]!);
   }
-  slot.finished = eosIds.includes(token);
+  extend(slot, token, options);
 }
 
 /** One decoding step of every model. A row without a response going on repeats its last step. */

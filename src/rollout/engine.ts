@@ -1,7 +1,7 @@
 import { UsageError } from '../errors.js';
 import type { Model } from '../models/model.js';
 import { type Pieces, whole } from '../pieces.js';
-import { decodeAll, isDone, nextTokensOf } from './decodeLoop.js';
+import { decodeAll, extend, isDone, nextTokensOf } from './decodeLoop.js';
 import type { Prompt, RolloutOptions, Slot } from './options.js';
 import type { Trajectory } from './trajectory.js';
 import { responseStream } from './uniforms.js';
@@ -53,9 +53,7 @@ export function* replayTeacher(
     options.onTeacherLogits?.(teacher!.logits, nextTokensOf(rows));
     const going = rows.filter((slot) => slot !== undefined && !isDone(slot)) as Slot[];
     for (const slot of going) {
-      const token = trajectories[slot.order]!.responseIds[slot.tokens.length]!;
-      slot.tokens.push(token);
-      slot.finished = options.eosIds.includes(token);
+      extend(slot, trajectories[slot.order]!.responseIds[slot.tokens.length]!, options);
     }
     return going.filter(isDone).length;
   });

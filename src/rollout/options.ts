@@ -18,6 +18,11 @@ export interface RolloutOptions extends SamplingOptions {
   maxNewTokens: number;
   /** Tokens that end a response; the token itself is part of it. Empty: never stop early. */
   eosIds: readonly number[];
+  /**
+   * Whether a response ends with its last token, asked after every token (`stopsAt`); it is then as finished as by an end token,
+   * and the token is part of it. Must depend on the tokens alone.
+   */
+  stop?: (responseIds: readonly number[]) => boolean;
   seed: number;
   /** Part of the stream's address: the round of on-policy training, 0 elsewhere. */
   round: number;

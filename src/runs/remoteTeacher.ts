@@ -51,6 +51,10 @@ function checkOne({ gives }: RemoteTeacherConfig, config: TrainConfig, fail: (li
     fail(`teacher: ${method} lets the teacher write, and a remote teacher only scores; use a directory`);
   if (gives === 'top_k' && method !== 'kd')
     fail(`teacher.gives: top_k serves kd only (forward KL with a tail bucket); ${method} needs full`);
+  if (gives === 'top_k' && config.train.kd_temperature !== 1)
+    fail(
+      `train.kd_temperature: ${config.train.kd_temperature} softens a whole distribution, and teacher.gives is top_k; set gives: full, or the temperature to 1`,
+    );
   if (gives === 'sampled' && !isPolicyGradient(method))
     fail(`teacher.gives: sampled serves opd, and minillm without single_step; ${method} needs full`);
   if (!isPolicyGradient(method)) return;

@@ -8,7 +8,9 @@ import type { Model } from '../models/model.js';
 import { disposeState } from '../optim/state.js';
 import { breathe, Stopped } from '../pieces.js';
 import { disposeParams } from '../tensor/params.js';
+import { stopsAt } from '../text/stopStrings.js';
 import type { TrainConfig } from '../training/config.js';
+import { withSteps } from '../training/epochs.js';
 import { unreadFields } from '../training/fields.js';
 import { trainingLoop } from '../training/loop.js';
 import type { TrainingContext } from '../training/method.js';
@@ -30,7 +32,7 @@ import { withRunDate } from './runDate.js';
 import { refuseOccupied, runPaths, scratchOf, sharedScratch } from './runDirectory.js';
 import { RunLog } from './runLog.js';
 import { type RunOptions, type TrainRunOptions, withDefaults } from './runOptions.js';
-import { selectionFor } from './selection.js';
+import { selectionFor, withoutValidation } from './selection.js';
 import { whySpent } from './spent.js';
 import { validate } from './validation.js';
 
@@ -109,6 +111,7 @@ async function trainIn(given: TrainConfig, out: string, options: RunOptions): Pr
     const { materials, state, rewards } = held;
     rewards?.close();
     if (materials) for (const { params } of [materials.student, ...materials.teachers]) disposeParams(params);
+    materials?.train.close?.();
     if (state) for (const own of [state.params, state.optimizer, state.value ?? {}]) disposeState(own);
   }
 }
@@ -123,12 +126,15 @@ async function trainHolding(
   const shards = new Shards(given.train.shards, cluster);
   // One rank keeps the run directory. The others need not see it: they are told what it holds.
   const keeps = cluster.rank === 0;
-  const config = shards.first(keeps ? await withRunDate(given, out, log) : given);
-  const unread = unreadFields(config);
-  if (unread.length > 0) log(`note: ${config.method} does not read ${unread.join(', ')}`);
-  const rewarded = config.rewards !== undefined || options.rewards.length > 0;
-  const materials = await loadMaterials(config, log, rewarded);
+  const dated = shards.first(keeps ? await withRunDate(given, out, log) : given);
+  const unread = unreadFields(dated);
+  if (unread.length > 0) log(`note: ${dated.method} does not read ${unread.join(', ')}`);
+  const rewarded = dated.rewards !== undefined || options.rewards.length > 0;
+  const materials = await loadMaterials(dated, log, rewarded);
   held.materials = materials;
+  const config = withSteps(dated, materials.train.length, log);
+  const unvalidated = withoutValidation(config, materials.valid);
+  if (unvalidated) log(`note: ${unvalidated}`);
   await agreeOnRun(cluster, given, describeEnvironment(options.backend, config.seed), log);
   if (rewarded) held.rewards = await openRewards(config, options.rewards, materials.tokenizer);
   const paths = runPaths(out);
@@ -139,6 +145,7 @@ async function trainHolding(
   const { state, resumeAt } = shareState(cluster, opened, () => freshState(config, materials));
   if (state.params !== materials.student.params) disposeParams(materials.student.params);
   held.state = state;
+  const stop = stopsAt(materials.tokenizer, config.rollout.stop_strings);
   const context: TrainingContext = {
     config,
     student: { config: materials.student.config, params: state.params },
@@ -147,6 +154,7 @@ async function trainHolding(
     corpus: materials.corpus,
     eosIds: materials.student.config.eosIds,
     closingId: materials.tokenizer.eosId,
+    ...(stop && { stop }),
     scratch: sharedScratch(scratchOf(out), shards),
     ...(teacherLogitsBytes && { teacherLogitsBytes }),
     ...(held.rewards && { rewards: held.rewards }),
@@ -182,6 +190,7 @@ async function trainHolding(
       },
       evaluate: () =>
         untimed(async () => {
+          if (unvalidated) return;
           const record = await validate({ context, method, materials, keeper }, state);
           if (keeps) await options.onEvaluate?.(record);
         }),
@@ -189,7 +198,13 @@ async function trainHolding(
         untimed(async () => {
           if (keeps) {
             runLog?.sync();
-            const directory = await saveCheckpoint(out, state, context.student, materials.tokenizerFrom);
+            const directory = await saveCheckpoint(
+              out,
+              state,
+              context.student,
+              materials.tokenizerFrom,
+              shards.count,
+            );
             await pruneCheckpoints(out, config.checkpoint.keep);
             await options.onCheckpoint?.({ step: state.step, directory });
           }
@@ -215,7 +230,10 @@ async function trainHolding(
     train_seconds: Math.round((runLog?.trainSeconds ?? 0) * 10) / 10,
     teacher_tokens: runLog?.teacherTokens ?? 0,
     final: paths.final,
-    notes: [...(blind ? [blind] : []), ...(state.best?.step === 0 && state.step > 0 ? [UNTRAINED] : [])],
+    notes: [
+      ...[unvalidated, blind].flatMap((note) => note ?? []),
+      ...(state.best?.step === 0 && state.step > 0 ? [UNTRAINED] : []),
+    ],
   };
 }
 

@@ -17,7 +17,8 @@ import { validate } from './runConfig.js';
 /*
  * The part of a TrainingState that is not the student itself:
  *
- *   state.json             step, round, step in the round, best validation, what a baseline remembers, the optimizer's numbers
+ *   state.json             step, round, step in the round, best validation, what a baseline remembers, the optimizer's numbers, the shards where
+ *                          there are several
  *   optimizer.safetensors  the optimizer's tensors by name, and under value/ the value head and those of its optimizer
  *   rollouts.jsonl         the rollouts of the round under way
  *   replay.json            the replay buffer of distillm (replayState.ts)
@@ -33,10 +34,11 @@ const stateSchema = z.strictObject({
   best: z.strictObject({ step: z.number().int().min(0), value: z.number() }).nullable(),
   unvalidated: z.literal(true).optional(),
   ema: z.strictObject({ mean: z.number(), weight: z.number() }).optional(),
+  shards: z.number().int().min(2).optional(),
   optimizer: z.record(z.string(), z.number()),
 });
 
-export async function writeTrainingState(directory: string, state: TrainingState): Promise<void> {
+export async function writeTrainingState(directory: string, state: TrainingState, shards = 1): Promise<void> {
   await mkdir(directory, { recursive: true });
   const { tensors, numbers } = flattenState({
     ...state.optimizer,
@@ -50,6 +52,7 @@ export async function writeTrainingState(directory: string, state: TrainingState
     best: state.best,
     ...(state.unvalidated && { unvalidated: true }),
     ...(state.ema && { ema: state.ema }),
+    ...(shards > 1 && { shards }),
     optimizer: numbers,
   };
   await writeFile(join(directory, 'state.json'), `${JSON.stringify(json, null, 2)}\n`);
@@ -67,7 +70,7 @@ export async function writeTrainingState(directory: string, state: TrainingState
 }
 
 /**
- * @param freshValue a head of the expected size, where the run has one; stays the caller's
+ * @param freshValue a head of the expected size, where the run has one; stays the caller's @param shards of the run
  * @throws UsageError naming the file when it is missing, torn, or does not fit the parameters
  */
 export async function readTrainingState(
@@ -75,9 +78,13 @@ export async function readTrainingState(
   params: Params,
   optimizer: Optimizer,
   freshValue?: ValueHead,
+  shards = 1,
 ): Promise<TrainingState> {
   const stateFile = join(directory, 'state.json');
   const json = validate(stateSchema, await readJson(stateFile), stateFile);
+  const { shards: saved = 1 } = json;
+  if (saved !== shards)
+    throw new UsageError(`${stateFile}: of a run with ${saved} shards, expected ${shards} (train.shards)`);
   const rolloutsFile = join(directory, 'rollouts.jsonl');
   const lines = (await readText(rolloutsFile)).split('\n').filter((line) => line !== '');
   const rollouts = lines.map((line, i) =>

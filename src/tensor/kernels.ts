@@ -109,6 +109,7 @@ export interface Kernels {
   /**
    * Draws a token of every row and records what a policy gradient needs (rollout/nextToken.ts).
    *
+   * @param edits what is done to logits before the draw, and to no record of q and p
    * @returns seven rows of B numbers: token (−1: no mass), ln q, entropy of q, ln of the probability of what was drawn, ln p,
    *   KL(q‖p) (both 0 without a teacher), Σ q²
    */
@@ -117,6 +118,7 @@ export interface Kernels {
     teacher: tf.Tensor2D | undefined,
     uniforms: ArrayLike<number>,
     settings: SampleSettings,
+    edits?: LogitEdits,
   ): Float32Array;
 
   /** Σ x² over all tensors, a scalar. */
@@ -177,9 +179,26 @@ export interface SampleSettings {
   alpha: number;
   topK: number;
   topP: number;
+  /** Share of the likeliest token's probability that a token needs; 0 keeps all. */
+  minP: number;
   greedy: boolean;
   /** Ids from here on are left out of both. */
   vocab: number;
+}
+
+/** The factor of a token that must not be drawn. */
+export const NEVER = Number.POSITIVE_INFINITY;
+
+/**
+ * Changes of single logits of student and teacher before temperature, mixture and cuts: a logit x > 0 becomes x / factor, another
+ * x · factor, and −∞ with `NEVER`. Row b has the entries from starts[b] to starts[b + 1]; no id twice in a row, all below `vocab`.
+ */
+export interface LogitEdits {
+  /** [B + 1] */
+  starts: Int32Array;
+  ids: Int32Array;
+  /** Positive. */
+  factors: Float32Array;
 }
 
 export interface AdamWTensors {

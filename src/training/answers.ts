@@ -3,8 +3,10 @@ import type { Example } from '../data/examples.js';
 import type { Model } from '../models/model.js';
 import type { Pieces } from '../pieces.js';
 import { rolloutPieces } from '../rollout/engine.js';
+import type { RolloutOptions } from '../rollout/options.js';
 import type { SamplingOptions } from '../rollout/sampling.js';
 import type { Trajectory } from '../rollout/trajectory.js';
+import type { TrainConfig } from './config.js';
 import type { TrainingContext } from './method.js';
 import { type Models, sharedVocabulary } from './supervised.js';
 
@@ -19,7 +21,7 @@ export function* answers(
   context: Models & Pick<TrainingContext, 'config' | 'eosIds' | 'closingId'>,
   model: Model,
   examples: readonly Example[],
-  options: SamplingOptions & { round: number },
+  options: SamplingOptions & Pick<RolloutOptions, 'stop'> & { round: number },
 ): Pieces<Trajectory[]> {
   const { config, eosIds, closingId = eosIds[0], shards = oneShard } = context;
   const foreign = model.config.eosIds.filter((id) => model !== context.student && !eosIds.includes(id));
@@ -46,7 +48,31 @@ export function* answers(
 }
 
 /** How student and teacher are sampled by the methods that only learn from the answers. */
-export function answerSampling({ config }: Pick<TrainingContext, 'config'>): SamplingOptions {
-  const { temperature, top_k, top_p } = config.rollout;
-  return { temperature, topK: top_k, topP: top_p, greedy: false };
+export function answerSampling({
+  config,
+  stop,
+}: Pick<TrainingContext, 'config' | 'stop'>): SamplingOptions & Pick<RolloutOptions, 'stop'> {
+  return {
+    temperature: config.rollout.temperature,
+    ...drawing(config.rollout),
+    greedy: false,
+    ...(stop && { stop }),
+  };
+}
+
+/** What a configuration says of the draw of a token, but for the temperature, which policy gradients have elsewhere. */
+export function drawing(
+  rollout: Pick<
+    TrainConfig['rollout'],
+    'top_k' | 'top_p' | 'min_p' | 'repetition_penalty' | 'no_repeat_ngram'
+  >,
+): Omit<SamplingOptions, 'temperature' | 'greedy'> {
+  const { top_k, top_p, min_p, repetition_penalty, no_repeat_ngram } = rollout;
+  return {
+    topK: top_k,
+    topP: top_p,
+    minP: min_p,
+    repetitionPenalty: repetition_penalty,
+    noRepeatNgram: no_repeat_ngram,
+  };
 }

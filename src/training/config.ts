@@ -1,8 +1,10 @@
 import { basename, extname } from 'node:path';
 import { z } from 'zod';
+import { turnChoices } from '../data/conversations.js';
 import { specialTokenUses } from '../data/examples.js';
 import { familyNames } from '../models/families.js';
 import { objectiveOverrides, presetNames } from '../objectives/presets.js';
+import { kdScaleNames } from '../objectives/softening.js';
 import { samplingSchemeNames } from '../rollout/uniforms.js';
 import { distributionKinds } from '../scoring/teacher.js';
 import { backendNames, precisions } from '../tensor/backend.js';
@@ -128,7 +130,7 @@ export const trainConfigSchema = z.strictObject({
       .optional()
       .describe('build the embedded WordNet instruction set instead of reading files'),
     train: path.optional().describe('JSONL or JSON with instruction, input, output'),
-    valid: path.optional(),
+    valid: path.optional().describe('without it nothing is validated'),
     corpus: path.optional().describe('plain text for the pretraining loss'),
     template: z
       .enum(promptFormats)
@@ -138,6 +140,10 @@ export const trainConfigSchema = z.strictObject({
       .record(z.string(), z.unknown())
       .default({})
       .describe('template chat: variables that the chat template reads, as enable_thinking'),
+    turns: z
+      .enum(turnChoices)
+      .default('last')
+      .describe("which of the assistant's turns in messages are learnt from"),
     date: z
       .string()
       .refine(isDate, 'expected a date as 2026-01-31')
@@ -155,7 +161,17 @@ export const trainConfigSchema = z.strictObject({
     max_tokens: count.default(512).describe('longer prompt + response pairs are dropped'),
   }),
   train: z.strictObject({
-    steps: z.number().int().min(0).describe('optimizer steps'),
+    steps: z
+      .number()
+      .int()
+      .min(0)
+      .default(0)
+      .describe('optimizer steps; where epochs is given, 0 until the data is read (training/epochs.ts)'),
+    epochs: z
+      .number()
+      .positive()
+      .optional()
+      .describe('passes over the training rows, instead of steps; a fraction is allowed'),
     batch_size: count.default(32).describe('responses in an optimizer step, over all micro-batches'),
     micro_batch_size: count
       .optional()
@@ -175,6 +191,12 @@ export const trainConfigSchema = z.strictObject({
       .min(0)
       .default(0)
       .describe('sft: weight of the loss on prompt tokens beside the response'),
+    kd_temperature: z
+      .number()
+      .positive()
+      .default(1)
+      .describe('kd, reverse-kd, seqkd, gkd, imitkd, distillm: T of both models in the divergence'),
+    kd_scale: z.enum(kdScaleNames).default('none').describe('t-squared: the divergence is multiplied by T²'),
     lr: z.number().positive(),
     schedule: z.enum(['constant', 'cosine', 'linear']).default('cosine'),
     min_lr_ratio: z
@@ -219,6 +241,27 @@ export const trainConfigSchema = z.strictObject({
         .describe('gkd, imitkd, distillm: of sampling; minillm and opd have objective.temperature'),
       top_k: z.number().int().min(0).default(0),
       top_p: z.number().gt(0).max(1).default(1),
+      min_p: z
+        .number()
+        .min(0)
+        .lt(1)
+        .default(0)
+        .describe('keep tokens at least this share as probable as the likeliest; 0 = all'),
+      repetition_penalty: z
+        .number()
+        .positive()
+        .default(1)
+        .describe('θ of CTRL on the logits of tokens in prompt and response; 1 = off'),
+      no_repeat_ngram: z
+        .number()
+        .int()
+        .min(0)
+        .default(0)
+        .describe('no n-gram of this length twice in prompt and response; 0 = off'),
+      stop_strings: z
+        .array(z.string().min(1).max(200))
+        .default([])
+        .describe('a response ends with the token that completes one of them'),
       batch_size: count.default(64).describe('responses decoded together; results do not depend on it'),
     })
     .prefault({}),

@@ -22,7 +22,7 @@ import type { TrainingState } from './state.js';
  */
 export function distillm(): Method {
   const base = onPolicy(
-    ({ config }) => divergenceLoss(config.distillm.divergence, config.distillm.lambda),
+    ({ config }) => divergenceLoss(config.distillm.divergence, config, config.distillm.lambda),
     choose,
     'gold',
   );

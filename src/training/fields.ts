@@ -4,6 +4,7 @@ type MethodName = (typeof methodNames)[number];
 
 const policyGradient = ['minillm', 'opd'] as const;
 const answering = ['gkd', 'imitkd', 'distillm'] as const;
+const divergent = ['kd', 'reverse-kd', 'seqkd', ...answering] as const;
 const withText = [...policyGradient, 'distillm'] as const;
 
 /**
@@ -14,6 +15,8 @@ export const readers: Readonly<Record<string, readonly MethodName[]>> = {
   teacher: methodNames.filter((name) => name !== 'sft'),
   'data.corpus': withText,
   'train.prompt_weight': ['sft'],
+  'train.kd_temperature': divergent,
+  'train.kd_scale': divergent,
   objective: policyGradient,
   rewards: policyGradient,
   'rollout.rollouts': policyGradient,
@@ -23,6 +26,10 @@ export const readers: Readonly<Record<string, readonly MethodName[]>> = {
   'rollout.temperature': answering,
   'rollout.top_k': [...policyGradient, ...answering],
   'rollout.top_p': [...policyGradient, ...answering],
+  'rollout.min_p': [...policyGradient, ...answering],
+  'rollout.repetition_penalty': [...policyGradient, ...answering],
+  'rollout.no_repeat_ngram': [...policyGradient, ...answering],
+  'rollout.stop_strings': [...policyGradient, ...answering],
   value: policyGradient,
   'kd.ratio': ['kd', 'seqkd'],
   'kd.alpha': ['babyllama'],

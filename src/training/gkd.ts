@@ -11,7 +11,7 @@ import { answered, onPolicy } from './onPolicy.js';
  */
 export function gkd(): Method {
   return onPolicy(
-    ({ config }) => divergenceLoss('jsd', config.gkd.beta),
+    ({ config }) => divergenceLoss('jsd', config, config.gkd.beta),
     (context, state) => {
       const { lambda, seq_kd } = context.config.gkd;
       const draw = stream(context.config.seed, 'source', state.step)();

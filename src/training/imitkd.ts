@@ -12,7 +12,7 @@ import { answered, onPolicy } from './onPolicy.js';
  */
 export function imitkd(): Method {
   return onPolicy(
-    () => divergenceLoss('forward'),
+    ({ config }) => divergenceLoss('forward', config),
     (context, state) => {
       const { gold_decay } = context.config.imitkd;
       const { steps } = context.config.train;

@@ -1,6 +1,6 @@
 import type * as tf from '@tensorflow/tfjs-core';
 import type { Shards } from '../cluster/shards.js';
-import type { Example } from '../data/examples.js';
+import type { Example, Examples } from '../data/examples.js';
 import type { Model } from '../models/model.js';
 import type { Pieces } from '../pieces.js';
 import type { Params } from '../tensor/params.js';
@@ -14,13 +14,15 @@ export interface TrainingContext {
   /** `student.params` is the state's parameter record. */
   student: Model;
   teachers: Model[];
-  train: Example[];
+  train: Examples;
   /** Plain text cut into equal pieces of token ids; empty when there is none. */
   corpus: Int32Array[];
   /** Tokens that end a response. */
   eosIds: readonly number[];
   /** The one of them that training data ends with; default the first. */
   closingId?: number;
+  /** Whether a sampled response ends with its last token, at a stop string (`stopsAt`); absent without any. */
+  stop?: (responseIds: readonly number[]) => boolean;
   /** A place for what is computed once and must survive a resume (`seqkd`'s pseudo-responses). */
   scratch: Scratch;
   /** Bytes of teacher logits that a round may keep, on a card; default 1 GiB. */

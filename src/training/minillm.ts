@@ -5,6 +5,7 @@ import { type Pieces, paused } from '../pieces.js';
 import { permutation, stream } from '../random/streams.js';
 import { type RolloutOptions, rolloutPieces } from '../rollout/engine.js';
 import type { Trajectory } from '../rollout/trajectory.js';
+import { drawing } from './answers.js';
 import type { Method, StepPlan, TrainingContext } from './method.js';
 import { distinctIndices } from './order.js';
 import { policyBatches } from './policyBatches.js';
@@ -106,7 +107,7 @@ function collectRound(
   const { rollouts, samples } = config.rollout;
   const prompts = rollouts / samples;
   const picked = distinctIndices(config.seed, 'train', state.round - 1, train.length, prompts).map(
-    (index) => ({ index, ids: train[index]!.promptIds }),
+    (index) => ({ index, ids: train.at(index)!.promptIds }),
   );
   return shards.map(picked, function* (own, first) {
     const observer = capture && { onTeacherLogits: capture(first * samples) };
@@ -117,14 +118,14 @@ function collectRound(
 }
 
 function rolloutOptions(context: TrainingContext, state: TrainingState): RolloutOptions {
-  const { config, teachers, eosIds } = context;
-  const { samples, sampling, max_new_tokens, top_k, top_p, batch_size } = config.rollout;
+  const { config, teachers, eosIds, stop } = context;
+  const { samples, sampling, max_new_tokens, batch_size } = config.rollout;
   const { temperature, alpha } = objectiveOf(context);
   return {
     temperature,
-    topK: top_k,
-    topP: top_p,
+    ...drawing(config.rollout),
     greedy: false,
+    ...(stop && { stop }),
     samples,
     scheme: sampling,
     maxNewTokens: max_new_tokens,

@@ -1,7 +1,7 @@
 import { basename } from 'node:path';
 import { setTimeout as wait } from 'node:timers/promises';
 import { oneShard } from '../cluster/shards.js';
-import type { Example } from '../data/examples.js';
+import type { Examples } from '../data/examples.js';
 import { brief, RunError } from '../errors.js';
 import type { TaskReward } from '../objectives/taskRewards.js';
 import type { Trajectory } from '../rollout/trajectory.js';
@@ -41,10 +41,10 @@ export async function scoreRewards(
   return trajectories.map((trajectory, i) => ({ ...trajectory, rewards: scored[i]! }));
 }
 
-function asked(train: readonly Example[], { tokenizer }: Rewards, part: readonly Trajectory[]): Asked[] {
+function asked(train: Examples, { tokenizer }: Rewards, part: readonly Trajectory[]): Asked[] {
   return part.map((trajectory) => {
     const { promptIndex, promptIds, responseIds, finished } = trajectory;
-    const { prompt, row, where } = train[promptIndex]!;
+    const { prompt, row, where } = train.at(promptIndex)!;
     return {
       prompt,
       response: tokenizer.decode(Array.from(responseIds), { skipSpecial: true }),

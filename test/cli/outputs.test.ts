@@ -84,6 +84,23 @@ describe('generate', () => {
     expect(await ids('--top-k', '1', '--seed', '2')).toEqual(greedy);
   });
 
+  it('penalties, forbidden n-grams and min-p; a response ends with the token that completes a text', async () => {
+    const once = await generate(rows, '--forbid-ngrams', '1', '--ignore-eos');
+    for (const { ids } of once) expect(new Set(ids).size).toBe(ids.length);
+    const greedy = await generate(rows, '--greedy');
+    expect((await generate(rows, '--min-p', '0.9999')).map((row) => row.ids)).toEqual(
+      greedy.map((row) => row.ids),
+    );
+    const other = await generate(rows, '--greedy', '--repetition-penalty', '5');
+    expect(other.map((row) => row.ids)).not.toEqual(greedy.map((row) => row.ids));
+    const plain = await generate(rows, '--ignore-eos');
+    const letter = plain[0]!.text!.trim()[0]!;
+    const stopped = await generate(rows, '--ignore-eos', '--stop', letter, '--stop', 'not there');
+    expect(stopped[0]!.finished).toBe(true);
+    expect(stopped[0]!.text).toContain(letter);
+    expect(plain[0]!.ids.slice(0, stopped[0]!.ids.length)).toEqual(stopped[0]!.ids);
+  });
+
   it('ends at the end token unless told to go on', async () => {
     const many = Array.from({ length: 30 }, (_, i) => ({ ids: [1 + (i % 14)] }));
     const ended = await generate(many);

@@ -22,7 +22,7 @@ const scenes = {
     const loaded = readFileSync('/proc/self/maps', 'utf8').includes('/mpi.node');
     if (size === 1) return console.log(JSON.stringify({ size, loaded }));
     const check = (right, name) => right || wrong.push(`rank ${rank}: ${name}`);
-    for (const length of [0, 1, 4 * 2 ** 20, 40_000_001]) {
+    for (const length of [0, 1, 4 * 2 ** 20, size === 2 ? 40_000_001 : 9_000_000]) {
       const partner = rank ^ 1;
       const into = new Uint8Array(length);
       cluster.exchange(partner, bytes(length, rank), into).wait();
@@ -117,7 +117,10 @@ const scenes = {
   },
 };
 
-const cluster = await joinCluster({ rankTimeout: what === 'silent' ? 1 : 60 });
+const cluster = await joinCluster({ rankTimeout: what === 'silent' ? 1 : 60 }).catch((error) => {
+  console.error(`minillm: ${error.message}`);
+  process.exit(2);
+});
 try {
   scenes[what](cluster);
 } catch (error) {

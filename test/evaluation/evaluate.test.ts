@@ -4,6 +4,7 @@ import type { Example } from '../../src/data/examples.js';
 import { evaluate } from '../../src/evaluation/evaluate.js';
 import { cannotCompute, type MetricName, metricNames } from '../../src/evaluation/evaluationMetrics.js';
 import type { Generation, GenerationRequest } from '../../src/evaluation/generations.js';
+import type { MaterialOptions } from '../../src/evaluation/material.js';
 import { exposureBias } from '../../src/evaluation/metrics/exposureBias.js';
 import { scorePairs, scoreTokens } from '../../src/evaluation/tokenScores.js';
 import { whole } from '../../src/pieces.js';
@@ -45,16 +46,17 @@ const examples: Example[] = tinyExamples(9).map((example, i) => ({
 }));
 const options = { seeds: [10, 20], maxNewTokens: 5, batchSize: 4, eosIds: [EOS] };
 
-const measure = (metrics: readonly MetricName[], change: Partial<typeof options> = {}) =>
+const measure = (metrics: readonly MetricName[], change: Partial<MaterialOptions> = {}) =>
   evaluate(model, teacher, tokenizer, examples, { metrics, ...options, ...change });
 
 /** The samples that an evaluation with these seeds looks at. */
-function samples(seed: number, from = model): Trajectory[] {
+function samples(seed: number, from = model, noRepeatNgram = 0): Trajectory[] {
   return rollout(
     from,
     examples.map((example, index) => ({ index, ids: example.promptIds })),
     {
       ...plainSampling,
+      noRepeatNgram,
       samples: 1,
       maxNewTokens: 5,
       eosIds: [EOS],
@@ -305,6 +307,17 @@ describe('evaluation', () => {
     lines.length = 0;
     expect(withStore(metricNames)).toEqual(first);
     expect(lines).toEqual([]);
+  });
+
+  it('forbids repeated n-grams where it is asked to', () => {
+    const { metrics, samples: first } = measure(['length'], { noRepeatNgram: 1 });
+    const all = [10, 20].flatMap((seed) => samples(seed, model, 1));
+    expect(metrics.length!.mean).toBeCloseTo(mean(all.map((t) => t.responseIds.length)), 10);
+    for (const t of first) {
+      const ids = [...t.promptIds, ...t.responseIds];
+      expect(new Set(ids.slice(-t.responseIds.length)).size).toBe(t.responseIds.length);
+      for (const id of t.responseIds) expect(Array.from(t.promptIds)).not.toContain(id);
+    }
   });
 
   it('lengths, ends, and texts of the samples', () => {

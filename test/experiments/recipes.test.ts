@@ -14,7 +14,7 @@ import { methodNames } from '../../src/training/config.js';
 const experiments = resolve(import.meta.dirname, '../../experiments');
 const student = join(experiments, 'wordnet', 'student');
 const files = readdirSync(experiments, { recursive: true, encoding: 'utf8' }).filter(
-  (name) => name.endsWith('.yaml') && !/(experiment|config)\.yaml$/.test(name),
+  (name) => name.endsWith('.yaml') && !/(experiment|config|mpijob)\.yaml$/.test(name),
 );
 const isPaper = (name: string): boolean => name.startsWith('paper-');
 const recipes = files.filter(

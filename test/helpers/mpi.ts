@@ -1,15 +1,21 @@
 import { spawn } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
 import { findMpicxx, setupMpi } from '../../src/cluster/setupMpi.js';
-import { which } from '../../src/tensor/provision/process.js';
+import { run, which } from '../../src/tensor/provision/process.js';
 import type { Outcome } from './cli.js';
 
-/** Builds the addon for MPI where it is missing. @returns why there are no processes under mpirun here */
+/**
+ * Builds the addon for MPI where it is missing. What mpirun takes and says is written for Open MPI's.
+ *
+ * @returns why there are no processes under mpirun here
+ */
 export async function mpiAbsent(): Promise<string | undefined> {
   if (!which('mpirun')) return 'no mpirun here';
   if (!findMpicxx()) return 'no mpicxx here';
+  const { stdout } = await run('mpirun', ['--version'], { timeoutMs: 20_000 });
+  if (!stdout.includes('Open MPI')) return "mpirun here is not Open MPI's";
   return setupMpi().then(
-    () => undefined,
+    ({ library }) => (library.startsWith('Open MPI') ? undefined : `mpicxx here is ${library}'s`),
     (error: Error) => error.message,
   );
 }

@@ -1,8 +1,10 @@
 import * as tf from '@tensorflow/tfjs-core';
 import { describe, expect, it } from 'vitest';
 import { normal, stream } from '../../src/random/streams.js';
+import { logitEdits } from '../../src/rollout/logitEdits.js';
 import { nextTokens } from '../../src/rollout/nextToken.js';
 import { plainSampling, type SamplingOptions } from '../../src/rollout/sampling.js';
+import { drawnFrom } from './sampling.reference.js';
 
 const cases: [string, Partial<SamplingOptions>][] = [
   ['plain', {}],
@@ -10,7 +12,14 @@ const cases: [string, Partial<SamplingOptions>][] = [
   ['top-k 4', { topK: 4 }],
   ['top-p 0.8', { topP: 0.8 }],
   ['top-k 20, top-p 0.9, temperature 1.3', { topK: 20, topP: 0.9, temperature: 1.3 }],
+  [
+    'a penalty of 1.5, no token pair twice, min-p 0.02',
+    { repetitionPenalty: 1.5, noRepeatNgram: 2, minP: 0.02 },
+  ],
 ];
+
+/** What stands in front of the token that is drawn: 3 may not follow 1 again, and five tokens are penalised. */
+const seen = [1, 3, 4, 2, 1];
 
 /**
  * Pearson's test of the sampler against the exact distribution, computed in float64; `initBackend` must have run.
@@ -26,7 +35,7 @@ export function chiSquareSuite(sizes: readonly (readonly [vocab: number, draws: 
       const all = { ...plainSampling, ...options };
       const counts = new Map<number, number>();
       for (const token of drawMany(logits, all, draws, name)) counts.set(token, (counts.get(token) ?? 0) + 1);
-      const exact = distribution(logits, all);
+      const exact = drawnFrom(Array.from(logits), undefined, seen, all);
       for (const token of counts.keys()) expect(exact[token], `token ${token}`).toBeGreaterThan(0);
       const { statistic, freedom } = chiSquare(exact, counts, draws);
       expect(statistic).toBeLessThan(critical(freedom));
@@ -37,12 +46,9 @@ export function chiSquareSuite(sizes: readonly (readonly [vocab: number, draws: 
       const counts = new Map<number, number>();
       for (const token of drawMany(logits, plainSampling, draws, 'mixed', teacher))
         counts.set(token, (counts.get(token) ?? 0) + 1);
-      const [q, p] = [distribution(logits, plainSampling), distribution(teacher, plainSampling)];
-      const { statistic, freedom } = chiSquare(
-        q.map((x, v) => 0.7 * x + 0.3 * p[v]!),
-        counts,
-        draws,
-      );
+      const both = { logits: Array.from(teacher), alpha: 0.3 };
+      const exact = drawnFrom(Array.from(logits), both, seen, plainSampling);
+      const { statistic, freedom } = chiSquare(exact, counts, draws);
       expect(statistic).toBeLessThan(critical(freedom));
     });
   });
@@ -61,31 +67,15 @@ function drawMany(
     tf.tidy(() => tf.tile(tf.tensor2d(x, [1, x.length]), [batch, 1]) as tf.Tensor2D);
   const rows = repeat(logits);
   const mixed = teacher && { logits: repeat(teacher), alpha: 0.3 };
+  const slots = Array.from({ length: batch }, () => ({ prompt: { index: 0, ids: [] }, tokens: [...seen] }));
+  const edits = logitEdits(slots, options, logits.length);
   const tokens: number[] = [];
   while (tokens.length < draws) {
     const uniforms = Array.from({ length: batch }, () => rng());
-    tokens.push(...nextTokens(rows, mixed, uniforms, options).tokens);
+    tokens.push(...nextTokens(rows, mixed, uniforms, options, logits.length, edits).tokens);
   }
   tf.dispose([rows, ...(mixed ? [mixed.logits] : [])]);
   return tokens;
-}
-
-/** The distribution that top-k and then top-p leave, in float64. */
-function distribution(logits: Float32Array, { temperature, topK, topP }: SamplingOptions): number[] {
-  const scaled = Array.from(logits, (x) => x / temperature);
-  const top = scaled.reduce((a, b) => Math.max(a, b));
-  const weights = scaled.map((x) => Math.exp(x - top));
-  const order = weights.map((_, v) => v).sort((a, b) => weights[b]! - weights[a]! || a - b);
-  const candidates = order.slice(0, topK || undefined);
-  const mass = candidates.reduce((sum, v) => sum + weights[v]!, 0);
-  const kept = new Array<number>(logits.length).fill(0);
-  let before = 0;
-  for (const v of candidates) {
-    if (before >= topP * mass) break;
-    kept[v] = weights[v]!;
-    before += weights[v]!;
-  }
-  return kept.map((w) => w / before);
 }
 
 /** Σ (observed − expected)² / expected over bins of at least 5 expected draws; rare tokens share a bin. */

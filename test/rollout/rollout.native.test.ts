@@ -1,5 +1,6 @@
 import { describe, it } from 'vitest';
 import { initBackend } from '../../src/tensor/backend.js';
+import { processorsSuite } from './processors.suite.js';
 import { rolloutSuite } from './rollout.suite.js';
 
 const absent = await initBackend({ backend: 'tensorflow' }).then(
@@ -9,5 +10,8 @@ const absent = await initBackend({ backend: 'tensorflow' }).then(
 
 describe('rollouts on the native engine', () => {
   if (absent) it.skip(`skipped, the native engine is absent: ${absent}`);
-  else rolloutSuite({ bitwise: false });
+  else {
+    rolloutSuite({ bitwise: false });
+    describe('penalties, forbidden n-grams and min-p', () => processorsSuite());
+  }
 });

@@ -128,7 +128,7 @@ function pValueZ(counts: readonly number[], weight: readonly number[]): number {
 }
 
 describe('top-k and top-p', () => {
-  const cut = (rows: number[][], options: { topK?: number; topP?: number }): number[][] => {
+  const cut = (rows: number[][], options: { topK?: number; topP?: number; minP?: number }): number[][] => {
     const x = tf.tensor2d(rows);
     const before = tf.memory().numTensors;
     const y = truncate(x, { ...plainSampling, ...options });
@@ -164,6 +164,14 @@ describe('top-k and top-p', () => {
     expect(cut([row], { topK: 2, topP: 0.58 })).toEqual([[0, 0.4, 0, 0.3]]);
   });
 
+  it('min-p keeps what is at least the share of the likeliest as probable, equals too', () => {
+    expect(cut([row], { minP: 0.25 })).toEqual([row]);
+    expect(cut([row], { minP: 0.26 })).toEqual([[0, 0.4, 0.2, 0.3]]);
+    expect(cut([[0.25, 0.5, 0.125, 0.125]], { minP: 0.5 })).toEqual([[0.25, 0.5, 0, 0]]);
+    expect(cut([row], { minP: 0.9 })).toEqual([[0, 0.4, 0, 0]]);
+    expect(cut([row], { topK: 3, topP: 0.9, minP: 0.6 })).toEqual([[0, 0.4, 0, 0.3]]);
+  });
+
   it.each([
     { topK: 1 },
     { topK: 37 },
@@ -172,6 +180,8 @@ describe('top-k and top-p', () => {
     { topP: 0.9 },
     { topP: 0.999 },
     { topK: 300, topP: 0.95 },
+    { minP: 0.01 },
+    { topK: 700, topP: 0.97, minP: 0.001 },
   ])('%o keeps what sorting whole rows keeps, among ties and zeros too', (options) => {
     const spread = weights(1000, 'spread');
     const rows = [
@@ -196,7 +206,10 @@ describe('top-k and top-p', () => {
 });
 
 /** The slow, obvious twin of `truncate` on one row. */
-function sortedCut(row: number[], { topK = 0, topP = 1 }: { topK?: number; topP?: number }): number[] {
+function sortedCut(
+  row: number[],
+  { topK = 0, topP = 1, minP = 0 }: { topK?: number; topP?: number; minP?: number },
+): number[] {
   const order = row.map((_, v) => v).sort((i, j) => row[j]! - row[i]! || i - j);
   const candidates = order.slice(0, topK || undefined).filter((v) => row[v]! > 0);
   const mass = candidates.reduce((sum, v) => sum + row[v]!, 0);
@@ -207,7 +220,8 @@ function sortedCut(row: number[], { topK = 0, topP = 1 }: { topK?: number; topP?
     kept[v] = row[v]!;
     before += row[v]!;
   }
-  return kept;
+  const least = Math.fround(Math.fround(minP) * Math.max(...kept));
+  return kept.map((x) => (x >= least ? x : 0));
 }
 
 describe('the random stream of a response', () => {

@@ -50,6 +50,7 @@ describe('generationCache', () => {
       { ...request, maxNewTokens: 5 },
       { ...request, eosIds: [0, 1] },
       { ...request, vocabSize: 10 },
+      { ...request, noRepeatNgram: 6 },
       { ...request, prompts: [Int32Array.of(1, 2), Int32Array.of(4)] },
       { ...request, prompts: [Int32Array.of(1), Int32Array.of(2, 3)] },
       { ...request, of: 'teacher' as const },

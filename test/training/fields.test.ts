@@ -14,8 +14,8 @@ const curious: Record<string, object> = {
   distillm: { distillm: { lm_coef: 0.1, threshold: 1, capacity: 8 } },
 };
 
-/** Looked at where a run is opened, not by the method: the teachers, the plain text and the rewards in memory. */
-const byTheRun = ['teacher', 'data.corpus', 'pretrain.length', 'rewards'];
+/** Looked at where a run is opened, not by the method: models, text and rewards in memory, and what needs a tokenizer. */
+const byTheRun = ['teacher', 'data.corpus', 'pretrain.length', 'rewards', 'rollout.stop_strings'];
 
 describe('fields of single methods', () => {
   it.each(methodNames)('%s reads its own and no other', async (method) => {

@@ -203,6 +203,45 @@ describe('the pretraining rows of a round', () => {
   });
 });
 
+describe('what a configuration says of the draw', () => {
+  const rollout = {
+    min_p: 0.02,
+    repetition_penalty: 1.5,
+    no_repeat_ngram: 2,
+    stop_strings: ['read by the run'],
+  };
+  /** Whether a response says a pair of tokens twice, the prompt counting. */
+  const repeats = (promptIds: Int32Array, responseIds: Int32Array): boolean => {
+    const ids = [...promptIds, ...responseIds];
+    const pairs = ids.slice(1).map((id, i) => `${ids[i]},${id}`);
+    return pairs
+      .slice(promptIds.length - 1)
+      .some((pair, i) => pairs.indexOf(pair) < promptIds.length - 1 + i);
+  };
+
+  it.each(['minillm', 'opd', 'gkd'])('%s samples so, and ends where the run says', async (method) => {
+    const config = { method, train: { steps: 1 }, rollout, gkd: { lambda: 1 } };
+    const world = tinyWorld({ config });
+    const ended: number[][] = [];
+    world.context.stop = (ids) => {
+      const ends = ids.at(-1)! % 3 === 0;
+      if (ends) ended.push([...ids]);
+      return ends;
+    };
+    await world.run();
+    expect(ended.length).toBeGreaterThan(0);
+    for (const t of world.state.rollouts) {
+      const end = t.responseIds.findIndex((id) => id % 3 === 0);
+      expect(t.finished).toBe(end >= 0);
+      if (end >= 0) expect(t.responseIds.length).toBe(end + 1);
+      expect(repeats(t.promptIds, t.responseIds)).toBe(false);
+      expect(t.behaviorLogprobs).not.toEqual(t.studentLogprobs);
+    }
+    expect(world.state.rollouts.length > 0).toBe(method !== 'gkd');
+    world.dispose();
+  });
+});
+
 describe('the teacher logits of a round', () => {
   const options = (world: World): RolloutOptions => {
     const { rollout, seed } = world.context.config;

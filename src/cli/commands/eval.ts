@@ -9,12 +9,14 @@ import {
   integerList,
   jsonObject,
   logger,
+  nonNegativeInteger,
   positiveInteger,
   print,
   startBackend,
   withCommonOptions,
 } from '../common.js';
 import { ranks, type ShardOptions, shardsOf, withShardOptions } from '../ranks.js';
+import { FORBID_NGRAMS } from '../samplingOptions.js';
 
 interface EvalOptions extends CommonOptions, ShardOptions {
   model: string;
@@ -26,6 +28,7 @@ interface EvalOptions extends CommonOptions, ShardOptions {
   maxNewTokens: number;
   maxPromptTokens: number;
   batchSize: number;
+  forbidNgrams: number;
   template: string;
   bos: boolean;
   templateArgs?: Record<string, unknown>;
@@ -62,6 +65,7 @@ export function evalCommand(): Command {
     .option('--max-new-tokens <n>', 'longest response', positiveInteger, 256)
     .option('--max-prompt-tokens <n>', 'longer prompts are left out, and counted', positiveInteger, 256)
     .option('--batch-size <b>', 'responses decoded together', positiveInteger, 64)
+    .option('--forbid-ngrams <n>', `${FORBID_NGRAMS}; the official MiniLLM code: 6`, nonNegativeInteger, 0)
     .option(
       '--template <name>',
       `how instruction and input become a prompt: ${promptFormats.join(', ')} (chat: the tokenizer's own)`,
@@ -139,6 +143,9 @@ export function evalCommand(): Command {
     const notes = [
       await untrainedBest(options.model),
       wordless > 0 ? wordlessNote(wordless, examples.length, 'rows') : undefined,
+      options.forbidNgrams > 0
+        ? `responses were decoded with repeated ${options.forbidNgrams}-grams forbidden: divergences are at the states of such responses`
+        : undefined,
     ].filter((line) => line !== undefined);
     for (const line of notes) log(`note: ${line}`);
     const cache = options.cache ?? (options.run && join(options.run, 'generations'));
@@ -153,6 +160,7 @@ export function evalCommand(): Command {
       ...(options.teacherSeeds && { teacherSeeds: options.teacherSeeds }),
       maxNewTokens: options.maxNewTokens,
       batchSize: options.batchSize,
+      ...(options.forbidNgrams > 0 && { noRepeatNgram: options.forbidNgrams }),
       eosIds: model.config.eosIds,
       shards,
       ...(cache && ranks().rank === 0 && { store: await storeOf(cache, options, backend.engine, log) }),

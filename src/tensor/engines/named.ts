@@ -4,6 +4,7 @@ import type {
   AttentionParts,
   DivergenceKind,
   Kernels,
+  LogitEdits,
   MixtureKind,
   SampleSettings,
 } from '../kernels.js';
@@ -137,9 +138,9 @@ export function namedKernels({ run, writeRows, copy }: NamedEngine): Kernels {
     },
     mixtureGrad: (of, dy, kept) => one('MinillmMixtureGrad', [dy, ...kept], mixtureAttrs(of)),
 
-    sample(student, teacher, uniforms, settings) {
+    sample(student, teacher, uniforms, settings, edits) {
       const records = tf.tidy(() =>
-        one('MinillmSample', sampleInputs(student, teacher, uniforms, settings), {
+        one('MinillmSample', sampleInputs(student, teacher, uniforms, settings, edits), {
           vocab: settings.vocab,
           top_k: settings.topK,
         }),
@@ -197,11 +198,18 @@ const mixtureAttrs = (of: MixtureKind): Record<string, number> => {
   return { a, b, c, k: b * c - a * (1 - c), kind: Number(of === 'totalVariation') };
 };
 
+const noEdits: LogitEdits = {
+  starts: new Int32Array(0),
+  ids: new Int32Array(0),
+  factors: new Float32Array(0),
+};
+
 function sampleInputs(
   student: tf.Tensor2D,
   teacher: tf.Tensor2D | undefined,
   uniforms: ArrayLike<number>,
-  { temperature, alpha, topP, greedy, vocab }: SampleSettings,
+  { temperature, alpha, topP, minP, greedy, vocab }: SampleSettings,
+  edits: LogitEdits = noEdits,
 ): tf.Tensor[] {
   const batch = student.shape[0];
   // A float64 as the sum of two float32, so that the kernel inverts finely.
@@ -214,7 +222,10 @@ function sampleInputs(
     student,
     teacher ?? tf.tensor2d([], [0, vocab]),
     tf.tensor2d(parts, [batch, 2]),
-    tf.tensor1d([greedy ? 1 : temperature, teacher ? alpha : 0, topP, Number(greedy)]),
+    tf.tensor1d([greedy ? 1 : temperature, teacher ? alpha : 0, topP, Number(greedy), minP]),
+    tf.tensor1d(edits.starts, 'int32'),
+    tf.tensor1d(edits.ids, 'int32'),
+    tf.tensor1d(edits.factors),
   ];
 }
 

@@ -1,10 +1,11 @@
 import * as tf from '@tensorflow/tfjs-core';
 import type { Kernels } from '../../kernels.js';
 import { drawTokens } from './draw.js';
+import { edited, editedRows } from './editLogits.js';
 import { truncate } from './truncate.js';
 
-/** Out of TensorFlow.js's own operations; whole distributions come back only where top-k or top-p cut them. */
-export const sample: Kernels['sample'] = (wholeStudent, wholeTeacher, uniforms, options) => {
+/** Out of TensorFlow.js's own operations; whole distributions come back only where top-k, top-p or min-p cut them. */
+export const sample: Kernels['sample'] = (wholeStudent, wholeTeacher, uniforms, options, edits) => {
   const { alpha, vocab } = options;
   const studentLogits = firstColumns(wholeStudent, vocab);
   const teacherLogits = wholeTeacher && firstColumns(wholeTeacher, vocab);
@@ -15,15 +16,21 @@ export const sample: Kernels['sample'] = (wholeStudent, wholeTeacher, uniforms, 
     const q = tf.exp(logq);
     const entropy = tf.neg(tf.sum(tf.mul(q, logq), 1));
     const collision = tf.sum(tf.square(q), 1);
-    if (!teacherLogits) return { logq, entropy, collision, mixture: q };
+    const shownLogits: tf.Tensor2D | undefined = edits && edited(studentLogits, edits);
+    const shown = shownLogits ? tf.softmax(scaled(shownLogits, temperature)) : q;
+    if (!teacherLogits) return { logq, entropy, collision, mixture: shown, shownLogits };
     const logp = tf.logSoftmax(teacherLogits);
     const kl = tf.neg(tf.add(entropy, tf.sum(tf.mul(q, logp), 1)));
-    let mixture = q;
+    let mixture = shown;
     if (mixed) {
-      const p = temperature === 1 ? tf.exp(logp) : tf.softmax(scaled(teacherLogits, temperature));
-      mixture = tf.add(tf.mul(p, alpha), tf.mul(q, 1 - alpha));
+      const p = edits
+        ? tf.softmax(scaled(edited(teacherLogits, edits), temperature))
+        : temperature === 1
+          ? tf.exp(logp)
+          : tf.softmax(scaled(teacherLogits, temperature));
+      mixture = tf.add(tf.mul(p, alpha), tf.mul(shown, 1 - alpha));
     }
-    return { logq, entropy, collision, mixture, logp, kl };
+    return { logq, entropy, collision, mixture, logp, kl, shownLogits };
   }) as {
     logq: tf.Tensor2D;
     entropy: tf.Tensor1D;
@@ -31,11 +38,13 @@ export const sample: Kernels['sample'] = (wholeStudent, wholeTeacher, uniforms, 
     mixture: tf.Tensor2D;
     logp?: tf.Tensor2D;
     kl?: tf.Tensor1D;
+    /** With edits: the student's logits as they are drawn from. */
+    shownLogits?: tf.Tensor2D;
   };
 
-  const cut = !options.greedy && (options.topK > 0 || options.topP < 1);
+  const cut = !options.greedy && (options.topK > 0 || options.topP < 1 || options.minP > 0);
   const behavior = cut ? truncate(distributions.mixture, options) : distributions.mixture.clone();
-  const certain = mixed ? distributions.mixture : studentLogits;
+  const certain = mixed ? distributions.mixture : (distributions.shownLogits ?? studentLogits);
   const tokens = options.greedy ? argMax(certain) : drawTokens(behavior, uniforms);
   const batch = tokens.length;
   const record = tf.tidy(() => {
@@ -48,14 +57,21 @@ export const sample: Kernels['sample'] = (wholeStudent, wholeTeacher, uniforms, 
     const { logq, entropy, collision, logp, kl } = distributions;
     const mass = cut ? tf.sum(behavior, 1) : tf.onesLike(entropy);
     const none = tf.zerosLike(entropy);
-    // A greedy choice is certain; without mixture or cut p̃ is q, and q/p̃ is 1 to the bit.
-    const drawn = options.greedy ? none : mixed || cut ? tf.log(tf.div(pick(behavior), mass)) : pick(logq);
+    // A greedy choice is certain; without mixture, edit or cut p̃ is q, and q/p̃ is 1 to the bit.
+    const changed = (): tf.Tensor1D => tf.log(tf.div<tf.Tensor1D>(pick(behavior), mass));
+    const drawn = options.greedy
+      ? none
+      : mixed || cut
+        ? changed()
+        : edits
+          ? tf.where<tf.Tensor1D>(editedRows(edits), changed(), pick(logq))
+          : pick(logq);
     return tf.stack([pick(logq), entropy, drawn, logp ? pick(logp) : none, kl ?? none, collision]);
   });
   const records = new Float32Array(7 * batch);
   records.set(tokens);
   records.set(record.dataSync<'float32'>(), batch);
-  tf.dispose([record, behavior, ...Object.values(distributions)]);
+  tf.dispose([record, behavior, ...Object.values(distributions).filter((x) => x !== undefined)]);
   if (studentLogits !== wholeStudent) studentLogits.dispose();
   if (teacherLogits && teacherLogits !== wholeTeacher) teacherLogits.dispose();
   return records;

@@ -2,8 +2,9 @@ import * as tf from '@tensorflow/tfjs-core';
 import type { SampleSettings } from '../../kernels.js';
 
 /**
- * Zeroes what top-k and top-p leave out, row by row; the caller's inversion renormalises. Top-k first, then the
- * nucleus of what is left, as in Hugging Face's warpers; ties are broken by the lower token id.
+ * Zeroes what top-k, top-p and min-p leave out, row by row; the caller's inversion renormalises. Top-k first, then the
+ * nucleus of what is left, then what is below the share of the largest, as in Hugging Face's warpers; ties at the edge of the
+ * first two are broken by the lower token id.
  *
  * No row is sorted as a whole: tokens fall into buckets by exponent and three bits of the fraction, whole buckets are
  * taken from the top, and only the bucket in which the last kept token lies is sorted.
@@ -12,26 +13,39 @@ import type { SampleSettings } from '../../kernels.js';
  */
 export function truncate(
   probabilities: tf.Tensor2D,
-  { topK, topP }: Pick<SampleSettings, 'topK' | 'topP'>,
+  { topK, topP, minP = 0 }: Pick<SampleSettings, 'topK' | 'topP'> & { minP?: number },
 ): tf.Tensor2D {
   const [batch, vocab] = probabilities.shape;
   const count = topK > 0 ? Math.min(topK, vocab) : vocab;
-  if (count === vocab && topP >= 1) return probabilities.clone();
+  const cut = count < vocab || topP < 1;
+  if (!cut && minP === 0) return probabilities.clone();
   const data = probabilities.dataSync<'float32'>();
   const out = new Float32Array(data.length);
   const buckets = { counts: new Int32Array(BUCKETS), masses: new Float64Array(BUCKETS) };
   for (let b = 0; b < batch; b++) {
     const row = data.subarray(b * vocab, (b + 1) * vocab);
     const bits = new Uint32Array(row.buffer, row.byteOffset, vocab);
-    fill(buckets, row, bits);
-    let edge = edgeOf(row, bits, buckets, count, Number.POSITIVE_INFINITY);
-    if (topP < 1) edge = edgeOf(row, bits, buckets, count, topP * edge.mass);
+    let edge: Edge = { value: 0, id: vocab, mass: 0 };
+    if (cut) {
+      fill(buckets, row, bits);
+      edge = edgeOf(row, bits, buckets, count, Number.POSITIVE_INFINITY);
+      if (topP < 1) edge = edgeOf(row, bits, buckets, count, topP * edge.mass);
+    }
+    const least = leastShare(row, minP);
     for (let v = 0; v < vocab; v++) {
       const p = row[v]!;
-      if (p > edge.value || (p === edge.value && v <= edge.id)) out[b * vocab + v] = p;
+      if (p >= least && (p > edge.value || (p === edge.value && v <= edge.id))) out[b * vocab + v] = p;
     }
   }
   return tf.tensor2d(out, [batch, vocab]);
+}
+
+/** The probability below which min-p lets nothing stay, rounded as the other engines do. */
+function leastShare(row: Float32Array, minP: number): number {
+  if (minP === 0) return 0;
+  let top = 0;
+  for (let v = 0; v < row.length; v++) top = Math.max(top, row[v]!);
+  return Math.fround(Math.fround(minP) * top);
 }
 
 /** Bits of a float32 below its bucket. The bits of positive numbers order as the numbers do. */

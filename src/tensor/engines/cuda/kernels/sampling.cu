@@ -77,6 +77,26 @@ __device__ __forceinline__ double cut(float* mix, int vocab, long long most, dou
   return blockSum((double)mass);
 }
 
+// What is less probable than this share of the likeliest becomes 0.
+__device__ __forceinline__ void cutBelow(float* mix, int vocab, float share) {
+  float top = 0;
+  for (int i = threadIdx.x; i < vocab; i += blockDim.x) top = fmaxf(top, mix[i]);
+  const float least = share * blockMax(top);
+  for (int i = threadIdx.x; i < vocab; i += blockDim.x)
+    if (mix[i] < least) mix[i] = 0;
+}
+
+// A row with the changes of single logits that come before the draw (kernels.ts, LogitEdits).
+__device__ __forceinline__ void applyEdits(const float* x, float* y, int vocab, const int* ids, const float* factors, int count) {
+  for (int i = threadIdx.x; i < vocab; i += blockDim.x) y[i] = x[i];
+  __syncthreads();
+  for (int i = threadIdx.x; i < count; i += blockDim.x) {
+    const float f = factors[i], logit = y[ids[i]];
+    y[ids[i]] = f == INFINITY ? -INFINITY : logit > 0 ? logit / f : logit * f;
+  }
+  __syncthreads();
+}
+
 // The lowest index of the largest number.
 __device__ __forceinline__ int likeliest(const float* x, int vocab) {
   float top = -INFINITY;
@@ -89,10 +109,11 @@ __device__ __forceinline__ int likeliest(const float* x, int vocab) {
 }
 
 // records [7, B]: token, ln q and entropy of q at the temperature, ln of the probability of what was drawn, ln p at temperature 1,
-// KL(q || p) with p at temperature 1 (these two are 0 without a teacher), sum of q squared. mixtures [B, vocab] is scratch;
-// uniforms [B, 2]: high and low part of a float64. settings: temperature, alpha, top-p, greedy. teacher may be 0.
+// KL(q || p) with p at temperature 1 (these two are 0 without a teacher), sum of q squared. mixtures [B, vocab] is scratch, with
+// edits [3B, vocab]; uniforms [B, 2]: high and low part of a float64. settings: temperature, alpha, top-p, greedy, min-p. teacher
+// may be 0, and starts [B + 1], where no logit is edited.
 extern "C" __global__ void __launch_bounds__(1024) sampling_draw(const float* student, const float* teacher, const float* uniforms,
-    const float* settings, float* mixtures, float* records, int vocab, int studentWidth, int teacherWidth, int topK, int rows) {
+    const float* settings, const int* starts, const int* ids, const float* factors, float* mixtures, float* records, int vocab, int studentWidth, int teacherWidth, int topK, int rows) {
   __shared__ double sums[1024];
   __shared__ int drawn;
   __shared__ double total;
@@ -100,11 +121,25 @@ extern "C" __global__ void __launch_bounds__(1024) sampling_draw(const float* st
   const float* s = student + (long long)row * studentWidth;
   const float* t = teacher ? teacher + (long long)row * teacherWidth : 0;
   float* mix = mixtures + (long long)row * vocab;
-  const float coolness = 1 / settings[0], alpha = settings[1], topP = settings[2];
-  const bool greedy = settings[3] != 0, mixed = t && alpha > 0, cutting = !greedy && (topK > 0 || topP < 1);
+  const float coolness = 1 / settings[0], alpha = settings[1], topP = settings[2], minP = settings[4];
+  const bool greedy = settings[3] != 0, mixed = t && alpha > 0, cutting = !greedy && (topK > 0 || topP < 1 || minP > 0);
+  const int first = starts ? starts[row] : 0, count = starts ? starts[row + 1] - first : 0;
+  const bool edited = count > 0;
+  // What is drawn from; q and p, which are recorded, stay as they are.
+  const float *se = s, *te = t;
+  if (edited) {
+    float* own = mixtures + (long long)(rows + 2 * row) * vocab;
+    applyEdits(s, own, vocab, ids + first, factors + first, count);
+    se = own;
+    if (mixed) {
+      applyEdits(t, own + vocab, vocab, ids + first, factors + first, count);
+      te = own + vocab;
+    }
+  }
   const Soft q = soften(s, vocab, coolness);
   const Soft p = t ? soften(t, vocab, 1) : q;
-  const Soft cool = mixed && coolness != 1 ? soften(t, vocab, coolness) : p;
+  const Soft shown = edited ? soften(se, vocab, coolness) : q;
+  const Soft cool = mixed && (coolness != 1 || edited) ? soften(te, vocab, coolness) : p;
   float entropies = 0, kls = 0, squares = 0;
   for (int i = threadIdx.x; i < vocab; i += blockDim.x) {
     const float x = s[i] * coolness, weight = q.weight(x), logq = q.log(x);
@@ -113,7 +148,8 @@ extern "C" __global__ void __launch_bounds__(1024) sampling_draw(const float* st
       if (t) kls += weight * (logq - p.log(t[i]));
     }
     squares += weight * weight;
-    mix[i] = mixed ? alpha * cool.weight(t[i] * coolness) + (1 - alpha) * weight : weight;
+    const float share = edited ? shown.weight(se[i] * coolness) : weight;
+    mix[i] = mixed ? alpha * cool.weight(te[i] * coolness) + (1 - alpha) * share : share;
   }
   const double entropy = blockSum((double)entropies), kl = blockSum((double)kls), collision = blockSum((double)squares);
   __syncthreads();
@@ -128,10 +164,12 @@ extern "C" __global__ void __launch_bounds__(1024) sampling_draw(const float* st
     __syncthreads();
     if (topP < 1) cut(mix, vocab, vocab, topP * mass);
     __syncthreads();
+    if (minP > 0) cutBelow(mix, vocab, minP);
+    __syncthreads();
   }
   if (greedy) {
-    const int first = likeliest(mixed ? mix : s, vocab);
-    if (threadIdx.x == 0) drawn = first < vocab ? first : -1;
+    const int best = likeliest(mixed ? mix : se, vocab);
+    if (threadIdx.x == 0) drawn = best < vocab ? best : -1;
   } else {
     const int each = (vocab + blockDim.x - 1) / blockDim.x, from = threadIdx.x * each, to = min(vocab, from + each);
     double sum = 0;
@@ -181,8 +219,8 @@ extern "C" __global__ void __launch_bounds__(1024) sampling_draw(const float* st
     out[0] = (float)token;
     out[rows] = logq;
     out[2 * rows] = (float)entropy;
-    // Without mixture or cut what was drawn is q itself, and the weight q / p~ is 1 to the bit.
-    out[3 * rows] = greedy ? 0 : !mixed && !cutting ? logq : token < 0 ? 0 : (float)log(mix[token] / (cutting ? total : 1.0));
+    // Without mixture, edit or cut what was drawn is q itself, and the weight q / p~ is 1 to the bit.
+    out[3 * rows] = greedy ? 0 : !mixed && !cutting && !edited ? logq : token < 0 ? 0 : (float)log(mix[token] / (cutting ? total : 1.0));
     out[4 * rows] = t && token >= 0 ? p.log(t[token]) : 0;
     out[5 * rows] = (float)(t ? kl : 0.0);
     out[6 * rows] = (float)collision;

@@ -16,7 +16,7 @@ namespace minillm {
 namespace {
 
 constexpr int64_t BLOCK = 64;  // of the two-level search
-thread_local Scratch scratchMixture;
+thread_local Scratch scratchMixture, scratchStudent, scratchTeacher;
 
 // Of one row: x - max, exponentiated; the sum in float64.
 struct Soft {
@@ -29,6 +29,23 @@ Soft soften(const float* x, int64_t size, float coolness) {
   const float top = largestOf(x, size) * coolness;
   return {top, sumRow(size, [&](int64_t i, int n) { return vexp(loadAt(x + i, n, -INFINITY) * coolness - top); })};
 }
+
+// Changes of single logits before the draw (kernels.ts, LogitEdits): those of a row, and the row with them.
+struct Edits {
+  const int32_t* ids;
+  const float* factors;
+  int64_t count;
+  const float* applied(const float* x, int64_t size, Scratch& scratch) const {
+    float* y = scratch.floats(size);
+    std::memcpy(y, x, size * sizeof(float));
+    for (int64_t i = 0; i < count; i++) {
+      const float f = factors[i];
+      float& logit = y[ids[i]];
+      logit = f == INFINITY ? -INFINITY : logit > 0 ? logit / f : logit * f;
+    }
+    return y;
+  }
+};
 
 // Probabilities that share sign, exponent and three bits of the fraction share a bucket; buckets order as their numbers do.
 constexpr int SHIFT = 20, BUCKETS = 1 << (31 - SHIFT);
@@ -105,6 +122,15 @@ void truncate(float* mix, int64_t size, int64_t topK, double topP) {
     if (mix[i] == edge.value) mix[i] = 0;
 }
 
+// What is less probable than this share of the likeliest becomes 0.
+void truncateBelow(float* mix, int64_t size, float share) {
+  const float least = share * largestOf(mix, size);
+  lanes(size, [&](int64_t i, int n) {
+    const vf x = loadAt(mix + i, n);
+    storeAt(mix + i, choose(x >= all(least), x, all(0)), n);
+  });
+}
+
 // First index whose running sum exceeds u times the total; where rounding pushes past the end, the last of positive weight.
 int64_t invert(const float* mix, int64_t size, double u, double* mass) {
   const int64_t blocks = (size + BLOCK - 1) / BLOCK;
@@ -142,22 +168,32 @@ int64_t invert(const float* mix, int64_t size, double u, double* mass) {
 // temperature 1, KL(q || p) with p at temperature 1 (these two are 0 without a teacher), sum of q squared.
 struct Sample {
   static constexpr const char* name = "MinillmSample";
-  // uniforms [B, 2]: high and low part of a float64. settings: temperature, alpha, top-p, greedy.
-  static constexpr const char* inputs[] = {"student: float", "teacher: float", "uniforms: float", "settings: float"};
+  // uniforms [B, 2]: high and low part of a float64. settings: temperature, alpha, top-p, greedy, min-p. starts [B + 1], ids and
+  // factors of edits; all empty where there are none.
+  static constexpr const char* inputs[] = {"student: float", "teacher: float", "uniforms: float", "settings: float",
+                                           "starts: int32",  "ids: int32",     "factors: float"};
   static constexpr const char* outputs[] = {"records: float"};
   static constexpr const char* attrs[] = {"vocab: int", "top_k: int"};
   static void run(Call& call) {
     const Tensor student = call.in(0), teacher = call.in(1), uniforms = call.in(2), settings = call.in(3);
     const int64_t rows = student.rows(), vocab = call.attrs.ints[0], topK = call.attrs.ints[1];
+    const Tensor starts = call.in(4), ids = call.in(5), factors = call.in(6);
     const bool taught = teacher.size() > 0;
     if (!call.expect(vocab > 0 && student.cols() >= vocab && (!taught || (teacher.rows() == rows && teacher.cols() >= vocab)) &&
-                         uniforms.size() == 2 * rows && settings.size() == 4,
+                         uniforms.size() == 2 * rows && settings.size() == 5,
                      "Sample: the shapes do not fit"))
+      return;
+    bool ordered = starts.size() == 0 || (starts.size() == rows + 1 && starts.ints()[0] == 0 && starts.ints()[rows] == ids.size());
+    for (int64_t r = 0; ordered && r + 1 < starts.size(); r++) ordered = starts.ints()[r] <= starts.ints()[r + 1];
+    if (!call.expect(ordered && inside(ids, factors.size(), vocab) && (starts.size() > 0 || ids.size() == 0),
+                     "Sample: the edits do not fit"))
       return;
     const Tensor records = call.out(0, {7, rows});
     const float coolness = 1 / settings.floats()[0], alpha = settings.floats()[1];
     const double topP = settings.floats()[2];
-    const bool greedy = settings.floats()[3] != 0, mixed = taught && alpha > 0, cut = !greedy && (topK > 0 || topP < 1);
+    const float minP = settings.floats()[4];
+    const bool greedy = settings.floats()[3] != 0, mixed = taught && alpha > 0;
+    const bool cut = !greedy && (topK > 0 || topP < 1 || minP > 0);
     parallelRanges(rows, 1, [&](int64_t from, int64_t to) {
       for (int64_t r = from; r < to; r++) {
         const float *s = student.floats() + r * student.cols(), *t = taught ? teacher.floats() + r * teacher.cols() : nullptr;
@@ -165,7 +201,18 @@ struct Sample {
         const Soft q = soften(s, vocab, coolness);
         const float logQ = q.logMass(), perMass = static_cast<float>(1 / q.mass);
         const Soft p = taught ? soften(t, vocab, 1) : Soft{0, 1};
-        const Soft cool = mixed && coolness != 1 ? soften(t, vocab, coolness) : p;
+        Edits edits = {nullptr, nullptr, 0};
+        if (starts.size() > 0) {
+          const int32_t first = starts.ints()[r];
+          edits = {ids.ints() + first, factors.floats() + first, starts.ints()[r + 1] - first};
+        }
+        const bool edited = edits.count > 0;
+        // What is drawn from; q and p, which are recorded, stay as they are.
+        const float* se = edited ? edits.applied(s, vocab, scratchStudent) : s;
+        const float* te = edited && mixed ? edits.applied(t, vocab, scratchTeacher) : t;
+        const Soft shown = edited ? soften(se, vocab, coolness) : q;
+        const float perShown = static_cast<float>(1 / shown.mass);
+        const Soft cool = mixed && (coolness != 1 || edited) ? soften(te, vocab, coolness) : p;
         const float logP = p.logMass(), perCool = static_cast<float>(1 / cool.mass);
         double entropy = 0, kl = 0, collision = 0;
         for (int64_t c = 0; c < vocab; c += 1024) {
@@ -175,11 +222,14 @@ struct Sample {
             const vf weight = vexp(x - q.top) * perMass, logq = (x - q.top) - logQ;
             partEntropy += choose(weight == all(0), all(0), -weight * logq);
             partCollision += weight * weight;
-            vf share = weight;
+            vf share = edited ? vexp(loadAt(se + c + i, n, -INFINITY) * coolness - shown.top) * perShown : weight;
             if (taught) {
               const vf y = loadAt(t + c + i, n, -INFINITY);
               partKl += choose(weight == all(0), all(0), weight * (logq - ((y - p.top) - logP)));
-              if (mixed) share = alpha * (vexp(y * coolness - cool.top) * perCool) + (1 - alpha) * weight;
+              if (mixed) {
+                const vf z = edited ? loadAt(te + c + i, n, -INFINITY) : y;
+                share = alpha * (vexp(z * coolness - cool.top) * perCool) + (1 - alpha) * share;
+              }
             }
             storeAt(mix + c + i, share, n);
           });
@@ -187,18 +237,21 @@ struct Sample {
           kl += sum(partKl);
           collision += sum(partCollision);
         }
-        if (cut) truncate(mix, vocab, topK, topP);
+        if (cut && (topK > 0 || topP < 1)) truncate(mix, vocab, topK, topP);
+        if (cut && minP > 0) truncateBelow(mix, vocab, minP);
         int64_t token;
         double mass = 1;
-        if (greedy) token = std::max_element(mixed ? mix : s, (mixed ? mix : s) + vocab) - (mixed ? mix : s);
+        const float* scores = mixed ? mix : se;
+        if (greedy) token = std::max_element(scores, scores + vocab) - scores;
         else token = invert(mix, vocab, static_cast<double>(uniforms.floats()[2 * r]) + uniforms.floats()[2 * r + 1], &mass);
         float* out = records.floats() + r;
         out[0] = static_cast<float>(token);
         const float logq = token < 0 ? 0 : (s[token] * coolness - q.top) - logQ;
         out[rows] = logq;
         out[2 * rows] = static_cast<float>(entropy);
-        // Without mixture or cut what was drawn is q itself, and the weight q / p~ is 1 to the bit.
-        out[3 * rows] = greedy ? 0 : !mixed && !cut ? logq : token < 0 ? 0 : static_cast<float>(std::log(mix[token] / (cut ? mass : 1)));
+        // Without mixture, edit or cut what was drawn is q itself, and the weight q / p~ is 1 to the bit.
+        const bool plain = !mixed && !cut && !edited;
+        out[3 * rows] = greedy ? 0 : plain ? logq : token < 0 ? 0 : static_cast<float>(std::log(mix[token] / (cut ? mass : 1)));
         out[4 * rows] = taught && token >= 0 ? (t[token] - p.top) - logP : 0;
         out[5 * rows] = static_cast<float>(kl);
         out[6 * rows] = static_cast<float>(collision);
