@@ -22,7 +22,17 @@ export const objectiveSchema = z.strictObject({
   gamma: finite.min(0).max(1).describe('discount of future rewards'),
   reward_scaling: finite.min(0).describe('rewards are divided by this; 0 or 1 = off'),
   cliprange_reward: finite.min(0).describe('rewards are cut to ± this after scaling; 0 = off'),
-  cliprange: finite.min(0).describe('ε of the clipped surrogate; 0 = off'),
+  cliprange: z
+    .union(
+      [
+        finite.min(0),
+        z
+          .strictObject({ low: finite.min(0), high: finite.min(0) })
+          .refine(({ low, high }) => low + high > 0, 'low and high are 0; cliprange: 0 is off'),
+      ],
+      { error: 'expected a number from 0, or { low, high }' },
+    )
+    .describe('ε of the clipped surrogate, or its two sides { low, high }; 0 = off'),
   whiten: z
     .enum(whitenModes)
     .describe('standardise advantages: off, over all slots (padded) or over tokens (masked)'),

@@ -2,6 +2,16 @@ import * as tf from '@tensorflow/tfjs-core';
 import { differentiable } from '../tensor/ops/custom.js';
 import { assertShape } from '../tensor/shape.js';
 
+/** ε of both sides, or of each; 0 is off. */
+export type ClipRange = number | { low: number; high: number };
+
+/** Where ρ is cut, or undefined where it is not. */
+export function clipBounds(cliprange: ClipRange): { least: number; most: number } | undefined {
+  if (cliprange === 0) return undefined;
+  const { low, high } = typeof cliprange === 'number' ? { low: cliprange, high: cliprange } : cliprange;
+  return { least: 1 - low, most: 1 + high };
+}
+
 /** What the surrogate holds fixed, one number per token. */
 export interface SurrogateConstants {
   /** ln q_old(y_t | s_t), [N] */
@@ -29,7 +39,8 @@ export interface Surrogate {
  *     ρ_t = w_t · exp(ln q_new − ln q_old)
  *     loss_t = max(−A_t ρ_t, −A_t clip(ρ_t, 1 − ε, 1 + ε))
  *
- * ε = 0 switches the clip off: loss_t = −A_t ρ_t. Since w is inside, a token can be clipped at the very first inner
+ * The sides may differ, 1 − ε_low and 1 + ε_high (DAPO, Yu et al., arXiv 2503.14476, eq. 8: a higher ε_high lets unlikely tokens
+ * grow). ε = 0 switches the clip off: loss_t = −A_t ρ_t. Since w is inside, a token can be clipped at the very first inner
  * update; with ε = 0.2: A < 0 and w < 0.8 (the teacher much likelier), or A > 0 and w > 1.2.
  *
  * Gradient only through ln q_new: −A_t ρ_t where not clipped, else 0 (equal branches count as not clipped).
@@ -40,7 +51,7 @@ export interface Surrogate {
 export function surrogate(
   logprobs: tf.Tensor1D,
   constants: SurrogateConstants,
-  cliprange: number,
+  cliprange: ClipRange,
 ): Surrogate {
   for (const [name, x] of Object.entries(constants)) assertShape(x, logprobs.shape, `surrogate: ${name}`);
   const loss = differentiable<tf.Tensor1D>(
@@ -56,13 +67,14 @@ export function surrogate(
   return { loss, ratio, clipped };
 }
 
-function branches(logprobs: tf.Tensor1D, constants: SurrogateConstants, cliprange: number) {
+function branches(logprobs: tf.Tensor1D, constants: SurrogateConstants, cliprange: ClipRange) {
   const ratio = tf.exp(tf.sub<tf.Tensor1D>(logprobs, constants.oldLogprobs));
   const rho = tf.mul<tf.Tensor1D>(ratio, constants.weights);
   const minusAdvantage = tf.neg(constants.advantages);
   const plain = tf.mul<tf.Tensor1D>(minusAdvantage, rho);
-  if (cliprange === 0) return { ratio, plain, worst: plain.clone(), clipped: tf.zerosLike(plain) };
-  const bounded = tf.mul<tf.Tensor1D>(minusAdvantage, tf.clipByValue(rho, 1 - cliprange, 1 + cliprange));
+  const bounds = clipBounds(cliprange);
+  if (!bounds) return { ratio, plain, worst: plain.clone(), clipped: tf.zerosLike(plain) };
+  const bounded = tf.mul<tf.Tensor1D>(minusAdvantage, tf.clipByValue(rho, bounds.least, bounds.most));
   const clipped = tf.cast(tf.greater<tf.Tensor1D>(bounded, plain), 'float32');
   return { ratio, plain, worst: tf.maximum<tf.Tensor1D>(plain, bounded), clipped };
 }
@@ -70,9 +82,10 @@ function branches(logprobs: tf.Tensor1D, constants: SurrogateConstants, cliprang
 /**
  * The slope of loss_t in ln q_new for one token in float64, for the oracle: −A ρ, or 0 where clipped.
  */
-export function surrogateSlope(advantage: number, rho: number, cliprange: number): number {
+export function surrogateSlope(advantage: number, rho: number, cliprange: ClipRange): number {
   const plain = -advantage * rho;
-  if (cliprange === 0) return plain;
-  const bounded = -advantage * Math.min(1 + cliprange, Math.max(1 - cliprange, rho));
+  const bounds = clipBounds(cliprange);
+  if (!bounds) return plain;
+  const bounded = -advantage * Math.min(bounds.most, Math.max(bounds.least, rho));
   return bounded > plain ? 0 : plain;
 }

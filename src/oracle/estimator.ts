@@ -1,5 +1,6 @@
 import { baselines } from '../objectives/baselines.js';
 import type { ObjectiveConfig } from '../objectives/presets.js';
+import { clipBounds } from '../objectives/surrogate.js';
 import { type SamplingSchemeName, samplingSchemes } from '../rollout/uniforms.js';
 import { pairLaw, type Tuple, tupleLaw } from './coupling.js';
 import { type Enumeration, population } from './enumeration.js';
@@ -79,7 +80,7 @@ export function judgeOf(enumeration: Enumeration): Judge {
           average(prompts.map((prompt, i) => separateMoments(enumeration, prompt, pairs[i]!, samples)))
         );
       }
-      if (config.cliprange > 0 || config.whiten !== 'off') {
+      if (clipBounds(config.cliprange) || config.whiten !== 'off') {
         throw new RangeError(
           `${config.baseline} moments take no clip and no whitening: both are nonlinear in the advantage`,
         );

@@ -66,6 +66,24 @@ describe('surrogate', () => {
     expect(tf.memory().numTensors).toBe(before);
   });
 
+  it('two sides: 0.1 below, 0.6 above', () => {
+    tf.tidy(() => {
+      const logprobs = column((c) => -1 + Math.log(c.ratio));
+      const range = { low: 0.1, high: 0.6 };
+      const { loss, clipped } = surrogate(logprobs, constants(), range);
+      // ρ: 1.5, 1.5, 0.5, 0.5, 1.1, 0.5, 1.25, 0.8
+      close(loss.dataSync(), [-1.5, 1.5, -0.5, 0.9, -2.2, 1.8, -2.5, 0]);
+      close(clipped.dataSync(), [0, 0, 0, 1, 0, 1, 0, 0]);
+      cases.forEach((c, i) => {
+        const slope = surrogateSlope(c.a, c.ratio * c.w, range);
+        expect(slope === 0).toBe(c.a === 0 || clipped.dataSync()[i] === 1);
+      });
+      expect(surrogate(logprobs, constants(), { low: 0.2, high: 0.2 }).loss.dataSync()).toEqual(
+        surrogate(logprobs, constants(), 0.2).loss.dataSync(),
+      );
+    });
+  });
+
   it('cliprange 0 is −Aρ everywhere', () => {
     tf.tidy(() => {
       const logprobs = column((c) => -1 + Math.log(c.ratio));

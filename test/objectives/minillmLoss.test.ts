@@ -32,8 +32,14 @@ function logSoftmax(z: number[], temperature: number): number[] {
   return scaled.map((x) => x - lse);
 }
 
+interface Settings {
+  cliprange: number | { low: number; high: number };
+  single_step: boolean;
+  temperature: number;
+}
+
 /** The definition in float64, one token at a time. */
-function naive(z: number[], c: { cliprange: number; single_step: boolean; temperature: number }) {
+function naive(z: number[], c: Settings) {
   let pg = 0;
   let reg = 0;
   let clipped = 0;
@@ -42,8 +48,9 @@ function naive(z: number[], c: { cliprange: number; single_step: boolean; temper
     const logp = logSoftmax(teacher.slice(n * V, n * V + V), c.temperature);
     const rho = Math.exp(logq[ids[n]!]! - oldLogprobs[n]!) * pgWeights[n]!;
     const plain = -advantages[n]! * rho;
-    const cut =
-      c.cliprange === 0 ? plain : -advantages[n]! * Math.min(1 + c.cliprange, Math.max(1 - c.cliprange, rho));
+    const { low, high } =
+      typeof c.cliprange === 'number' ? { low: c.cliprange, high: c.cliprange } : c.cliprange;
+    const cut = c.cliprange === 0 ? plain : -advantages[n]! * Math.min(1 + high, Math.max(1 - low, rho));
     pg += coefficients[n]! * Math.max(plain, cut);
     if (cut > plain) clipped++;
     const kl = logq.reduce((sum, l, v) => sum + Math.exp(l) * (l - logp[v]!), 0);
@@ -67,6 +74,7 @@ describe('minillmLoss against a float64 loop and its central differences', () =>
   const variants = [
     config,
     { ...config, cliprange: 0 },
+    { ...config, cliprange: { low: 0.6, high: 0.1 } },
     { ...config, single_step: false },
     { ...config, temperature: 1 },
   ];

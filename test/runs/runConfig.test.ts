@@ -108,7 +108,21 @@ describe('a training configuration', () => {
     expect(shape.student).toMatchObject({ family: 'llama', hidden_size: 8, tokenizer: at('teacher') });
   });
 
+  it('--set gives the clip one range or two sides', async () => {
+    const two = await readTrainConfig(file, ['objective.cliprange={low: 0.2, high: 0.28}']);
+    expect(two.objective.cliprange).toEqual({ low: 0.2, high: 0.28 });
+    const sides = await readTrainConfig(file, [
+      'objective.cliprange.low=0.2',
+      'objective.cliprange.high=0.3',
+    ]);
+    expect(sides.objective.cliprange).toEqual({ low: 0.2, high: 0.3 });
+    expect((await readTrainConfig(file, ['objective.cliprange=0.1'])).objective.cliprange).toBe(0.1);
+  });
+
   it.each([
+    ['objective.cliprange={low: 0.2}', 'objective.cliprange'],
+    ['objective.cliprange={low: 0, high: 0}', 'objective.cliprange'],
+    ['objective.cliprange=-1', 'objective.cliprange'],
     ['train.lrr=1', 'train: Unrecognized key: "lrr"'],
     ['trian.lr=1', 'Unrecognized key: "trian"'],
     ['train.lr=fast', 'train.lr: '],
