@@ -4,10 +4,11 @@
  *     PYTHON=venv/bin/python node --import tsx experiments/coming-from-trl/run.ts OUT
  *
  * Makes the data and the models (rows.ts), trains every side THREADS (1) threads wide, in turns, REPEATS (2) times, measures the students
- * with `minillm eval`, and writes OUT/comparison.json and comparison.md. What a call finds done it does not do again.
+ * with `minillm eval`, and writes OUT/comparison.json and comparison.md. A call goes on
+ * from an interruption; after one that came to its end, or with other settings, everything is measured afresh.
  */
 import { spawnSync } from 'node:child_process';
-import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { loadavg } from 'node:os';
 import { join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -42,6 +43,15 @@ async function kept<T>(file: string, make: () => Promise<T> | T): Promise<T> {
   return json(file) as T;
 }
 
+/** Nothing of a call that came to its end, or that measured something else, is used again. */
+function beginOrGoOn(out: string, settings: object): void {
+  const file = join(out, 'settings.json');
+  const same = existsSync(file) && JSON.stringify(json(file)) === JSON.stringify(settings);
+  if (!same || existsSync(join(out, 'comparison.json'))) rmSync(out, { recursive: true, force: true });
+  mkdirSync(out, { recursive: true });
+  writeFileSync(file, `${JSON.stringify(settings)}\n`);
+}
+
 /** Data, models, and the prompts as Parquet. */
 async function material(out: string, python: string): Promise<Material> {
   const data = join(out, 'data');
@@ -65,12 +75,27 @@ async function material(out: string, python: string): Promise<Material> {
   return { ...made, prompts };
 }
 
-async function ours(name: string, data: string, { student, teacher }: Material, out: string): Promise<Run> {
+async function ours(
+  { file, more }: Side,
+  data: string,
+  { student, teacher }: Material,
+  out: string,
+): Promise<Run> {
   const sets = [`student=${student}`, `teacher=${teacher}`, `data.train=${data}`].flatMap((set) => [
     '--set',
     set,
   ]);
-  const args = [...program, 'train', join(here, `${name}.yaml`), ...sets, '--threads', threads, '--out', out];
+  const args = [
+    ...program,
+    'train',
+    join(here, `${file}.yaml`),
+    ...sets,
+    ...more,
+    '--threads',
+    threads,
+    '--out',
+    out,
+  ];
   const measured = await measure(process.execPath, args, {}, `${out}.log`);
   const rows = jsonLines(join(out, 'metrics.jsonl'));
   const ends = jsonLines(join(out, 'timing.jsonl')).map((row) => row.train_s!);
@@ -81,10 +106,16 @@ async function ours(name: string, data: string, { student, teacher }: Material, 
   };
 }
 
-async function theirs(name: string, data: string, made: Material, out: string, python: string): Promise<Run> {
+async function theirs(
+  { file, more }: Side,
+  data: string,
+  made: Material,
+  out: string,
+  python: string,
+): Promise<Run> {
   // One process of several libraries that each would take all cores.
   const env = { OMP_NUM_THREADS: threads, MKL_NUM_THREADS: threads, HF_HUB_OFFLINE: '1' };
-  const args = [join(here, `${name}.py`), made.student, made.teacher, data, out];
+  const args = [join(here, `${file}.py`), made.student, made.teacher, data, out, ...more];
   const measured: Measured = await measure(python, args, env, `${out}.log`);
   return { ...measured, ...(json(join(out, 'steps.json')) as Pick<Run, 'seconds' | 'losses'>) };
 }
@@ -114,7 +145,7 @@ function evaluate(model: string, out: string): Evaluated {
 async function main(out: string): Promise<void> {
   const python = pythonProgram();
   const versions = moduleVersions(python, ['trl', 'transformers', 'torch', 'datasets', 'accelerate']);
-  mkdirSync(out, { recursive: true });
+  beginOrGoOn(out, { threads, repeats, ...versions });
   const made = await kept(join(out, 'material.json'), () => material(out, python));
   const runs = new Map<Side, Run[]>(sides.map((side) => [side, []]));
   const loads: number[] = [];
@@ -123,7 +154,7 @@ async function main(out: string): Promise<void> {
       const at = join(out, `${side.name}-${turn}`);
       const data = side.data === 'prompts' ? made.prompts : made.messages;
       const run = await kept(`${at}.json`, () =>
-        side.trl ? theirs(side.file, data, made, at, python) : ours(side.file, data, made, at),
+        side.trl ? theirs(side, data, made, at, python) : ours(side, data, made, at),
       );
       runs.get(side)!.push(run);
       loads.push(loadavg()[0]!);

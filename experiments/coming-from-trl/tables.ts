@@ -8,18 +8,32 @@ export interface Side {
   file: string;
   data: 'prompts' | 'messages';
   trl: boolean;
+  /** Further arguments. */
+  more: readonly string[];
   /** The side of ours that it is set beside. */
   beside: string;
 }
 
 /** In the order in which they take turns. */
 export const sides: readonly Side[] = [
-  { name: 'ours-minillm', file: 'minillm', data: 'prompts', trl: false, beside: 'ours-minillm' },
-  { name: 'trl-minillm', file: 'trl_minillm', data: 'prompts', trl: true, beside: 'ours-minillm' },
-  { name: 'ours-gkd', file: 'gkd', data: 'messages', trl: false, beside: 'ours-gkd' },
-  { name: 'trl-gkd', file: 'trl_gkd', data: 'messages', trl: true, beside: 'ours-gkd' },
-  { name: 'trl-distillation', file: 'trl_distillation', data: 'messages', trl: true, beside: 'ours-gkd' },
+  side('ours-minillm', 'minillm', 'ours-minillm'),
+  side('trl-minillm', 'trl_minillm', 'ours-minillm'),
+  side('ours-minillm-0', 'minillm', 'ours-minillm-0', [
+    '--set',
+    'objective.gamma=0',
+    '--set',
+    'objective.length_norm=off',
+  ]),
+  side('trl-minillm-0', 'trl_minillm', 'ours-minillm-0', ['0']),
+  side('ours-gkd', 'gkd', 'ours-gkd'),
+  side('trl-gkd', 'trl_gkd', 'ours-gkd'),
+  side('trl-distillation', 'trl_distillation', 'ours-gkd'),
 ];
+
+function side(name: string, file: string, beside: string, more: readonly string[] = []): Side {
+  const data = name.includes('minillm') ? 'prompts' : 'messages';
+  return { name, file, data, trl: name.startsWith('trl'), beside, more };
+}
 
 /** One training run; the first step of `seconds` warms up and is left out. */
 export interface Run extends Measured {
@@ -57,7 +71,15 @@ export function comparisonMarkdown({ settings, runs, evaluated }: Comparison): s
     const of = (value: (side: string) => number): string =>
       trl ? (value(beside) / value(name)).toFixed(2) : '';
     const [time, memory, processor] = [seconds(name), peak(name), cpu(name)];
-    return row([name, time.toFixed(3), of(seconds), memory, of(peak), processor.toFixed(1), of(cpu)]);
+    return row([
+      name,
+      time.toFixed(3),
+      of(seconds),
+      memory.toFixed(0),
+      of(peak),
+      processor.toFixed(1),
+      of(cpu),
+    ]);
   });
   const mean = (list: readonly number[]): number => list.reduce((sum, x) => sum + x, 0) / list.length;
   const losses = (name: string): number[] => runs[name]![0]!.losses;

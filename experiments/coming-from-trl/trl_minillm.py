@@ -1,11 +1,11 @@
-"""MiniLLM as a user of TRL writes it: python trl_minillm.py STUDENT TEACHER prompts.parquet OUT"""
+"""MiniLLM as a user of TRL writes it: python trl_minillm.py STUDENT TEACHER prompts.parquet OUT [GAMMA]"""
 import sys
 
 from clock import Clock
 from datasets import load_dataset
 from trl.experimental.minillm import MiniLLMConfig, MiniLLMTrainer
 
-student, teacher, data, out = sys.argv[1:]
+student, teacher, data, out, *more = sys.argv[1:]
 args = MiniLLMConfig(
     output_dir=out,
     seed=1,
@@ -15,7 +15,7 @@ args = MiniLLMConfig(
     max_completion_length=32,
     learning_rate=5e-4,
     lr_scheduler_type="linear",
-    gamma=1.0,
+    gamma=float(more[0]) if more else 1.0,
     rkl_advantage=True,
     single_step_decomposition=True,
     length_normalization=True,
