@@ -33,6 +33,12 @@ describe('docs/coming-from-trl.md', () => {
     expect(page).toContain(`\`\`\`yaml\n${file}\`\`\``);
   });
 
+  it('shows the figures that are committed', () => {
+    const results = path.join(root, 'experiments/coming-from-trl/results/comparison.md');
+    const [costAndStudents] = readFileSync(results, 'utf8').split('| loss at step');
+    expect(page).toContain(costAndStudents!.trim());
+  });
+
   it('names only fields that a configuration has', () => {
     // Every `section.field` of a section that the schema has, with or without a value; paths and other pages have slashes or endings.
     const json = z.toJSONSchema(trainConfigSchema, { io: 'input', unrepresentable: 'any' }) as Schema;
