@@ -2,6 +2,9 @@
  * minillm-rl as a library: what the command line is made of. Await `initBackend` before anything that makes tensors.
  * @module
  */
+export type { Cluster, Exchange } from './cluster/cluster.js';
+export { joinCluster } from './cluster/launched.js';
+export { Shards } from './cluster/shards.js';
 export {
   type Example,
   type ExampleLimits,
@@ -68,6 +71,7 @@ export {
   runOracle,
 } from './oracle/oracle.js';
 export type { State, World } from './oracle/world.js';
+export { type Pieces, whole } from './pieces.js';
 export { type Rng, stream } from './random/streams.js';
 export { type WrittenReport, writeReport } from './report/report.js';
 export { type Prompt, type RolloutOptions, rollout } from './rollout/engine.js';
