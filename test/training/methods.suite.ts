@@ -45,6 +45,10 @@ const policyGradient: Record<string, Fields> = {
   'minillm, preset minillm': { method: 'minillm' },
   'minillm, preset lmops': { method: 'minillm', objective: { preset: 'lmops' } },
   'minillm, preset paper': { method: 'minillm', objective: { preset: 'paper' } },
+  'minillm, ratio of the response, a clip of two sides, entropy bonus': {
+    method: 'minillm',
+    objective: { ratio: 'sequence', entropy_coef: 0.1, cliprange: { low: 0.2, high: 0.3 } },
+  },
   'minillm, leave-one-out and prefix weights': {
     method: 'minillm',
     objective: { baseline: 'leave-one-out', importance: 'prefix' },
