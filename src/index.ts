@@ -5,11 +5,13 @@
 export {
   type Example,
   type ExampleLimits,
+  type Examples,
   type LoadedExamples,
   loadExamples,
   type SpecialTokens,
   specialTokenUses,
 } from './data/examples.js';
+export { openExamples } from './data/storedExamples.js';
 export { RunError, UsageError } from './errors.js';
 export type { Curves, ExposureCurve } from './evaluation/curves.js';
 export { type EvaluateOptions, type Evaluation, evaluate } from './evaluation/evaluate.js';
@@ -52,6 +54,7 @@ export {
   softened,
 } from './objectives/softening.js';
 export { type ClipRange, type Ratio, type RatioName, ratios } from './objectives/surrogate.js';
+export type { TaskReward } from './objectives/taskRewards.js';
 export type { AdamState } from './optim/adam.js';
 export { type AdamWOptions, adamw, type Optimizer, type OptimizerState } from './optim/adamw.js';
 export type { ClipState } from './optim/clip.js';
@@ -74,6 +77,7 @@ export type { NextToken } from './rollout/options.js';
 export { plainSampling, type SamplingOptions } from './rollout/sampling.js';
 export type { Trajectory } from './rollout/trajectory.js';
 export type { Keep } from './runs/keep.js';
+export type { GivenReward } from './runs/rewards.js';
 export { type ConfigLayer, readTrainConfig, trainConfigFrom } from './runs/runConfig.js';
 export type { RunHooks, TrainRunOptions } from './runs/runOptions.js';
 export { runTraining, type TrainSummary } from './runs/train.js';
@@ -100,4 +104,5 @@ export { type Inspection, inspectStep } from './training/inspect.js';
 export type { StepRecord } from './training/loop.js';
 export { lossConstants, sampledBatch } from './training/policyBatches.js';
 export { type Rescored, rescore, type SampledResponse } from './training/rescore.js';
+export type { RewardBatch, RewardFunction } from './training/rewardSource.js';
 export type { Models } from './training/supervised.js';

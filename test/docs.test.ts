@@ -63,6 +63,19 @@ describe('docs/configuration.md', () => {
   });
 });
 
+describe('docs/rewards.md', () => {
+  const text = page('rewards.md');
+  const { rewards } = z.toJSONSchema(trainConfigSchema, { io: 'input', unrepresentable: 'any' })
+    .properties as unknown as {
+    rewards: { items: Field };
+  };
+  it.each(leaves(rewards.items))('rewards[].%s is described with its default', (name, field) => {
+    const cells = row(text, `rewards[].${name}`);
+    expect(cells, `a table row for ${name}`).toBeDefined();
+    if (field.default !== undefined) expect(cells![2]).toBe(String(field.default));
+  });
+});
+
 describe('docs/cli.md', () => {
   const text = page('cli.md');
   const common = new Set(['--help', ...withCommonOptions(new Command()).options.map(({ long }) => long!)]);

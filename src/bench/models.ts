@@ -1,3 +1,4 @@
+import type { Shards } from '../cluster/shards.js';
 import { UsageError } from '../errors.js';
 import { loadModel } from '../models/checkpoint.js';
 import { newModelConfig } from '../models/families.js';
@@ -14,6 +15,8 @@ export interface Shape {
 export interface BenchModels {
   student: Model;
   teacher?: Model;
+  /** How training shares out its rows; default: one shard, here. */
+  shards?: Shards;
 }
 
 /** Where the models of a benchmark come from: directories, or shapes. */

@@ -1,3 +1,4 @@
+import type { Example } from '../data/examples.js';
 import { withRecompute } from '../models/model.js';
 import { disposeState } from '../optim/state.js';
 import { integer, stream } from '../random/streams.js';
@@ -32,10 +33,10 @@ export interface StepParts {
 
 /** The inside of a training run without its files: one state, its rounds of rollouts and its optimizer steps. */
 export function trainingBench(
-  { student, teacher }: BenchModels,
+  { student, teacher, shards }: BenchModels,
   method: Method,
   { train, ...settings }: Settings,
-  examples: readonly Pick<TrainingContext['train'][number], 'promptIds' | 'responseIds'>[],
+  examples: readonly Pick<Example, 'promptIds' | 'responseIds'>[],
   corpus: Int32Array[] = [],
   eosIds: readonly number[] = [],
 ) {
@@ -43,7 +44,10 @@ export function trainingBench(
     ...settings,
     student: 'student',
     data: {},
-    train: { lr: 1e-5, ...train, micro_batch_size: train.batch_size, steps: 1, schedule: 'constant' },
+    train: {
+      ...{ lr: 1e-5, ...train, micro_batch_size: train.batch_size, steps: 1, schedule: 'constant' },
+      ...(shards && { shards: shards.count }),
+    },
   });
   const optimizer = optimizerOf(config);
   const initial = student.params;
@@ -62,6 +66,7 @@ export function trainingBench(
     ...(card && { teacherLogitsBytes: teacherLogitsBudget(card.free) }),
     student: withRecompute(student, config.train.gradient_checkpointing),
     teachers: teacher ? [teacher] : [],
+    ...(shards && { shards }),
     train: examples.map((ids) => ({ ...ids, instruction: '', input: '', outputs: [], prompt: '' })),
     corpus,
     eosIds,

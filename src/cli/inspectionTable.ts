@@ -25,6 +25,7 @@ export function inspectionTable(
     ['ln p', of(trajectories.map((t) => t.teacherLogprobs!))],
     ['w', of(result.w)],
     ['reward', of(result.rewards)],
+    ...(result.task_rewards ? [['task', of(result.task_rewards)] as Column] : []),
     ['return', of(result.returns)],
     ['advantage', of(result.advantages)],
     ['ln q_new', of(result.logprobs_new)],

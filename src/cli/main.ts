@@ -9,6 +9,8 @@ process.stdout.on('error', (error: NodeJS.ErrnoException) => {
   );
   process.exit(1);
 });
+// Nobody reads the log any more (a sweep was killed, a terminal closed): no reason to lose what is being computed.
+process.stderr.on('error', () => {});
 // A run that a sweep or the quickstart began, and that outlives it (kill -9): it saves and stops as after Ctrl-C.
 if (process.channel) {
   process.once('disconnect', () => process.kill(process.pid, 'SIGTERM'));

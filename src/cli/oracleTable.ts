@@ -14,7 +14,7 @@ export function oracleTables(result: OracleResult, all: boolean): string {
   const perToken = distinct(result.length_normalised.estimators);
   const named = (list: readonly EstimatorRow[]): Line[] => list.map((row) => [nameOf(row), row]);
   const blocks = [
-    `reverse KL ${result.kl.toFixed(6)} nats over ${result.sequences} sequences; norm of its gradient in the logits ${norm.toFixed(6)}
+    `reverse KL ${result.kl.toFixed(6)} nats over ${result.sequences} sequences${taskLine(result)}; norm of its gradient in the logits ${norm.toFixed(6)}
 variance with the exact value of every action: ${short(result.floor_variance)}`,
     ...(all
       ? [table('every estimator', named(rows))]
@@ -34,13 +34,20 @@ variance with the exact value of every action: ${short(result.floor_variance)}`,
       'biased by design',
       result.forms.map((row): Line => [row.name, row]),
     ),
-    `E[sum r_t / T] (length_norm total): ${result.length_normalised.kl.toFixed(6)} nats, judged against its own gradient`,
+    `E[sum r_t / T]${result.task ? ' and reward' : ''} (length_norm total): ${result.length_normalised.kl.toFixed(6)}${result.task ? '' : ' nats'}, judged against its own gradient`,
     table('estimator', named(perToken.filter((row) => all || row.claims_unbiased))),
     ...(result.left_out > 0
       ? [`${result.left_out} combinations left out: too many joint outcomes of the K samples`]
       : []),
   ];
   return blocks.join('\n\n');
+}
+
+/** What is minimised, where it is not the reverse KL alone. */
+function taskLine({ kl, task }: OracleResult): string {
+  if (!task) return '';
+  const { reward, kl_coef } = task;
+  return `, mean reward ${reward.toFixed(6)}; minimised: ${kl_coef} KL - reward = ${(kl_coef * kl - reward).toFixed(6)}`;
 }
 
 type Line = [label: string, row: EstimatorRow];

@@ -40,6 +40,9 @@ function powerOfTwo(text: string): number {
   return n;
 }
 
+/** Commands about a machine: `srun -N 4 minillm setup --mpi` does it on four. */
+const everywhere = ['setup', 'doctor'];
+
 let joined: Cluster = alone;
 
 /** The processes that do this command together, seen from this one. */
@@ -52,6 +55,7 @@ export const ranks = (): Cluster => joined;
  * @throws UsageError for a command that is the work of one process
  */
 export async function joinRanks(command: Command): Promise<void> {
+  if (everywhere.includes(command.name())) return;
   const launch = launchOf(process.env);
   if (!launch) return;
   const rankTimeout: unknown = command.getOptionValue('rankTimeout');

@@ -100,9 +100,12 @@ export async function loadInputs(
     bos,
     chat,
     maxNewTokens,
+    config,
   }: Awaited<ReturnType<typeof locate>>,
   log: (line: string) => void,
 ): Promise<VarianceInputs> {
+  if (config?.rewards)
+    log('note: the rewards of that run are left out: what is measured is the teacher’s term alone');
   const { loadModel } = await import('../models/checkpoint.js');
   const { loadTokenizer } = await import('../text/tokenizer.js');
   const { loadExamples } = await import('../data/examples.js');

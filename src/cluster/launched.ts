@@ -1,7 +1,7 @@
 import { UsageError } from '../errors.js';
 import { launchOf } from '../launch.js';
 import { setupCommand } from '../tensor/provision/paths.js';
-import { loadMpi, readMpiNote } from './addon.js';
+import { loadMpi, type Mpi, readMpiNote } from './addon.js';
 import { alone, type Cluster } from './cluster.js';
 import { endOfRank, giveWay } from './ending.js';
 import { MpiCluster } from './mpi.js';
@@ -19,28 +19,30 @@ const TOGETHER = [0, 130];
 export async function joinCluster({ rankTimeout = 600 }: { rankTimeout?: number } = {}): Promise<Cluster> {
   const launch = launchOf(process.env);
   if (!launch) return alone;
-  const { by, size } = launch;
-  const started = `started as one of ${size} processes by ${by}`;
-  if (!Number.isInteger(Math.log2(size)))
-    throw new UsageError(`${started}; expected a power of two (1, 2, 4, 8, …)`);
+  const { by, rank, size } = launch;
+  const refused = (why: string): UsageError => {
+    giveWay(rank); // what is wrong with all is said once, where the launcher ends the others
+    return new UsageError(`started as one of ${size} processes by ${by}${why}`);
+  };
+  if (!Number.isInteger(Math.log2(size))) throw refused('; expected a power of two (1, 2, 4, 8, …)');
   const note = readMpiNote();
   if (!note)
-    throw new UsageError(
-      `${started}, and support for MPI is not set up; run \`${setupCommand} --mpi\` on every machine`,
-    );
-  let mpi: ReturnType<typeof loadMpi>;
+    throw refused(`, and support for MPI is not set up; run \`${setupCommand} --mpi\` on every machine`);
+  let mpi: Mpi;
   try {
     mpi = loadMpi(note);
   } catch (error) {
-    throw new UsageError(
-      `${started}, and ${note.library} does not load: ${(error as Error).message}; run \`${setupCommand} --mpi\` on this machine`,
+    throw refused(
+      `, and ${note.library} does not load: ${(error as Error).message}; run \`${setupCommand} --mpi\` on this machine`,
     );
   }
   const cluster = new MpiCluster(mpi, rankTimeout);
   if (cluster.size !== size)
-    throw new UsageError(
-      `${started}, and ${note.library} knows of ${cluster.size}: ${by} is of another MPI, or speaks otherwise to it; run \`${setupCommand} --mpi\` with the mpicxx that belongs to it on the PATH`,
+    throw refused(
+      `, and ${note.library} knows of ${cluster.size}: ${by} belongs to another MPI${by === 'srun' ? ', or needs another --mpi=' : ''}; run \`${setupCommand} --mpi\` with the mpicxx on the PATH that goes with it`,
     );
+  // Node would say it after the event below, which this process does not survive.
+  process.once('uncaughtExceptionMonitor', (error) => endOfRank(cluster, error.stack ?? String(error), 1));
   process.once('exit', (code) => {
     if (!TOGETHER.includes(code)) {
       giveWay(cluster.rank);

@@ -1,7 +1,7 @@
 import type { Cluster, Exchange } from './cluster.js';
 
 /** Numbers in one message: 4 MiB. */
-const PIECE = 1 << 20;
+export const PIECE = 1 << 20;
 /** Pieces whose first messages are under way while the oldest is summed. */
 const AHEAD = 4;
 
@@ -18,23 +18,28 @@ const AHEAD = 4;
  */
 export function sumOverRanks(cluster: Cluster, arrays: Iterable<Float32Array>): void {
   if (cluster.size === 1) return;
-  const open: Generator<undefined, void>[] = [];
+  const open: { piece: Generator<undefined, void>; room: Float32Array }[] = [];
+  // Fresh memory for every message would cost more than the sums.
+  const rooms: Float32Array[] = [];
   const finish = (): void => {
-    for (const _ of open.shift()!);
+    const { piece, room } = open.shift()!;
+    for (const _ of piece);
+    rooms.push(room);
   };
   for (const array of arrays) {
     for (let start = 0; start < array.length; start += PIECE) {
-      const piece = summing(cluster, array.subarray(start, start + PIECE));
+      const room = rooms.pop() ?? new Float32Array((PIECE + 1) >> 1);
+      const piece = summing(cluster, array.subarray(start, start + PIECE), room);
       piece.next();
-      open.push(piece);
+      open.push({ piece, room });
       if (open.length > AHEAD) finish();
     }
   }
   while (open.length > 0) finish();
 }
 
-/** One piece; it pauses after every message that it begins. */
-function* summing(cluster: Cluster, x: Float32Array): Generator<undefined, void> {
+/** One piece; it pauses after every message that it begins. @param room for what comes: half the piece */
+function* summing(cluster: Cluster, x: Float32Array, room: Float32Array): Generator<undefined, void> {
   const { rank, size } = cluster;
   const cuts: { partner: number; own: Span; other: Span }[] = [];
   let span: Span = [0, x.length];
@@ -46,7 +51,7 @@ function* summing(cluster: Cluster, x: Float32Array): Generator<undefined, void>
       [middle, span[1]],
     ];
     const [own, other] = rank < partner ? halves : [halves[1], halves[0]];
-    const given = new Float32Array(own[1] - own[0]);
+    const given = room.subarray(0, own[1] - own[0]);
     yield* exchanged(cluster, partner, x.subarray(...other), given);
     for (let i = 0; i < given.length; i++) x[own[0] + i]! += given[i]!;
     cuts.push({ partner, own, other });

@@ -1,21 +1,8 @@
 import { UsageError } from '../errors.js';
-import type { ChatMessage } from '../text/chat.js';
+import { conversations, isConversation, type Turns } from './conversations.js';
+import { type Item, kind, list, type Row } from './values.js';
 
-/** What a row of instruction data says, whatever its fields are called. */
-export interface Item {
-  instruction: string;
-  input: string;
-  /** References, best first; empty when the row has none. */
-  outputs: string[];
-  /** The answers that a classification row chooses from. */
-  choices?: string[];
-  /** A finished prompt, for rows that carry one in place of an instruction. */
-  prompt?: string;
-  /** A conversation up to the turn that is asked for; only a chat template can make a prompt of it. */
-  messages?: ChatMessage[];
-}
-
-type Row = Record<string, unknown>;
+export type { Item } from './values.js';
 
 /**
  * Reads one row in any of the shapes that instruction data comes in:
@@ -25,20 +12,22 @@ type Row = Record<string, unknown>;
  * - `prompt` without an instruction, used as it is, with `output`, `response` or `completion`;
  * - `instruction`, `instances: [{input, output}, …]` (Self-Instruct): one item each;
  * - `turns: [question, …]` (Vicuna): the first question, without a reference;
- * - `messages: [{role, content}, …]` (Hugging Face chat data): where the last turn is the assistant's, it is the reference.
+ * - `messages: [{role, content}, …]` (Hugging Face chat data): where the last turn is the assistant's, it is the reference;
+ * - `prompt: [{role, content}, …]` with `completion: [{role, content}, …]` or alone (TRL's conversational forms).
  *
  * Any of them may have `choices: [string, …]`, the answers that a classification prompt allows, the reference among them.
  *
+ * @param turns of the assistant in `messages` that are references: the last (default), or every one, as an item each
  * @throws UsageError naming the place, the field, what was found and what was expected
  */
-export function rowItems(row: Row, where: string): Item[] {
-  return itemsOf(row, where).map((item) => {
+export function rowItems(row: Row, where: string, turns: Turns = 'last'): Item[] {
+  return itemsOf(row, where, turns).map((item) => {
     const choices = choicesOf(row, item.outputs, where);
     return choices ? { ...item, choices } : item;
   });
 }
 
-function itemsOf(row: Row, where: string): Item[] {
+function itemsOf(row: Row, where: string, turns: Turns): Item[] {
   if (row.instances !== undefined) {
     const instruction = text(row, 'instruction', where);
     return list(row.instances, `${where}: "instances"`, 'objects with input and output').map(
@@ -62,7 +51,7 @@ function itemsOf(row: Row, where: string): Item[] {
         outputs: references(row, where),
       },
     ];
-  if (row.messages !== undefined) return [conversation(row, where)];
+  if (isConversation(row)) return conversations(row, where, turns, references(row, where));
   if (row.prompt !== undefined) {
     const prompt = text(row, 'prompt', where);
     return [{ instruction: prompt, input: '', prompt, outputs: references(row, where) }];
@@ -73,34 +62,14 @@ function itemsOf(row: Row, where: string): Item[] {
       throw new UsageError(`${where}: turns[0]: expected a question, found ${kind(question)}`);
     return [{ instruction: question, input: '', outputs: [] }];
   }
+  if (typeof row.text === 'string')
+    throw new UsageError(
+      `${where}: has "text" alone, in which nothing says where an answer begins; give it as "prompt" and "completion", or the file as data.corpus`,
+    );
   const found = Object.keys(row).slice(0, 8).join(', ') || 'none';
   throw new UsageError(
     `${where}: expected a field "instruction" (or "prompt", "messages", or "turns"); its fields are: ${found}`,
   );
-}
-
-function conversation(row: Row, where: string): Item {
-  const messages = chatMessages(row.messages, where);
-  const last = messages.at(-1)!;
-  const asked = last.role === 'assistant' ? messages.slice(0, -1) : messages;
-  if (asked.length === 0) throw new UsageError(`${where}: "messages" holds nothing that asks for an answer`);
-  return {
-    instruction: asked.at(-1)!.content,
-    input: '',
-    outputs: last.role === 'assistant' ? [last.content] : references(row, where),
-    messages: asked,
-  };
-}
-
-/** A JSON value as a conversation. @throws UsageError */
-export function chatMessages(value: unknown, where: string): ChatMessage[] {
-  const turns = list(value, `${where}: "messages"`, 'objects with role and content');
-  return turns.map((turn, i) => {
-    const { role, content } = (turn ?? {}) as Row;
-    if (typeof role !== 'string' || typeof content !== 'string')
-      throw new UsageError(`${where}: messages[${i}]: expected {"role":"…","content":"…"}`);
-    return { role, content };
-  });
 }
 
 /** The references of a row, under whichever name they come. */
@@ -108,6 +77,7 @@ function references(row: Row, where: string): string[] {
   const name = ['output', 'outputs', 'response', 'completion'].find((field) => row[field] != null);
   if (name === undefined) return [];
   const value = row[name];
+  if (isConversation(row) && name === 'completion' && Array.isArray(value)) return []; // turns, not texts
   if (typeof value === 'string') return [value];
   const items = list(value, `${where}: "${name}"`, 'strings');
   items.forEach((item, i) => {
@@ -143,16 +113,4 @@ function optionalText(row: Row, field: string, where: string): string {
   if (typeof value !== 'string')
     throw new UsageError(`${where}: "${field}": expected a string, found ${kind(value)}`);
   return value;
-}
-
-function list(value: unknown, what: string, of: string): unknown[] {
-  if (!Array.isArray(value)) throw new UsageError(`${what}: expected a list of ${of}, found ${kind(value)}`);
-  if (value.length === 0) throw new UsageError(`${what}: the list is empty; expected ${of}`);
-  return value;
-}
-
-function kind(value: unknown): string {
-  if (value === undefined) return 'nothing';
-  if (value === null) return 'null';
-  return Array.isArray(value) ? 'a list' : `${typeof value === 'object' ? 'an' : 'a'} ${typeof value}`;
 }

@@ -9,6 +9,16 @@ import { UsageError } from '../errors.js';
 export interface JsonRow {
   where: string;
   value: Record<string, unknown>;
+  /** The line, from 1; of an array or a table the row, from 0. */
+  number: number;
+  /** Of a JSONL file: where the row's bytes are. */
+  span?: Span;
+}
+
+/** Bytes of a file. */
+export interface Span {
+  start: number;
+  length: number;
 }
 
 /** A line longer than this is no row of ours but a file of another kind. */
@@ -28,16 +38,18 @@ export function jsonlText(rows: readonly unknown[]): string {
  */
 export async function* readJsonl(file: string): AsyncGenerator<JsonRow> {
   let number = 0;
-  for await (const { bytes, complete } of lines(file)) {
+  for await (const { bytes, complete, start } of lines(file)) {
     number++;
-    const row = parseRow(bytes, `${file}:${number}`, complete);
-    if (row !== undefined) yield row;
+    const where = `${file}:${number}`;
+    const value = parseRow(bytes, where, complete);
+    if (value !== undefined) yield { where, value, number, span: { start, length: bytes.length } };
   }
 }
 
 /** The lines of a file as bytes; `complete` is false for a last line without a line break. */
-async function* lines(file: string): AsyncGenerator<{ bytes: Buffer; complete: boolean }> {
+async function* lines(file: string): AsyncGenerator<{ bytes: Buffer; complete: boolean; start: number }> {
   let number = 1;
+  let first = 0;
   let pending: Buffer[] = [];
   let size = 0;
   const hold = (piece: Buffer) => {
@@ -53,7 +65,8 @@ async function* lines(file: string): AsyncGenerator<{ bytes: Buffer; complete: b
       let start = 0;
       for (let end = chunk.indexOf(10); end >= 0; end = chunk.indexOf(10, start)) {
         hold(chunk.subarray(start, end));
-        yield { bytes: Buffer.concat(pending), complete: true };
+        yield { bytes: Buffer.concat(pending), complete: true, start: first };
+        first += size + 1;
         pending = [];
         size = 0;
         number++;
@@ -65,10 +78,11 @@ async function* lines(file: string): AsyncGenerator<{ bytes: Buffer; complete: b
     if (error instanceof UsageError || (error as NodeJS.ErrnoException).syscall === undefined) throw error;
     throw cannotRead(file, error as NodeJS.ErrnoException);
   }
-  if (size > 0) yield { bytes: Buffer.concat(pending), complete: false };
+  if (size > 0) yield { bytes: Buffer.concat(pending), complete: false, start: first };
 }
 
-function parseRow(bytes: Buffer, where: string, complete: boolean): JsonRow | undefined {
+/** A line as an object; undefined for a blank one. @param complete whether a line break ends it @throws UsageError */
+export function parseRow(bytes: Buffer, where: string, complete: boolean): JsonRow['value'] | undefined {
   const text = decodeUtf8(bytes, where).trim();
   if (text === '') return undefined;
   let value: unknown;
@@ -80,7 +94,7 @@ function parseRow(bytes: Buffer, where: string, complete: boolean): JsonRow | un
       : 'the last line ends in the middle; is the file truncated?';
     throw new UsageError(`${where}: not JSON (${(error as Error).message}); ${hint}`);
   }
-  return { where, value: asObject(value, where) };
+  return asObject(value, where);
 }
 
 /** A JSON value as an object. @throws UsageError saying what it is instead */

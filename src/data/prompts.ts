@@ -1,6 +1,6 @@
 import { brief, UsageError } from '../errors.js';
 import type { ChatMessage } from '../text/chat.js';
-import { chatMessages } from './fields.js';
+import { chatMessages } from './conversations.js';
 import { tokenSpan } from './padding.js';
 import { readRows } from './rows.js';
 
@@ -12,7 +12,7 @@ export interface PromptRow {
 }
 
 /**
- * Reads rows `{"prompt":"…"}`, `{"messages":[…]}` or `{"ids":[…]}`. With `"attention_mask":[…]` beside the ids, as a padded
+ * Reads rows `{"prompt":"…"}`, a conversation as `{"messages":[…]}` or `{"prompt":[…]}`, or `{"ids":[…]}`. With `"attention_mask":[…]` beside the ids, as a padded
  * batch of `transformers` has it, only the ids under a 1 count.
  *
  * @throws UsageError for a row that is neither, for ids that are no token ids, and for a file without rows
@@ -27,6 +27,7 @@ export async function readPrompts(file: string): Promise<PromptRow[]> {
       if (from === to) throw new UsageError(`${where}: "attention_mask" leaves no token`);
       rows.push({ ids: all.slice(from, to) });
     } else if (messages !== undefined) rows.push({ messages: chatMessages(messages, where) });
+    else if (Array.isArray(prompt)) rows.push({ messages: chatMessages(prompt, where, 'prompt') });
     else if (typeof prompt === 'string' && prompt !== '') rows.push({ prompt });
     else
       throw new UsageError(

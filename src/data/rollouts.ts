@@ -14,6 +14,8 @@ export interface GivenRollout {
   teacherLogprobs?: Float64Array;
   /** ln p(y_t | s_t) at the sampling temperature: the one in the importance weight. */
   teacherLogprobsT?: Float64Array;
+  /** What a task's rewards say, weighted and summed: of the response, or of each token. */
+  taskReward?: number | Float64Array;
 }
 
 const lists = {
@@ -23,10 +25,11 @@ const lists = {
 } as const;
 
 /**
- * Reads rows `{"prompt_ids":[…],"response_ids":[…]}`, each list of log-probabilities optional.
+ * Reads rows `{"prompt_ids":[…],"response_ids":[…]}`, each list of log-probabilities optional, and `task_reward`, a number or one
+ * for each token.
  *
  * @throws UsageError naming file, line and field for ids that are none, a list of another length than the response, or
- *   a number that is no log-probability
+ *   a number that is no log-probability or no reward
  */
 export async function readRollouts(file: string): Promise<GivenRollout[]> {
   const rows: GivenRollout[] = [];
@@ -41,6 +44,8 @@ export async function readRollouts(file: string): Promise<GivenRollout[]> {
       if (given === undefined || given === null) continue;
       row[key as keyof typeof lists] = logprobs(given, row.responseIds.length, `${where}: "${field}"`);
     }
+    if (value.task_reward !== undefined && value.task_reward !== null)
+      row.taskReward = reward(value.task_reward, row.responseIds.length, `${where}: "task_reward"`);
     rows.push(row);
   }
   if (rows.length === 0) {
@@ -80,6 +85,15 @@ function requiredIds(value: Record<string, unknown>, field: string, where: strin
 
 /** Above 0 only by rounding. */
 const ROUNDING = 1e-3;
+
+function reward(value: unknown, length: number, where: string): number | Float64Array {
+  if (typeof value === 'number' && Number.isFinite(value)) return value;
+  if (!Array.isArray(value) || value.length !== length || !value.every(Number.isFinite))
+    throw new UsageError(
+      `${where}: ${brief(value, 60)}; expected a finite number, or one for each of the ${length} response tokens`,
+    );
+  return Float64Array.from(value as number[]);
+}
 
 function logprobs(value: unknown, length: number, where: string): Float64Array {
   if (!Array.isArray(value)) throw new UsageError(`${where}: expected a list of log-probabilities`);

@@ -1,11 +1,13 @@
 import { open, readFile } from 'node:fs/promises';
 import { UsageError } from '../errors.js';
 import { asObject, cannotRead, decodeUtf8, type JsonRow, readJsonl } from './jsonl.js';
+import { parquetMagic, readParquet } from './parquet.js';
 
-/** The rows of a JSONL file, or of a JSON file that is one array; which of them, the first character tells. */
+/** The rows of a Parquet file, of a JSON file that is one array, or of a JSONL file; which of them, the first characters tell. */
 export async function* readRows(file: string): AsyncGenerator<JsonRow> {
-  if (!(await beginning(file)).startsWith('[')) {
-    yield* readJsonl(file);
+  const kind = await rowsKind(file);
+  if (kind !== 'array') {
+    yield* kind === 'parquet' ? readParquet(file) : readJsonl(file);
     return;
   }
   let rows: unknown;
@@ -17,8 +19,17 @@ export async function* readRows(file: string): AsyncGenerator<JsonRow> {
   }
   for (const [index, row] of (rows as unknown[]).entries()) {
     const where = `${file}[${index}]`;
-    yield { where, value: asObject(row, where) };
+    yield { where, value: asObject(row, where), number: index };
   }
+}
+
+/** What kind of rows a file holds, by its first characters. @throws UsageError for one that cannot be read */
+export async function rowsKind(file: string): Promise<'parquet' | 'array' | 'jsonl'> {
+  const start = await beginning(file);
+  if (start.startsWith(parquetMagic)) return 'parquet';
+  if (/\.parquet$/i.test(file))
+    throw new UsageError(`${file}: its name says Parquet, and it does not begin with ${parquetMagic}`);
+  return start.startsWith('[') ? 'array' : 'jsonl';
 }
 
 /**
@@ -26,8 +37,9 @@ export async function* readRows(file: string): AsyncGenerator<JsonRow> {
  * begin with a bracket ("[Illustration]"), so its first line, or all of it, must parse.
  */
 export async function holdsRows(file: string): Promise<boolean> {
-  if (/\.(jsonl|ndjson|json)$/i.test(file)) return true;
+  if (/\.(jsonl|ndjson|json|parquet)$/i.test(file)) return true;
   const start = await beginning(file);
+  if (start.startsWith(parquetMagic)) return true;
   if (!/^[[{]/.test(start)) return false;
   const text = (await textOf(file)).trim();
   return [text.split('\n', 1)[0]!, text].some(isRowsText);

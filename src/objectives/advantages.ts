@@ -7,6 +7,7 @@ import type { ObjectiveConfig } from './presets.js';
 import { assertAligned, constantLike, mapTokens, type Ragged } from './ragged.js';
 import { returnForms } from './returns.js';
 import { logRatios, shapeRewards } from './rewards.js';
+import { bootstraps, checkTaskObjective, taskReturns } from './taskRewards.js';
 
 /** What was known when a batch of responses was sampled; a list of `Trajectory` has all of it. */
 export interface SampledBatch {
@@ -22,6 +23,8 @@ export interface SampledBatch {
   collision?: Ragged;
   /** V(s_t), an estimate of E[G_t | s_t] with G the `returns` of `TokenSignals`; `value` and the `gae` forms need it. */
   values?: Ragged;
+  /** ρ_t, what rewards of a task say of every token, weighted and summed (taskRewards.ts); none when absent. */
+  taskRewards?: Ragged;
   /** What `ema` remembers of the batches before; nothing when absent. */
   ema?: EmaState;
   /** Prompt of each response; `leave-one-out` and `group-normalised` need it. */
@@ -32,16 +35,18 @@ export interface SampledBatch {
 
 /** Constants of the objective, one number per token: nothing here carries a gradient. */
 export interface TokenSignals {
-  /** r_t, scaled and clipped. */
+  /** r_t, the teacher's, scaled and clipped, before `kl_coef`. */
   rewards: Float64Array[];
-  /** G_t: returns after length normalisation, before the baseline. What a value head is fitted to. */
+  /** ρ_t, the task's; absent without one. */
+  taskRewards?: Float64Array[];
+  /** G_t: returns of teacher and task, after length normalisation, before the baseline. What a value head is fitted to. */
   returns: Float64Array[];
   advantages: Float64Array[];
   /** The importance weights of the configured correction. */
   w: Float64Array[];
   /** What multiplies the ratio: w, or 1 without `w_on_pg`. */
   pgWeights: Float64Array[];
-  /** What multiplies KL_t: w with `w_on_reg` (of the state alone for `prefix`), and 1/T of `length_norm: total`. */
+  /** What multiplies KL_t: `kl_coef`, w with `w_on_reg` (of the state alone for `prefix`), and 1/T of `length_norm: total`. */
   klWeights: Float64Array[];
   /** With baseline `ema`: what it remembers after this batch. */
   ema?: EmaState;
@@ -53,7 +58,14 @@ const ROUNDING = 1e-12;
 /**
  * From sampled responses to advantages:
  *
- *     rewards -> returns -> length normalisation -> baseline -> whitening
+ *     rewards -> returns -> length normalisation [-> + returns of the task] -> baseline -> whitening
+ *
+ * With rewards of a task the objective is E[Σ_t ρ_t] − β KL(q‖p), β = `kl_coef`, and
+ *
+ *     G_t = β N(F)_t + Σ_{k≥t} (Π_{t<j≤k} u_j) ρ_k
+ *
+ * where N(F)_t is the teacher's return as it is without a task: its form (Rao-Blackwellised or not), discount, scaling, clip and
+ * length normalisation belong to it alone. Baseline, whitening and importance weights are of the sum.
  *
  * Batch statistics (baseline means, whitening) are over exactly the responses given: pass a whole round, or a
  * minibatch to do as LMOps does (losses.py computes advantages on each training minibatch).
@@ -74,6 +86,13 @@ export function advantages(batch: SampledBatch, config: ObjectiveConfig): TokenS
       `objective: returns ${config.returns} with baseline ${config.baseline} needs the values V(s_t) of a value head, and there is none`,
     );
   }
+  const { taskRewards } = batch;
+  if (taskRewards) {
+    assertAligned(studentLogprobs, taskRewards, 'rewards of the task');
+    checkTaskObjective(config);
+  }
+  const beta = config.kl_coef;
+  const weighted = (x: Ragged): Float64Array[] => mapTokens(x, (r) => beta * r);
   const rewards = shapeRewards(logRatios(batch.teacherLogprobs, studentLogprobs), config);
   const weights = importances[config.importance].weights(
     samplingRatios(studentLogprobs, batch.behaviorLogprobs),
@@ -87,12 +106,14 @@ export function advantages(batch: SampledBatch, config: ObjectiveConfig): TokenS
       config,
     );
   const pgWeights = config.w_on_pg ? weights.w : ones;
-  const { returns, klWeights } = lengthNorms[config.length_norm].compute(
+  // Without the weight on the term itself, the factors inside its return would make no sense either.
+  const step = config.w_on_pg ? weights.step : ones;
+  const ofTeacher = lengthNorms[config.length_norm].compute(
     {
-      rewards,
-      // Without the weight on the term itself, the factors inside its return would make no sense either.
-      step: config.w_on_pg ? weights.step : ones,
-      ...(expected && { expectedRewards: expected }),
+      rewards: weighted(rewards),
+      step,
+      beta,
+      ...(expected && { expectedRewards: weighted(expected) }),
       ...(values && { values }),
     },
     {
@@ -103,6 +124,11 @@ export function advantages(batch: SampledBatch, config: ObjectiveConfig): TokenS
     },
     probabilities,
   );
+  const ofTask = taskRewards && taskReturns(taskRewards, step, bootstraps(config) ? config.gae_lambda : 1);
+  const returns = ofTask
+    ? mapTokens(ofTeacher.returns, (g, t, row) => g + ofTask[row]![t]!)
+    : ofTeacher.returns;
+  const klWeights = weighted(ofTeacher.klWeights);
   const statistics: BaselineBatch = {
     returns,
     slots: config.max_response,
@@ -119,6 +145,7 @@ export function advantages(batch: SampledBatch, config: ObjectiveConfig): TokenS
   }
   return {
     rewards,
+    ...(taskRewards && { taskRewards: mapTokens(taskRewards, (x) => x) }),
     returns,
     advantages: mapTokens(result, (a) => (Math.abs(a) < ROUNDING ? 0 : a)),
     w: weights.w,
@@ -130,7 +157,7 @@ export function advantages(batch: SampledBatch, config: ObjectiveConfig): TokenS
 
 /** Whether an objective reads V(s_t), and so needs a value head. */
 export function needsValues(config: Pick<ObjectiveConfig, 'returns' | 'baseline' | 'gae_lambda'>): boolean {
-  return config.baseline === 'value' || (returnForms[config.returns].needsValues && config.gae_lambda < 1);
+  return config.baseline === 'value' || bootstraps(config);
 }
 
 /** |w_t ∇ln q(y_t)|² = w_t² (1 − 2 q(y_t) + Σ_v q(v)²), the gradient in the logits of s_t (divided by the temperature). */

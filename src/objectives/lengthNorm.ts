@@ -79,6 +79,8 @@ export const lengthNormNames = Object.keys(lengthNorms) as [LengthNormName, ...L
  *
  *     ∇(−J) = E Σ_t { c_t ∇KL_t − ∇ln q(y_t) [ (S−1)/T − c_t (S_{<t} − 1) − c_t r_t ] }
  *
+ * With β r_t in place of r_t, S is β times as large and the 1, which comes from ∇S, becomes β.
+ *
  * `rao-blackwell` further subtracts Σ_{k>t} c_k (r_k + KL_k), which has mean 0 given s_k. The nearer c_t is to 1/T, the
  * more cancels; here it is the mean of 1/T over the responses still alive at t. Under `prefix` weights everything with
  * 1/T needs the product of all factors after t, because T is known only at the end.
@@ -94,6 +96,7 @@ function totalReturns(
     throw new RangeError(`length_norm total has no discount: gamma ${options.gamma}, expected 1`);
   if (returnForms[options.form].needsValues)
     throw new RangeError(`length_norm total has no form for returns ${options.form}`);
+  const { beta = 1 } = terms;
   const inverse = meanInverseLength(terms.rewards, probabilities);
   const returns = terms.rewards.map((r, row) => {
     const length = r.length;
@@ -108,7 +111,7 @@ function totalReturns(
     for (let t = length - 1; t >= 0; t--) {
       past -= r[t]!;
       const own = options.includeReward ? 0 : inverse[t]! * r[t]!;
-      result[t] = (tail * (total - 1)) / length - inverse[t]! * (past - 1) - own - surprise;
+      result[t] = (tail * (total - beta)) / length - inverse[t]! * (past - beta) - own - surprise;
       surprise = step[t]! * (inverse[t]! * (r[t]! - expected[t]!) + surprise);
       tail *= step[t]!;
     }

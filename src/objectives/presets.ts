@@ -52,6 +52,9 @@ export const objectiveSchema = z.strictObject({
   length_norm: z
     .preprocess((v) => (v === true ? 'remaining' : v === false ? 'off' : v), z.enum(lengthNormNames))
     .describe('divide returns by the remaining tokens, or train E[Σ r_t/T] (total), or off'),
+  kl_coef: finite
+    .min(0)
+    .describe('β: weight of the reverse KL beside the rewards of a task (docs/rewards.md)'),
   temperature: finite.positive().describe('of sampling, and of the student log-probabilities, ratio and KL'),
   kd_ratio: finite
     .min(0)
@@ -104,6 +107,7 @@ const lmops: ObjectiveConfig = {
   w_on_reg: false,
   include_r_t: true,
   length_norm: 'remaining',
+  kl_coef: 1,
   temperature: 1,
   kd_ratio: 0.5,
   lm_coef: 1,

@@ -2,9 +2,11 @@ import type { Ragged } from './ragged.js';
 
 /** What a return is summed from, ragged and aligned. */
 export interface ReturnTerms {
-  /** r_t, scaled and clipped. */
+  /** r_t, scaled and clipped, times β. */
   rewards: Ragged;
-  /** E[r_t | s_t] = −KL_t through the same scaling and clip; the Rao-Blackwellised forms read it. */
+  /** β, the weight of the reverse KL; 1 when absent. `length_norm: total` has a term without a reward. */
+  beta?: number;
+  /** E[r_t | s_t] = −KL_t through the same scaling, clip and weight; the Rao-Blackwellised forms read it. */
   expectedRewards?: Ragged;
   /** V(s_t), an estimate of E[G_t | s_t] of the very return G that is asked for; the `gae` forms read it. */
   values?: Ragged;

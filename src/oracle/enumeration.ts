@@ -48,7 +48,11 @@ export function batchOf(world: World, sequences: readonly Sequence[], alpha: num
     );
   const state = (f: 'kl' | 'collision'): Float64Array[] =>
     sequences.map(({ states }) => Float64Array.from(states, (s) => world.states[s]![f]));
+  const rewards = sequences.map(({ tokens, states }) =>
+    Float64Array.from(tokens, (v, t) => world.states[states[t]!]!.reward?.[v] ?? 0),
+  );
   return {
+    ...(world.states.some(({ reward }) => reward) && { taskRewards: rewards }),
     studentLogprobs: token((logq) => logq),
     teacherLogprobs: token((_, logp) => logp),
     behaviorLogprobs: token((logq, logp) => mixedLogprob(logq, logp, alpha)),

@@ -8,14 +8,15 @@ export interface Exact {
   gradient: Float64Array;
 }
 
-/** Costs from a state on, nats: of each token, and on average under the student. */
-function costs({ states, vocab }: World): { value: Float64Array; cost: Float64Array[] } {
+/** Costs from a state on, β nats less rewards: of each token, and on average under the student. */
+function costs({ states, vocab, klCoef = 1 }: World): { value: Float64Array; cost: Float64Array[] } {
   const value = new Float64Array(states.length);
   const cost = states.map(() => new Float64Array(vocab));
   for (let s = states.length - 1; s >= 0; s--) {
-    const { logq, logp, next } = states[s]!;
+    const { logq, logp, next, reward } = states[s]!;
     for (let v = 0; v < vocab; v++) {
-      cost[s]![v] = logq[v]! - logp[v]! + (next[v]! >= 0 ? value[next[v]!]! : 0);
+      cost[s]![v] =
+        klCoef * (logq[v]! - logp[v]!) - (reward?.[v] ?? 0) + (next[v]! >= 0 ? value[next[v]!]! : 0);
       value[s]! += Math.exp(logq[v]!) * cost[s]![v]!;
     }
   }
@@ -23,15 +24,15 @@ function costs({ states, vocab }: World): { value: Float64Array; cost: Float64Ar
 }
 
 /**
- * The sequence-level reverse KL and its exact gradient, by dynamic programming over the tree (no sampling, no score
- * function, so that it shares nothing with the estimators it judges). Costs from a state on:
+ * What is minimised and its exact gradient, by dynamic programming over the tree (no sampling, no score function, so that it
+ * shares nothing with the estimators it judges): the sequence-level reverse KL, and with a task β KL − E[Σ_t ρ_t]. Costs from a state on:
  *
- *     Q(s,v) = ln q(v|s) − ln p(v|s) + V(s·v),   V(s) = Σ_v q(v|s) Q(s,v),   KL = V(root)
- *     ∂KL/∂z(s,v) = P(s) q(v|s) (Q(s,v) − V(s)),  P(s) = probability that the student reaches s
+ *     Q(s,v) = β (ln q(v|s) − ln p(v|s)) − ρ(s,v) + V(s·v),   V(s) = Σ_v q(v|s) Q(s,v),   value = V(root)
+ *     ∂value/∂z(s,v) = P(s) q(v|s) (Q(s,v) − V(s)),  P(s) = probability that the student reaches s
  *
- * (the derivative of ln q inside Q has mean zero under q). Nats.
+ * (the derivative of ln q inside Q has mean zero under q). Nats, and the unit of the rewards.
  */
-export function reverseKlExact(world: World): Exact {
+export function objectiveExact(world: World): Exact {
   const { states, vocab, roots } = world;
   const { value, cost } = costs(world);
   const reach = new Float64Array(states.length);
@@ -84,6 +85,15 @@ export function entropyExact({ states, vocab, roots }: World): Exact & { atState
   return { value, gradient, atStates };
 }
 
+/** `objectiveExact` of the reverse KL alone, whatever the task. */
+export function reverseKlExact(world: World): Exact {
+  return objectiveExact(withoutTask(world));
+}
+
+function withoutTask({ klCoef: _, ...world }: World): World {
+  return { ...world, states: world.states.map(({ reward: __, ...state }) => state) };
+}
+
 /** Whose V(s) the `value` baseline and the `gae` returns read: there is no hidden state to fit a head to. */
 export const critics = {
   exact: { equation: 'V(s_t) = E_q[G_t | s_t]', scale: 1 },
@@ -94,31 +104,34 @@ export type CriticName = keyof typeof critics;
 
 /**
  * A critic's value of every state, for γ = 1 and no length normalisation: E_q[R_t | s_t] with r_t in the return, else
- * E_q[R_{t+1} | s_t], which lacks the expected reward −KL_t.
+ * E_q[R_{t+1} | s_t], which lacks the teacher's expected reward −β KL_t, not the task's.
  */
 export function criticValues(world: World, critic: CriticName, includeReward: boolean): Float64Array {
   const { scale } = critics[critic];
-  return costs(world).value.map((v, s) => -scale * (includeReward ? v : v - world.states[s]!.kl));
+  const { states, klCoef = 1 } = world;
+  return costs(world).value.map((v, s) => -scale * (includeReward ? v : v - klCoef * states[s]!.kl));
 }
 
 /**
- * The length-normalised objective E_q[(1/T) Σ_t ln(q/p)] of `length_norm: total` and its exact gradient, by the product
- * rule over all sequences: with C = Σ_t ln(q/p), ∇ = Σ_y q(y) ((C(y) + 1)/T(y)) ∇ln q(y).
+ * The length-normalised objective β E_q[(1/T) Σ_t ln(q/p)] − E_q[Σ_t ρ_t] of `length_norm: total` and its exact gradient, by the
+ * product rule over all sequences: with C = Σ_t ln(q/p), ∇ = Σ_y q(y) (β (C(y) + 1)/T(y) − Σ_t ρ_t) ∇ln q(y).
  */
 export function lengthNormalisedKlExact({ world, sequences }: Enumeration): Exact {
-  const { states, vocab, roots } = world;
+  const { states, vocab, roots, klCoef = 1 } = world;
   const gradient = new Float64Array(states.length * vocab);
   let value = 0;
   for (const { tokens, states: path } of sequences) {
     let logq = 0;
     let logp = 0;
+    let reward = 0;
     tokens.forEach((v, t) => {
       logq += states[path[t]!]!.logq[v]!;
       logp += states[path[t]!]!.logp[v]!;
+      reward += states[path[t]!]!.reward?.[v] ?? 0;
     });
     const probability = Math.exp(logq) / roots.length;
-    value += (probability * (logq - logp)) / tokens.length;
-    const weight = (probability * (logq - logp + 1)) / tokens.length;
+    value += (probability * klCoef * (logq - logp)) / tokens.length - probability * reward;
+    const weight = (probability * klCoef * (logq - logp + 1)) / tokens.length - probability * reward;
     tokens.forEach((y, t) => {
       const s = path[t]!;
       for (let v = 0; v < vocab; v++) {

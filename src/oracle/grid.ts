@@ -22,7 +22,9 @@ const plain: ObjectiveConfig = {
   alpha: 0,
 };
 
-export type GridParameters = Pick<ObjectiveConfig, 'gae_lambda' | 'truncation'>;
+/** `kl_coef` is the world's: it is a part of the objective that the estimators are judged by. */
+export type GridParameters = Pick<ObjectiveConfig, 'gae_lambda' | 'truncation'> &
+  Partial<Pick<ObjectiveConfig, 'kl_coef'>>;
 
 /**
  * Every combination of sampling mixture, importance correction, split, returns, critic (where one is read), baseline and
@@ -78,8 +80,8 @@ export function normalisedGrid(alphas: readonly number[], parameters: GridParame
 }
 
 /** Forms that the grid leaves out. Presets: batch statistics of a large batch, clip as at the first inner update. */
-export function namedForms(alpha: number): Record<string, ObjectiveConfig> {
-  return {
+export function namedForms(alpha: number, kl_coef = 1): Record<string, ObjectiveConfig> {
+  const forms: Record<string, ObjectiveConfig> = {
     'r_t counted twice (single step with R_t)': { ...plain, include_r_t: true },
     'no r_t at all (R_{t+1} without single step)': { ...plain, single_step: false },
     'remaining, sampled': { ...plain, length_norm: 'remaining' },
@@ -88,6 +90,7 @@ export function namedForms(alpha: number): Record<string, ObjectiveConfig> {
     'token weight, not on the single step': { ...plain, alpha, importance: 'token', w_on_reg: false },
     ...Object.fromEntries(presetNames.map((name) => [`preset ${name}`, { ...presets[name], alpha }])),
   };
+  return Object.fromEntries(Object.entries(forms).map(([name, form]) => [name, { ...form, kl_coef }]));
 }
 
 /** The critics whose values an estimator would read; one of them, unread, where it reads none. */

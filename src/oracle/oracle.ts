@@ -9,7 +9,7 @@ import { claimsUnbiased } from './claims.js';
 import { type CostModel, costOfSample } from './cost.js';
 import { enumerate } from './enumeration.js';
 import { type Judge, judgeOf, type Moments } from './estimator.js';
-import { type CriticName, lengthNormalisedKlExact, reverseKlExact } from './exact.js';
+import { type CriticName, lengthNormalisedKlExact, objectiveExact, reverseKlExact } from './exact.js';
 import { floorVariance } from './floor.js';
 import { type Combination, type GridParameters, gridOf, namedForms, normalisedGrid } from './grid.js';
 import { dot, type ParameterSpace } from './space.js';
@@ -54,7 +54,9 @@ export interface GradientEntry {
 export interface OracleResult {
   /** Sequence-level reverse KL, nats, mean over the prompts. */
   kl: number;
-  /** In the student's logits. */
+  /** With a task: E[Σ_t ρ_t], and β; what is minimised is β · kl − reward. */
+  task?: { reward: number; kl_coef: number };
+  /** Of what is minimised, in the student's logits. */
   gradient: GradientEntry[];
   sequences: number;
   /** Variance of one sample with the exact value of every action at the states it visits (floor.ts). */
@@ -64,7 +66,10 @@ export interface OracleResult {
   left_out: number;
   /** Named forms outside the grid, biased by design, against the same gradient. */
   forms: (EstimatorRow & { name: string })[];
-  /** The objective E[Σ_t r_t / T] of `length_norm: total`, sign reversed, with its own gradient and estimators. */
+  /**
+   * The objective E[Σ_t r_t / T] of `length_norm: total`, sign reversed, with its own gradient and estimators. With a task `kl` is
+   * β times it, less E[Σ_t ρ_t].
+   */
   length_normalised: { kl: number; gradient: GradientEntry[]; estimators: EstimatorRow[] };
 }
 
@@ -88,15 +93,18 @@ export interface OracleOptions {
 export function runOracle(world: World, options: OracleOptions = {}): OracleResult {
   const { samples = [2, 4], cost = { promptTokens: 0, teacher: 1 } } = options;
   const { gae_lambda, truncation } = { ...presets.minillm, ...options.parameters };
-  const parameters = { gae_lambda, truncation };
+  const { klCoef = 1 } = world;
+  const parameters = { gae_lambda, truncation, kl_coef: klCoef };
   const enumeration = enumerate(world, options.jacobians);
   const bench: Bench = { judge: judgeOf(enumeration), space: enumeration.space, cost, known: new Map() };
-  const exact = reverseKlExact(world);
+  const exact = objectiveExact(world);
+  const kl = reverseKlExact(world).value;
+  const task = world.klCoef !== undefined || world.states.some(({ reward }) => reward);
   const normalised = lengthNormalisedKlExact(enumeration);
   const alphas = [...new Set([0, world.alpha])];
   const grid = gridOf(alphas, samples, parameters);
   const perToken = normalisedGrid(alphas, parameters);
-  const forms = Object.entries(namedForms(world.alpha));
+  const forms = Object.entries(namedForms(world.alpha, klCoef));
   const total = grid.length + perToken.length + forms.length;
   let done = 0;
   const [plain, perTokenPlain] = [exact, normalised].map(({ gradient }) => bench.space.pull(gradient)) as [
@@ -110,7 +118,8 @@ export function runOracle(world: World, options: OracleOptions = {}): OracleResu
   };
   const estimators = grid.flatMap((combination) => row(combination, plain));
   return {
-    kl: exact.value,
+    kl,
+    ...(task && { task: { reward: klCoef * kl - exact.value, kl_coef: klCoef } }),
     gradient: entries(world, exact.gradient),
     sequences: world.sequences,
     floor_variance: floorVariance(enumeration, exact),

@@ -11,6 +11,8 @@ export interface State {
   kl: number;
   /** Σ_v q(v | s)². */
   collision: number;
+  /** ρ(s, v), the task's reward of token v; one for the whole response is that of the token which ends it. Absent: no task. */
+  reward?: Float64Array;
   /** Index of the state after token v; −1 where the sequence ends (EOS or horizon). */
   next: Int32Array;
 }
@@ -22,6 +24,8 @@ export interface WorldShape {
   eos: number;
   /** Teacher share of the sampling mixture. */
   alpha: number;
+  /** β, weight of the reverse KL beside the task's rewards; default 1. */
+  klCoef?: number;
 }
 
 /** One complete tree of states for every prompt; a state comes before those that follow it. */
@@ -58,17 +62,19 @@ export function allPrefixes({ vocab, horizon, eos }: Omit<WorldShape, 'alpha'>):
   return prefixes;
 }
 
-/** Raw logits of both models after every prefix of `allPrefixes`, in its order. */
+/** Raw logits of both models, and rewards, after every prefix of `allPrefixes`, in its order. */
 export interface Logits {
   student: ArrayLike<number>[];
   teacher: ArrayLike<number>[];
+  /** The task's reward of every token; default: no task. */
+  reward?: ArrayLike<number>[];
 }
 
 /** A world from the logits of each prompt's tree. */
 export function growWorld(shape: WorldShape, prompts: readonly Logits[]): World {
   const prefixes = allPrefixes(shape);
   const index = new Map(prefixes.map((prefix, i) => [prefix.join(), i]));
-  const states = prompts.flatMap(({ student, teacher }, prompt) =>
+  const states = prompts.flatMap(({ student, teacher, reward }, prompt) =>
     prefixes.map((prefix, i): State => {
       const logq = logSoftmax(student[i]!);
       const logp = logSoftmax(teacher[i]!);
@@ -83,6 +89,7 @@ export function growWorld(shape: WorldShape, prompts: readonly Logits[]): World 
         logp,
         kl: logq.reduce((sum, l, v) => sum + Math.exp(l) * (l - logp[v]!), 0),
         collision: logq.reduce((sum, l) => sum + Math.exp(2 * l), 0),
+        ...(reward && { reward: Float64Array.from(reward[i]!) }),
         next,
       };
     }),

@@ -1,4 +1,6 @@
 import * as tf from '@tensorflow/tfjs-core';
+import { alone, type Cluster } from '../cluster/cluster.js';
+import { Shards } from '../cluster/shards.js';
 import type { ModelConfig } from '../models/config.js';
 import { familyOf } from '../models/families.js';
 import type { Model } from '../models/model.js';
@@ -12,6 +14,7 @@ import { plainSampling } from '../rollout/sampling.js';
 import type { BackendInfo } from '../tensor/backend.js';
 import { settle } from '../tensor/deviceMemory.js';
 import { disposeParams, type Params, valueAndGrads } from '../tensor/params.js';
+import { GradientTree } from '../training/gradientTree.js';
 import { forwardFlops, modelSize, trainFlops } from './flops.js';
 import { trainingPasses } from './passes.js';
 
@@ -29,6 +32,8 @@ export interface Speeds {
   /** Seconds a parameter: AdamW with the norm of the gradient, and adding a gradient to another. */
   update?: number;
   add?: number;
+  /** Seconds a parameter of handing a gradient to a partner that answers at once, of adding its half and taking the sum back. */
+  hand?: number;
 }
 
 export interface CalibrationShape {
@@ -41,6 +46,8 @@ export interface CalibrationShape {
   rows: number;
   /** Whether it is trained. */
   train: boolean;
+  /** Whether its gradients go to other ranks. */
+  exchanged?: boolean;
 }
 
 /**
@@ -70,7 +77,7 @@ export function calibrate(
     return {
       layers: config.layers,
       tokens: sequences.length * (sequences[0]!.promptIds.length + sequences[0]!.responseIds.length - 1),
-      ...passSpeeds(model, sequences, shape.train),
+      ...passSpeeds(model, sequences, shape),
       ...decodeSpeeds(model, full, shape.rows),
     };
   } finally {
@@ -103,7 +110,7 @@ function alikeParams(config: ModelConfig): Params {
   return Object.fromEntries(specs.map(([name, { shape }]) => [name, tf.fill(shape, 0.01)]));
 }
 
-function passSpeeds(model: Model, sequences: readonly Sequence[], train: boolean) {
+function passSpeeds(model: Model, sequences: readonly Sequence[], { train, exchanged }: CalibrationShape) {
   const size = modelSize(model.config);
   const [work] = trainingPasses(sequences, sequences.length);
   const batch = packSequences(sequences);
@@ -136,6 +143,13 @@ function passSpeeds(model: Model, sequences: readonly Sequence[], train: boolean
     model.params = next.params;
     state = next.state;
   });
+  const hand_s = exchanged
+    ? quickest(() => {
+        const tree = new GradientTree(new Shards(2, echo));
+        tree.add(grads);
+        grads = tree.total();
+      })
+    : undefined;
   disposeParams(grads);
   disposeState(state);
   return {
@@ -143,8 +157,19 @@ function passSpeeds(model: Model, sequences: readonly Sequence[], train: boolean
     train: trainFlops(size, work!) / train_s,
     update: update_s / size.parameters,
     add: add_s / size.parameters,
+    ...(hand_s !== undefined && { hand: hand_s / size.parameters }),
   };
 }
+
+/** A partner whose messages are there at once: those that it was sent. */
+const echo: Cluster = {
+  ...alone,
+  size: 2,
+  exchange(_, out, into) {
+    into.set(out.subarray(0, into.length));
+    return { wait() {} };
+  },
+};
 
 /** Two sizes of the batch give what a step costs by itself and what a row adds; both grow with the model. */
 function decodeSpeeds(model: Model, full: ModelConfig, rows: number): { stepFixed: number; stepRow: number } {

@@ -1,6 +1,7 @@
 import { stat } from 'node:fs/promises';
 import { corpusChunks } from '../data/corpus.js';
 import { loadExamples } from '../data/examples.js';
+import { UsageError } from '../errors.js';
 import { inspectModel } from '../models/checkpoint.js';
 import type { ModelConfig } from '../models/config.js';
 import type { Sequence } from '../models/packed.js';
@@ -17,6 +18,7 @@ import {
 import { loadTokenizer, type Tokenizer, tokenizerIfPresent } from '../text/tokenizer.js';
 import { withoutBos } from '../text/withoutBos.js';
 import { placeOfTeacher, type TrainConfig } from '../training/config.js';
+import { withSteps } from '../training/epochs.js';
 import { type ModelSize, modelSize } from './flops.js';
 import { lengths } from './passes.js';
 
@@ -125,15 +127,36 @@ async function planData(
   if ((await bytesOf(files.train)) > QUICK_ROWS)
     return boundsOf(config, hasText, `${files.train} is larger than ${QUICK_ROWS >> 20} MiB`);
   const train = await loadExamples(files.train, tokenizer, exampleLimits(config, 'training'));
-  const valid = await loadExamples(files.valid, tokenizer, exampleLimits(config, 'validation'));
+  const valid = files.valid
+    ? (await loadExamples(files.valid, tokenizer, exampleLimits(config, 'validation'))).examples
+    : [];
   checkRound(config, train.examples.length);
   return {
     trainRows: train.examples.length,
     dropped: train.dropped,
     train: train.examples,
-    valid: valid.examples.slice(0, config.eval.prompts),
+    valid: valid.slice(0, config.eval.prompts),
     pieces: hasText ? await piecesOf(files.corpus!, tokenizer, config.pretrain.length) : 0,
   };
+}
+
+/** Whether there are validation rows. */
+function validates({ data }: TrainConfig): boolean {
+  return (data.valid ?? data.wordnet) !== undefined;
+}
+
+/** The configuration with its epochs as steps. @throws UsageError where the rows are not counted */
+export function plannedSteps(
+  config: TrainConfig,
+  { trainRows, bounds }: PlannedData,
+  log: (line: string) => void,
+): TrainConfig {
+  const { epochs } = config.train;
+  if (epochs !== undefined && trainRows === null)
+    throw new UsageError(
+      `train.epochs: ${epochs} epochs of how many rows is not known here (${bounds}); add --set train.steps=N`,
+    );
+  return withSteps(config, trainRows ?? 0, log);
 }
 
 /** One row as long as the limits allow stands for all. */
@@ -145,7 +168,7 @@ function boundsOf(config: TrainConfig, hasText: boolean, bounds: string): Planne
     trainRows: null,
     dropped: null,
     train: [longest],
-    valid: Array.from({ length: config.eval.prompts }, () => longest),
+    valid: validates(config) ? Array.from({ length: config.eval.prompts }, () => longest) : [],
     pieces: hasText ? null : 0,
   };
 }

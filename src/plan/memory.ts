@@ -47,11 +47,13 @@ const PROCESS = 580e6;
  * checkpointing: the input of every block, and all this for one block.
  *
  * @param card.inUse bytes of a card that are in use before the run @param card.logitsBudget of teacher logits of a round that are kept
+ * @param ranks processes that share the run; the bytes are those of one
  */
 export function memoryOf(
   config: TrainConfig,
   { models, data, hasText }: PlanInputs,
   { inUse = PROCESS, logitsBudget }: { inUse?: number; logitsBudget?: number | undefined } = {},
+  ranks = 1,
 ): MemoryPlan {
   const [student, ...teachers] = models;
   const n = student!.size.parameters;
@@ -67,22 +69,24 @@ export function memoryOf(
   const sampled = policy || goldRows === 0; // rows of prompts only: all that is learned from is sampled
   const length = sampled ? longestPrompt + rollout.max_new_tokens - 1 : longestGold;
   const rows = sampled ? rollout.max_new_tokens : goldRows;
-  const micro = Math.min(train.micro_batch_size ?? MICRO_BATCH, train.batch_size);
+  const own = train.shards / ranks;
+  const ofShard = (rows: number): number => Math.ceil(rows / train.shards);
+  const micro = Math.min(train.micro_batch_size ?? MICRO_BATCH, ofShard(train.batch_size));
   const textMicro = hasText
-    ? Math.min(train.micro_batch_size ?? MICRO_BATCH, pretrain.batch_size ?? train.batch_size)
+    ? Math.min(train.micro_batch_size ?? MICRO_BATCH, ofShard(pretrain.batch_size ?? train.batch_size))
     : 0;
   const positions = Math.max(micro * length, textMicro * (pretrain.length - 1));
   const logitRows = Math.max(micro * rows, textMicro * (pretrain.length - 1));
   const [plain, checkpointed] = activationsOf(student!.config, positions);
-  const passes = Math.ceil(train.batch_size / micro) + (textMicro > 0 ? 1 : 0);
-  const width = Math.min(rollout.batch_size, policy ? rollout.rollouts : train.batch_size);
+  const passes = Math.ceil(ofShard(train.batch_size) / micro) + (textMicro > 0 ? 1 : 0);
+  const width = Math.min(rollout.batch_size, ofShard(policy ? rollout.rollouts : train.batch_size));
   const slots = longestPrompt + rollout.max_new_tokens;
   const decoding = samples ? (policy || config.method === 'seqkd' ? models : [student!]) : [];
   const keptRound =
     policy &&
     taught.length > 0 &&
     keptTeacherLogits(rollout.rollouts, rollout.max_new_tokens, vocabulary, logitsBudget)
-      ? rollout.rollouts * rollout.max_new_tokens * vocabulary * 4
+      ? (rollout.rollouts / ranks) * rollout.max_new_tokens * vocabulary * 4
       : 0;
   const textTokens =
     (rollout.rollouts / train.batch_size) * (pretrain.batch_size ?? train.batch_size) * (pretrain.length - 1);
@@ -93,7 +97,7 @@ export function memoryOf(
     objective!.kd_ratio > 0 &&
     pretrain.rows === 'round' &&
     rollout.inner_epochs > 1
-      ? keptTextLogits(textTokens, vocabulary) * vocabulary * 4
+      ? (keptTextLogits(textTokens, vocabulary) / ranks) * vocabulary * 4
       : 0;
   const parts = {
     process: inUse,
@@ -110,7 +114,7 @@ export function memoryOf(
     activations_without_checkpointing: plain,
     activations_with_checkpointing: checkpointed,
     logits: 4 * logitRows * vocabulary * (2 + taught.length),
-    gradients: 4 * n * (passes > 1 ? 3 : 1),
+    gradients: 4 * n * gradientSets(own, passes, ranks),
     validation: validationOf(data, models, vocabulary),
   };
   const stays =
@@ -121,12 +125,22 @@ export function memoryOf(
     parts.teacher_logits_kept;
   const moments = {
     rollout: parts.kv_cache + parts.decode_logits,
-    backward: (passes > 1 ? 4 * n : 0) + parts.activations + parts.logits,
+    backward: 4 * n * (Math.log2(own) + (passes > 1 ? 1 : 0)) + parts.activations + parts.logits,
     update: parts.gradients,
     validation: parts.validation,
   };
   const [peak, largest] = Object.entries(moments).sort(([, a], [, b]) => b - a)[0]!;
   return { ...parts, total: stays + largest, peak_in: peak as MemoryPlan['peak_in'] };
+}
+
+/**
+ * Gradients that are held at the same time: of a shard with several passes what is added up, what is added, and the sum; of several
+ * shards also a sum for each level of the tree (training/gradientTree.ts); over ranks what was exchanged and what is made of it.
+ */
+function gradientSets(shards: number, passes: number, ranks: number): number {
+  const ofShard = passes > 1 ? 3 : 1;
+  const here = shards === 1 ? ofShard : Math.log2(shards) + Math.max(ofShard, 2);
+  return ranks > 1 ? Math.max(here, 2) : here;
 }
 
 /** Every model's logits, those of the token being compared, and a block's activations of what is read together. */

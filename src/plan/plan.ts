@@ -6,6 +6,8 @@ import { teacherLogitsBudget } from '../training/teacherLogits.js';
 import { calibrate, type Speeds } from './calibrate.js';
 import type { PlanInputs, PlannedModel } from './inputs.js';
 import { type MemoryPlan, memoryOf } from './memory.js';
+import type { Network } from './network.js';
+import { optimizerSeconds, planRanks, type RanksPlan } from './ranks.js';
 import { type Schedule, scheduleOf } from './schedule.js';
 import { byPart, flopsOf, secondsOf, sum } from './time.js';
 import { unknowns } from './unknowns.js';
@@ -65,17 +67,24 @@ export interface Plan {
   } | null;
   calibration: (Speeds & { role: string })[];
   unknown: string[];
+  /** With `--ranks`. */
+  ranks?: RanksPlan;
 }
 
 /**
  * @param options.calibrated false leaves the time out
  * @param options.memory bytes of the machine, or of the card that computes
+ * @param options.ranks also plans the run on so many processes, each on a machine like this one
  */
 export function planRun(
   config: TrainConfig,
   inputs: PlanInputs,
   backend: BackendInfo,
-  options: { memory: { total: number; available: number; card?: boolean }; calibrated: boolean },
+  options: {
+    memory: { total: number; available: number; card?: boolean };
+    calibrated: boolean;
+    ranks?: { count: number; network: Network } | undefined;
+  },
 ): Plan {
   const { models, data } = inputs;
   const { total, available, card } = options.memory;
@@ -94,8 +103,12 @@ export function planRun(
     before_first_step: sum(flops(likely.once)),
     validation: sum(flops(likely.validation)) * schedule.validations,
   };
-  const memory = memoryOf(config, inputs, card ? { inUse: total - available, logitsBudget } : {});
-  const speeds = options.calibrated ? calibrateAll(config, likely, models, backend, available) : [];
+  const onCard = card ? { inUse: total - available, logitsBudget } : {};
+  const memory = memoryOf(config, inputs, onCard);
+  const exchanged = (options.ranks?.count ?? 1) > 1;
+  const speeds = options.calibrated
+    ? calibrateAll(config, likely, models, backend, { memory: available, exchanged })
+    : [];
   const time =
     speeds.length === models.length
       ? timeOf(config, works, likely, schedule, models, speeds as Speeds[], checkpointing)
@@ -132,6 +145,15 @@ export function planRun(
     time,
     calibration: speeds.flatMap((speed, i) => (speed ? [{ role: models[i]!.role, ...speed }] : [])),
     unknown: unknowns(config, inputs, time !== null),
+    ...(options.ranks && {
+      ranks: planRanks(
+        { config, work: likely, schedule, models, ...options.ranks },
+        time && (speeds as Speeds[]),
+        {
+          memory: memoryOf(config, inputs, onCard, options.ranks.count).total,
+        },
+      ),
+    }),
   };
 }
 
@@ -160,23 +182,25 @@ function work(
 }
 
 /** A measurement for every model, of the pass and the decode batch that it would have. */
-function calibrateAll(
+export function calibrateAll(
   config: TrainConfig,
   { step, once, validation }: Work,
   models: readonly PlannedModel[],
   backend: BackendInfo,
-  memory: number,
+  { memory, exchanged }: { memory: number; exchanged: boolean },
 ): (Speeds | undefined)[] {
   const jobs = [...step, ...once, ...validation];
   const passes = step.filter(({ kind }) => kind !== 'decode');
   const { tokens, rows } = passes.find(({ kind }) => kind === 'train')!.pass;
-  const batch = Math.min(config.train.micro_batch_size ?? MICRO_BATCH, config.train.batch_size);
-  const length = Math.max(2, Math.round(tokens / config.train.batch_size));
+  const ofShard = config.train.batch_size / config.train.shards;
+  const batch = Math.min(config.train.micro_batch_size ?? MICRO_BATCH, ofShard);
+  const length = Math.max(2, Math.round(tokens / ofShard));
   return models.map((model, i) => {
     const decoded = jobs.filter((job) => job.model === i && job.decoding);
     const response = Math.max(1, Math.round((length * rows) / tokens));
     const width = Math.max(0, ...decoded.map((job) => Math.max(...job.decoding!.rows, 1)));
-    return calibrate(model.config, { batch, length, response, rows: width, train: i === 0 }, backend, memory);
+    const shape = { batch, length, response, rows: width, train: i === 0, exchanged };
+    return calibrate(model.config, shape, backend, memory);
   });
 }
 
@@ -191,10 +215,7 @@ function timeOf(
 ): NonNullable<Plan['time']> {
   const seconds = (jobs: readonly Job[]): Parts =>
     byPart(jobs, (job) => secondsOf(job, models, speeds, checkpointing));
-  const { update, add } = speeds[0]!;
-  const passes =
-    schedule.accumulation + (likely.step.some(({ part }) => part === 'pretraining_student') ? 1 : 0);
-  const optimizer = models[0]!.size.parameters * (update! + (passes - 1) * add!);
+  const optimizer = optimizerSeconds({ config, work: likely, schedule, models, speeds }, 1);
   const perStep = { ...seconds(likely.step), optimizer };
   const training = (jobs: Work): number =>
     config.train.steps * (sum(seconds(jobs.step)) + optimizer) + sum(seconds(jobs.once));

@@ -22,7 +22,8 @@ export interface Schedule {
 
 export function scheduleOf(config: TrainConfig, rows: number | null): Schedule {
   const { train, rollout } = config;
-  const micro = Math.min(train.micro_batch_size ?? MICRO_BATCH, train.batch_size);
+  const shard = train.batch_size / train.shards;
+  const micro = Math.min(train.micro_batch_size ?? MICRO_BATCH, shard);
   const policy = isPolicyGradient(config.method);
   const perRound = (rollout.inner_epochs * rollout.rollouts) / train.batch_size;
   const rounds = Math.ceil(train.steps / perRound);
@@ -31,14 +32,14 @@ export function scheduleOf(config: TrainConfig, rows: number | null): Schedule {
     optimizer_steps: train.steps,
     global_batch: train.batch_size,
     micro_batch: micro,
-    accumulation: Math.ceil(train.batch_size / micro),
+    accumulation: train.shards * Math.ceil(shard / micro),
     rounds: policy ? rounds : null,
     rollouts: policy ? rounds * rollout.rollouts : null,
     rollouts_per_round: policy ? rollout.rollouts : null,
     steps_per_round: policy ? perRound : null,
     inner_epochs: policy ? rollout.inner_epochs : null,
     epochs: rows === null ? null : prompts / rows,
-    validations: 1 + every(train.steps, config.eval.every),
+    validations: (config.data.valid ?? config.data.wordnet) ? 1 + every(train.steps, config.eval.every) : 0,
     checkpoints: every(train.steps, config.checkpoint.every),
   };
 }

@@ -1,5 +1,6 @@
 import { aligned } from '../runs/alignedText.js';
 import type { Plan } from './plan.js';
+import type { RanksPlan } from './ranks.js';
 
 /** A plan as aligned lines. */
 export function planTable(plan: Plan): string[] {
@@ -43,6 +44,7 @@ export function planTable(plan: Plan): string[] {
       ],
       ['disk', bytes(plan.disk)],
     ]),
+    ...(plan.ranks ? ranksLines(plan.ranks) : []),
     ...(plan.unknown.length > 0 ? ['not known:', ...plan.unknown.map((line) => `  ${line}`)] : []),
   ];
 }
@@ -104,6 +106,37 @@ function inAll({ flops, time }: Plan): string[][] {
     ['training', `${duration(time.training)}, give or take a factor of 2`],
     ['  if every response is as long as allowed', duration(time.training_longest_responses)],
     ['validation', duration(time.validation)],
+  ];
+}
+
+function ranksLines({ ranks, shards, network, exchanged_per_step, wire, ...plan }: RanksPlan): string[] {
+  const { bytes: sent, messages } = exchanged_per_step;
+  const several = (n: number, what: string): string => `${count(n)} ${what}${n === 1 ? '' : 's'}`;
+  const line = `${(network.bandwidth * 8) / 1e9} Gbit/s, ${Number((network.latency * 1e6).toPrecision(3))} µs`;
+  const exchanged = section(`on ${several(ranks, 'rank')}, ${several(shards, 'shard')}, ${line}`, [
+    ['sent and received in a step', `${bytes(sent)}, ${several(Math.round(messages), 'message')}`],
+    ['  on the wire', `${significant(wire)} s`],
+    ['memory of a rank', bytes(plan.memory)],
+  ]);
+  if (!plan.times) return exchanged;
+  const pays =
+    plan.pays_up_to === shards
+      ? 'every doubling up to train.shards shortens the run by 10 % or more'
+      : `more than ${count(plan.pays_up_to!)} no longer pay: twice as many shorten the run by less than 10 %`;
+  return [
+    ...exchanged.slice(0, -1),
+    ...section('  ranks', [
+      ['', 'step, s', 'exchange, s', 'run', 'efficiency'],
+      ...plan.times.map(({ ranks: n, per_step, total, efficiency }) => [
+        `${count(n)}${n === ranks ? ' (asked)' : ''}`,
+        significant(per_step.total),
+        significant(per_step.exchange ?? 0),
+        duration(total),
+        `${(100 * efficiency).toFixed(0)} %`,
+      ]),
+    ]).slice(0, -1),
+    `  ${pays}`,
+    '',
   ];
 }
 

@@ -37,3 +37,24 @@ export function byPart(jobs: readonly Job[], value: (job: Job) => number): Recor
 export function sum(parts: Readonly<Record<string, number>>): number {
   return Object.values(parts).reduce((total, x) => total + x, 0);
 }
+
+/**
+ * The same, of the rank that takes longest: ranks have `shards / ranks` neighbouring shards each, and meet after every part of every
+ * batch, or would.
+ */
+export function byPartOfSlowest(
+  jobs: readonly Job[],
+  value: (job: Job) => number,
+  { ranks, shards }: { ranks: number; shards: number },
+): Record<string, number> {
+  const loads = new Map<string, { part: string; ofRanks: Float64Array }>();
+  for (const job of jobs) {
+    const key = `${job.draw} ${job.part}`;
+    const load = loads.get(key) ?? { part: job.part, ofRanks: new Float64Array(ranks) };
+    load.ofRanks[Math.floor((job.shard * ranks) / shards)]! += job.times * value(job);
+    loads.set(key, load);
+  }
+  const sums: Record<string, number> = {};
+  for (const { part, ofRanks } of loads.values()) sums[part] = (sums[part] ?? 0) + Math.max(...ofRanks);
+  return sums;
+}

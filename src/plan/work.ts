@@ -1,3 +1,4 @@
+import { Shards } from '../cluster/shards.js';
 import type { Sequence } from '../models/packed.js';
 import { needsValues } from '../objectives/advantages.js';
 import { isPolicyGradient, type TrainConfig } from '../training/config.js';
@@ -30,6 +31,10 @@ export interface Job {
   /** Tokens of prompts and responses, or those written, without padding. */
   tokens: number;
   times: number;
+  /** `train.shards` cuts every list of rows by position; this is done on the rows of one of them. */
+  shard: number;
+  /** Of which of the batches that the mean step is taken over. */
+  draw: number;
 }
 
 export interface Work {
@@ -67,10 +72,15 @@ export function workOf(config: TrainConfig, inputs: WorkInputs): Work {
 }
 
 class Builder {
+  private readonly shards: Shards;
+  private draw = 0;
+
   constructor(
     private readonly config: TrainConfig,
     private readonly inputs: WorkInputs,
-  ) {}
+  ) {
+    this.shards = new Shards(config.train.shards);
+  }
 
   step(): Job[] {
     return isPolicyGradient(this.config.method) ? this.policyStep() : this.supervisedStep();
@@ -81,7 +91,7 @@ class Builder {
     const { method } = this.config;
     if (method !== 'seqkd') return [];
     const { train, trainRows } = this.inputs;
-    const all = train.length === trainRows ? train : this.draw(0, trainRows);
+    const all = train.length === trainRows ? train : this.rows(0, trainRows);
     return this.decode('teacher_rollout', 1, this.answered(all), 1);
   }
 
@@ -109,7 +119,8 @@ class Builder {
     const { method, train, data, distillm } = this.config;
     const { student, teacher } = this.shares();
     const jobs: Job[] = [];
-    for (const batch of this.batches(train.batch_size)) {
+    for (const [draw, batch] of this.batches(train.batch_size).entries()) {
+      this.draw = draw;
       const share = 1 / SAMPLED;
       const answers = this.answered(batch);
       const mixed: [readonly Sequence[], number][] = [
@@ -157,10 +168,12 @@ class Builder {
       this.inputs.logitsBudget,
     );
     const jobs: Job[] = [];
-    for (const prompts of this.batches(rollout.rollouts / rollout.samples)) {
+    for (const [draw, prompts] of this.batches(rollout.rollouts / rollout.samples).entries()) {
+      this.draw = draw;
       const share = 1 / SAMPLED;
       const round = this.answered(prompts).flatMap((s) => Array.from({ length: rollout.samples }, () => s));
-      const batch = round.slice(0, train.batch_size);
+      // Of every shard of the round equally many (training/minillm.ts).
+      const batch = this.parts(round).flatMap((part) => part.slice(0, train.batch_size / train.shards));
       jobs.push(...this.decode('student_rollout', 0, round, share / steps));
       for (const t of this.teachers) jobs.push(...this.decode('teacher_rollout', t, round, share / steps));
       if (needsValues(objective))
@@ -191,10 +204,10 @@ class Builder {
   }
 
   private batches(size: number): Sequence[][] {
-    return Array.from({ length: SAMPLED }, (_, step) => this.draw(step, size));
+    return Array.from({ length: SAMPLED }, (_, step) => this.rows(step, size));
   }
 
-  private draw(step: number, size: number): Sequence[] {
+  private rows(step: number, size: number): Sequence[] {
     const { train } = this.inputs;
     return batchIndices(this.config.seed, 'train', step, train.length, size).map((i) => train[i]!);
   }
@@ -217,7 +230,7 @@ class Builder {
   }
 
   private train(part: Part, sequences: readonly Sequence[], times: number): Job[] {
-    return pass(part, 0, 'train', sequences, this.config.train.micro_batch_size, times);
+    return this.pass(part, 0, 'train', sequences, this.config.train.micro_batch_size, times);
   }
 
   private forward(
@@ -227,25 +240,36 @@ class Builder {
     size: number | undefined,
     times: number,
   ) {
-    return pass(part, model, 'forward', sequences, size, times);
+    return this.pass(part, model, 'forward', sequences, size, times);
   }
 
   private decode(part: Part, model: number, sequences: readonly Sequence[], times: number): Job[] {
     if (times === 0) return [];
-    const decoding = decodingOf(sequences, this.config.rollout.batch_size);
-    const all = addPasses([decoding.prefill, decoding.decode]);
-    return [{ part, model, kind: 'decode', pass: all, decoding, tokens: decoding.tokens, times }];
+    return this.parts(sequences).map((own, shard) => {
+      const decoding = decodingOf(own, this.config.rollout.batch_size);
+      const all = addPasses([decoding.prefill, decoding.decode]);
+      const { tokens } = decoding;
+      return { part, model, kind: 'decode', pass: all, decoding, tokens, times, shard, draw: this.draw };
+    });
   }
-}
 
-function pass(
-  part: Part,
-  model: number,
-  kind: 'train' | 'forward',
-  sequences: readonly Sequence[],
-  size: number | undefined,
-  times: number,
-): Job[] {
-  const tokens = sequences.reduce((sum, s) => sum + s.promptIds.length + s.responseIds.length, 0);
-  return [{ part, model, kind, pass: addPasses(trainingPasses(sequences, size)), tokens, times }];
+  private pass(
+    part: Part,
+    model: number,
+    kind: 'train' | 'forward',
+    sequences: readonly Sequence[],
+    size: number | undefined,
+    times: number,
+  ): Job[] {
+    return this.parts(sequences).map((own, shard) => {
+      const tokens = own.reduce((sum, s) => sum + s.promptIds.length + s.responseIds.length, 0);
+      const work = addPasses(trainingPasses(own, size));
+      return { part, model, kind, pass: work, tokens, times, shard, draw: this.draw };
+    });
+  }
+
+  /** The rows of every shard. */
+  private parts(sequences: readonly Sequence[]): Sequence[][] {
+    return this.shards.own.map((shard) => this.shards.part(sequences, shard));
+  }
 }

@@ -23,12 +23,18 @@ const policyQuantities: Record<string, string> = {
   reverse_kl: 'Reverse KL, nats per token',
   reverse_kl_sequence: 'Reverse KL, nats per response',
   reward: 'Reward per token',
+  task_reward: 'Rewards of the task, weighted, per response',
+  total_reward: 'Rewards of task and teacher, per response',
   response_length: 'Response length, tokens',
   ended: 'Share ended by EOS',
   repetition: 'Repetition rate',
   entropy: 'Entropy, nats per token',
   grad_norm: 'Gradient norm',
 };
+
+/** One reward of a task by itself. */
+const isTaskReward = (name: string): boolean => name.startsWith('task_reward_');
+const taskTitle = (name: string): string => `Reward ${name.slice('task_reward_'.length)}, per response`;
 
 const validationTitles: Record<string, string> = {
   rouge_l_sampled: 'Rouge-L, sampled',
@@ -89,12 +95,15 @@ export function learningCurves(entries: readonly Entry[], colors: ReadonlyMap<En
     Object.keys(validationTitles).map((name) => `valid_${name}`),
     (name) => validName.test(name) && name !== ownLoss,
   );
-  const lossNames = [...names].filter((name) => lossName.test(name) && !validName.test(name));
+  const lossNames = [...names].filter(
+    (name) => lossName.test(name) && !isTaskReward(name) && !validName.test(name),
+  );
   const others = [...names].filter(
     (name) =>
       !validName.test(name) &&
       !lossName.test(name) &&
       !name.startsWith(teacherPrefix) &&
+      !isTaskReward(name) &&
       !Object.hasOwn(policyQuantities, name),
   );
   const several = trained.some((entry) => entry.runs.length > 1);
@@ -118,7 +127,10 @@ export function learningCurves(entries: readonly Entry[], colors: ReadonlyMap<En
     {
       title: 'The student while it trains',
       explanation: `Measured on the responses of each optimizer step. Lines are smoothed, the band of a single run is one standard deviation around them. ${bands}`,
-      figures: Object.entries(policyQuantities).flatMap(([name, title]) => overlay(name, title, 'training')),
+      figures: [
+        ...Object.entries(policyQuantities),
+        ...[...names].filter(isTaskReward).map((name): [string, string] => [name, taskTitle(name)]),
+      ].flatMap(([name, title]) => overlay(name, title, 'training')),
       folded: false,
     },
     {

@@ -1,3 +1,5 @@
+import type { TaskReward } from '../objectives/taskRewards.js';
+
 /**
  * One sampled response and everything that was known when it was sampled. The one record that rollout, scoring,
  * objectives, training and `inspect` agree on. Never padded: every array below has one entry per response token
@@ -24,6 +26,8 @@ export interface Trajectory {
   collision: Float32Array;
   /** V(s_t), what a value head said before it learned from this round; absent without one (training/valueRound.ts). */
   values?: Float32Array;
+  /** What the rewards of a task say of it; absent without a task (training/taskRewards.ts). */
+  rewards?: TaskReward[];
   /** True if the response ended by itself (EOS), false if it was cut at the length limit. */
   finished: boolean;
   /** Optimizer step of the student that sampled. */

@@ -26,6 +26,7 @@ export async function saveCheckpoint(
   state: TrainingState,
   student: Model,
   tokenizerFrom: string,
+  shards = 1,
 ): Promise<string> {
   const directory = join(runDir, 'checkpoints', String(state.step));
   await writeDirectoryAtomic(directory, async (temporary) => {
@@ -34,7 +35,7 @@ export async function saveCheckpoint(
       { config: student.config, params: state.params },
       { dtype: 'f32', tokenizerFrom },
     );
-    await writeTrainingState(join(temporary, 'training-state'), state);
+    await writeTrainingState(join(temporary, 'training-state'), state, shards);
   });
   return directory;
 }
@@ -60,9 +61,13 @@ export async function loadLatestCheckpoint(
     params = (await loadModel(directory)).params;
     checkSameParameters(params, student.params, directory);
     const value = newHead(config, student);
-    state = await readTrainingState(join(directory, 'training-state'), params, optimizer, value).finally(
-      () => value && disposeState(value),
-    );
+    state = await readTrainingState(
+      join(directory, 'training-state'),
+      params,
+      optimizer,
+      value,
+      config.train.shards,
+    ).finally(() => value && disposeState(value));
     if (state.step !== step || step > config.train.steps) {
       throw new UsageError(
         `${directory}: training-state/state.json is of step ${state.step}, expected ${step} of ${config.train.steps}`,

@@ -2,11 +2,14 @@ import { spawn } from 'node:child_process';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
 import { RunError } from '../errors.js';
+import type { LaunchOrder } from './launchKeeper.js';
 
 /** One run of our own program in a process of its own. */
 export interface ChildRun {
   label: string;
   args: string[];
+  /** The file by which it claims its directory. */
+  claim?: string;
 }
 
 export interface ChildOptions {
@@ -14,6 +17,8 @@ export interface ChildOptions {
   onStart?: (pid: number) => Promise<void>;
   /** True once the runs should save and stop; asked five times a second. */
   stopping?: () => boolean;
+  /** Words of a command that starts the run, on whatever machine: it gets ours as its last arguments. */
+  launcher?: readonly string[] | undefined;
 }
 
 /**
@@ -52,17 +57,26 @@ function runChild(
   run: ChildRun,
   log: (line: string) => void,
   active: Set<ReturnType<typeof spawn>>,
-  { onStart, stopping }: ChildOptions,
+  { onStart, stopping, launcher }: ChildOptions,
 ): Promise<string> {
   return new Promise((resolve, reject) => {
-    const child = spawn(process.execPath, [...process.execArgv, programFile(), ...run.args], {
+    const command = [...process.execArgv, sibling('../cli/main'), ...run.args];
+    const args = launcher ? [...process.execArgv, sibling('./launchKeeper')] : command;
+    const child = spawn(process.execPath, args, {
       // Ctrl-C reaches this process alone, and the child once: from here, or by the channel that closes when this
       // process is gone (cli/main.ts). A second signal would make it quit without saving.
       detached: true,
       stdio: ['ignore', 'pipe', 'pipe', 'ipc'],
     });
     active.add(child);
-    if (child.pid !== undefined) onStart?.(child.pid).catch(reject);
+    const started = child.pid === undefined ? undefined : onStart?.(child.pid);
+    const order: LaunchOrder = {
+      command: [...(launcher ?? []), process.execPath, ...command],
+      ...(run.claim && { claim: run.claim }),
+    };
+    Promise.resolve(started).then(() => {
+      if (launcher && child.connected) child.send(order);
+    }, reject);
     const timer = setInterval(() => {
       if (!stopping?.()) return;
       clearInterval(timer);
@@ -75,7 +89,8 @@ function runChild(
     });
     createInterface({ input: child.stderr! }).on('line', (line) => {
       if (line.trim() === '') return;
-      lastLine = line;
+      // A launcher has its own last words ("exited with exit code 1"); what the run said is of more use.
+      if (!lastLine.startsWith(OWN) || line.startsWith(OWN)) lastLine = line;
       log(`${run.label.padEnd(10)} ${line}`);
     });
     child.on('error', reject);
@@ -86,7 +101,7 @@ function runChild(
       else
         reject(
           new RunError(
-            `${run.label}: ${lastLine.replace(/^minillm: /, '') || `ended by ${signal ?? `exit code ${code}`}`}`,
+            `${run.label}: ${(lastLine.startsWith(OWN) ? lastLine.slice(OWN.length) : lastLine) || `ended by ${signal ?? `exit code ${code}`}`}`,
             code === 130 ? 130 : 1,
           ),
         );
@@ -94,8 +109,11 @@ function runChild(
   });
 }
 
-/** The program this process itself runs from: TypeScript in a checkout, JavaScript in the published package. */
-function programFile(): string {
+/** How the line begins in which our program says why it failed. */
+const OWN = 'minillm: ';
+
+/** A file of the program that this process itself runs from: TypeScript in a checkout, JavaScript in the published package. */
+function sibling(name: string): string {
   const own = fileURLToPath(import.meta.url);
-  return fileURLToPath(new URL(`../cli/main${own.slice(own.lastIndexOf('.'))}`, import.meta.url));
+  return fileURLToPath(new URL(`${name}${own.slice(own.lastIndexOf('.'))}`, import.meta.url));
 }

@@ -2,7 +2,7 @@ import { linkSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync 
 import { basename, dirname, join } from 'node:path';
 import { setTimeout as wait } from 'node:timers/promises';
 import { UsageError } from '../errors.js';
-import { identityOf, whereabouts } from './processIdentity.js';
+import { identityOf, launchIn, whereabouts } from './processIdentity.js';
 
 /**
  * Takes a place for this process by putting its identity into `file`; that of a process that has ended is passed over. Of
@@ -29,6 +29,14 @@ export async function claim(file: string, place: string, what: string): Promise<
   return async () => {
     if (contentOf(file) === mine) rmSync(file, { force: true });
   };
+}
+
+/**
+ * Gives back the place of a process that came from this launch and has ended without doing so. Where the launcher has ended in
+ * good order so has what it started, on whatever machine; nobody else could tell.
+ */
+export function dropClaim(file: string, launch: string): void {
+  if (launchIn(contentOf(file) ?? '') === launch) rmSync(file, { force: true });
 }
 
 let attempts = 0;

@@ -49,7 +49,7 @@ async function readDigests(path: string): Promise<Digests | undefined> {
 }
 
 /** SHA-256 of the files that a configuration names, by its fields. */
-export async function digestsOf({ data, student, teacher }: TrainConfig): Promise<Digests> {
+export async function digestsOf({ data, student, teacher, rewards = [] }: TrainConfig): Promise<Digests> {
   const places: [field: string, path: unknown][] = [
     ['data.train', data.train],
     ['data.valid', data.valid],
@@ -59,6 +59,7 @@ export async function digestsOf({ data, student, teacher }: TrainConfig): Promis
       Array.isArray(teacher) ? `teacher[${i}]` : 'teacher',
       path,
     ]),
+    ...rewards.map(({ module }, i): [string, unknown] => [`rewards[${i}].module`, module]),
   ];
   const found: Digests = {};
   for (const [field, path] of places) {

@@ -32,7 +32,12 @@ export async function acceptChanges(
 ): Promise<void> {
   const paths = runPaths(out);
   const before = await configOf(paths.config);
-  if (!before || stringifyConfig(before) === stringifyConfig(config)) return;
+  if (!before) return;
+  if (stringifyConfig(before) === stringifyConfig(config)) {
+    // That of an older version may lack a field that is at its default.
+    await writeFileAtomic(paths.config, stringifyConfig(config));
+    return;
+  }
   const done = (await checkpointSteps(out)).at(-1) ?? 0;
   const changed = differences(before, config);
   for (const { field, was, is } of changed) {

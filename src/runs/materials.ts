@@ -1,6 +1,13 @@
 import { join } from 'node:path';
 import { corpusChunks } from '../data/corpus.js';
-import { type Example, type ExampleLimits, loadExamples, saySpecials } from '../data/examples.js';
+import {
+  type Example,
+  type ExampleLimits,
+  type Examples,
+  firstExamples,
+  saySpecials,
+} from '../data/examples.js';
+import { openExamples } from '../data/storedExamples.js';
 import { UsageError } from '../errors.js';
 import { loadModel } from '../models/checkpoint.js';
 import type { ModelConfig } from '../models/config.js';
@@ -21,7 +28,8 @@ export interface Materials {
   tokenizer: Tokenizer;
   /** Directory whose tokenizer files every saved student gets a copy of. */
   tokenizerFrom: string;
-  train: Example[];
+  train: Examples;
+  /** Empty without data.valid: nothing is validated then. */
   valid: Example[];
   corpus: Int32Array[];
 }
@@ -29,9 +37,14 @@ export interface Materials {
 /**
  * Loads models, tokenizer and data, and checks that they fit one another.
  *
+ * @param keepRows training examples carry their rows, for rewards to look at
  * @throws UsageError in one line for the first thing that is missing, damaged or does not fit
  */
-export async function loadMaterials(config: TrainConfig, log: (line: string) => void): Promise<Materials> {
+export async function loadMaterials(
+  config: TrainConfig,
+  log: (line: string) => void,
+  keepRows = config.rewards !== undefined,
+): Promise<Materials> {
   const tokenizerFrom = typeof config.student === 'string' ? config.student : config.student.tokenizer;
   const own = await loadTokenizer(tokenizerFrom);
   const tokenizer = config.data.bos ? own : withoutBos(own);
@@ -44,19 +57,24 @@ export async function loadMaterials(config: TrainConfig, log: (line: string) => 
     teacherTokenizers.set(directory, other);
   }
   const data = await dataFiles(config, log);
-  const load = async (file: string, split: 'training' | 'validation'): Promise<Example[]> => {
+  const load = async (file: string, split: 'training' | 'validation'): Promise<Examples> => {
     const what = `${split} data`;
-    const loaded = await loadExamples(file, tokenizer, exampleLimits(config, split));
+    const loaded = await openExamples(file, tokenizer, {
+      ...exampleLimits(config, split),
+      keepRows: keepRows && split === 'training',
+    });
     const { examples, dropped } = loaded;
     log(
-      `${what}: ${examples.length} examples${dropped > 0 ? ` (${dropped} over the token limits dropped)` : ''}`,
+      `${what}: ${examples.length} examples${dropped > 0 ? ` (${dropped} over the token limits dropped)` : ''}${Array.isArray(examples) ? '' : '; the file is large and stays on the disk'}`,
     );
     const specials = saySpecials(loaded, config.data.special_tokens);
     if (specials) log(`note: ${what}: ${specials}`);
     return examples;
   };
   const train = await load(data.train, 'training');
-  const valid = (await load(data.valid, 'validation')).slice(0, config.eval.prompts);
+  const held = data.valid ? await load(data.valid, 'validation') : undefined;
+  const valid = held ? firstExamples(held, config.eval.prompts) : [];
+  held?.close?.();
   const unmeasured = withoutReferences(config, valid);
   if (unmeasured) log(`note: ${unmeasured}`);
   const usesCorpus = readsCorpus(config) && data.corpus !== undefined;
@@ -98,6 +116,7 @@ export function exampleLimits(config: TrainConfig, split: 'training' | 'validati
     maxPromptTokens: data.max_prompt_tokens,
     maxTokens: data.max_tokens,
     specialTokens: data.special_tokens,
+    turns: data.turns,
     chat: { args: data.template_args, date: data.date },
   };
   if (readsReferences(config)) return { ...limits, neededBy: method };
@@ -202,9 +221,9 @@ export function checkRound({ method, rollout }: TrainConfig, examples: number): 
 export async function dataFiles(
   config: TrainConfig,
   log: (line: string) => void,
-): Promise<{ train: string; valid: string; corpus?: string }> {
+): Promise<{ train: string; valid?: string; corpus?: string }> {
   const { wordnet, train, valid, corpus } = config.data;
-  if (!wordnet) return { train: train!, valid: valid!, ...(corpus && { corpus }) };
+  if (!wordnet) return { train: train!, ...(valid && { valid }), ...(corpus && { corpus }) };
   const directory = await wordnetDirectory(wordnet, log);
   return {
     train: join(directory, 'train.jsonl'),

@@ -9,7 +9,12 @@ interface Identity {
   boot?: string;
   /** When the process began, in the kernel's own count. */
   started?: string;
+  /** By which launch of a sweep it came to be (launchKeeper.ts). */
+  launch?: string;
 }
+
+/** The variable that tells a process its launch. */
+export const LAUNCH = 'MINILLM_LAUNCH';
 
 /** `ended`: certainly gone, or never a process; `elsewhere`: on a machine (or in a container) that cannot be seen from here. */
 export type Whereabouts = 'running' | 'ended' | 'elsewhere';
@@ -17,7 +22,12 @@ export type Whereabouts = 'running' | 'ended' | 'elsewhere';
 /** A line for a file that names a process; Linux gives boot and start, elsewhere the number has to do. */
 export function identityOf(pid: number): string {
   const { started } = statOf(pid) ?? {};
-  const identity: Identity = { pid, host: hostname(), ...bootOf(), ...(started && { started }) };
+  const launch = pid === process.pid ? process.env[LAUNCH] : undefined;
+  const identity: Identity = {
+    ...{ pid, host: hostname(), ...bootOf() },
+    ...(started && { started }),
+    ...(launch && { launch }),
+  };
   return `${JSON.stringify(identity)}\n`;
 }
 
@@ -37,6 +47,11 @@ export function whereabouts(text: string): { pid: number; host: string | undefin
     return 'running';
   })();
   return { pid, host, now };
+}
+
+/** The launch that the process named by a file came from; undefined where it came from none. */
+export function launchIn(text: string): string | undefined {
+  return parse(text).launch;
 }
 
 function parse(text: string): Identity {

@@ -8,9 +8,11 @@ import { metricNames } from '../evaluation/evaluationMetrics.js';
 import { resolveModel } from '../models/hub.js';
 import { baselines } from '../objectives/baselines.js';
 import { returnForms } from '../objectives/returns.js';
+import { checkTaskObjective } from '../objectives/taskRewards.js';
 import {
   isPolicyGradient,
   isUrl,
+  rewardName,
   type TrainConfig,
   type TrainConfigInput,
   trainConfigSchema,
@@ -87,13 +89,24 @@ async function checked(
   mayLack: readonly ('models' | 'data')[],
 ): Promise<TrainConfig> {
   const config = parsed(trainConfigSchema, raw, refuse);
+  checkLength(raw, refuse);
   checkTogether(config, refuse);
   await checkFiles(config, refuse, mayLack);
   return config;
 }
 
 export function stringifyConfig(config: TrainConfig): string {
-  return stringify(config);
+  const { steps, ...train } = config.train;
+  return stringify(train.epochs === undefined ? config : { ...config, train });
+}
+
+/** A run is as long as one of the two says; which of them was given, the parsed configuration no longer shows. */
+function checkLength(raw: unknown, fail: Refuse): void {
+  const { steps, epochs } = (raw as { train: { steps?: unknown; epochs?: unknown } }).train;
+  if (steps === undefined && epochs === undefined)
+    fail('train.steps: missing; say how many optimizer steps, or give train.epochs');
+  if (steps !== undefined && epochs !== undefined)
+    fail('train.epochs: stands beside train.steps; leave one of them out');
 }
 
 type Tree = { [key: string]: unknown };
@@ -115,6 +128,9 @@ async function resolvePaths(tree: Tree, base: string): Promise<void> {
     if (typeof value === 'string') parent[key] = await find(value);
     if (Array.isArray(value)) parent[key] = await Promise.all(value.map(find));
   }
+  if (!Array.isArray(tree.rewards)) return;
+  for (const reward of tree.rewards)
+    if (isTree(reward) && typeof reward.module === 'string') reward.module = resolve(base, reward.module);
 }
 
 /** A directory, else the snapshot of a Hugging Face id in the cache, else the directory that is missing. */
@@ -140,6 +156,9 @@ async function applySet(tree: Tree, set: string, pathsFrom: string): Promise<voi
   }
   node[keys.at(-1)!] = value;
   await resolvePaths(own, pathsFrom);
+  // A length on the command line takes the place of the other kind in the file.
+  const other = { 'train.steps': 'epochs', 'train.epochs': 'steps' }[keys.join('.')];
+  if (other && isTree(tree.train)) delete tree.train[other];
   merge(tree, own);
 }
 
@@ -221,6 +240,16 @@ function deepest(issues: readonly z.core.$ZodIssue[]): z.core.$ZodIssue | undefi
   return { ...best, path: [...first.path, ...best.path] };
 }
 
+/** What only a validation could decide. */
+function checkNoValidation({ eval: { patience, select } }: TrainConfig, fail: Refuse): void {
+  if (patience !== undefined)
+    fail(`eval.patience: ${patience} validations of none; give data.valid, or leave it out`);
+  if (select !== undefined)
+    fail(
+      `eval.select: ${select} chooses by validations, and there are none; give data.valid, or leave it out`,
+    );
+}
+
 /** Without rollouts there are no returns for a value head to learn. */
 function checkNoValueHead({ method, objective }: TrainConfig, fail: Refuse): void {
   const asked =
@@ -250,8 +279,7 @@ function checkTogether(config: TrainConfig, fail: Refuse): void {
     fail('data: give either wordnet or train and valid, not both');
   if (!data.wordnet && !data.train)
     fail('data.train: missing; give a JSONL file, or data.wordnet: {} for the embedded set');
-  if (!data.wordnet && !data.valid)
-    fail('data.valid: missing; validation chooses the best student, so give a JSONL file');
+  if (!data.wordnet && !data.valid) checkNoValidation(config, fail);
   if (data.template !== 'chat' && Object.keys(data.template_args).length > 0)
     fail(`data.template_args: only the template chat takes arguments; set data.template to chat`);
   if (data.max_prompt_tokens >= data.max_tokens) {
@@ -274,7 +302,7 @@ function checkTogether(config: TrainConfig, fail: Refuse): void {
     fail(`eval.patience: ${config.eval.patience} validations of none; set eval.every to 1 or more`);
   if (train.batch_size % train.shards !== 0)
     fail(`train.shards: train.batch_size ${train.batch_size} cannot be cut into ${train.shards} equal parts`);
-  if (train.warmup > train.steps)
+  if (train.epochs === undefined && train.warmup > train.steps)
     fail(`train.warmup: ${train.warmup} is more than train.steps ${train.steps}`);
   if (isPolicyGradient(config.method) && rollout.temperature !== 1) {
     fail(`rollout.temperature: ${config.method} samples at objective.temperature; set that one`);
@@ -323,10 +351,27 @@ function checkTogether(config: TrainConfig, fail: Refuse): void {
     }
   }
   if (!isPolicyGradient(config.method)) checkNoValueHead(config, fail);
+  checkRewards(config, fail);
+}
+
+/** Rewards reach the student through the returns of sampled responses, which only the policy gradient has. */
+function checkRewards(config: TrainConfig, fail: Refuse): void {
+  const { method, rewards } = config;
+  if (!rewards) return;
+  if (!isPolicyGradient(method))
+    fail(`rewards: ${method} has no policy gradient that they could enter; take minillm or opd`);
+  const names = rewards.map(rewardName);
+  const twice = names.find((name, i) => names.indexOf(name) < i);
+  if (twice) fail(`rewards: two are called ${twice}; give each a name of its own`);
+  try {
+    checkTaskObjective(objectiveOf({ config }));
+  } catch (error) {
+    fail((error as Error).message);
+  }
 }
 
 async function checkFiles(
-  { student, teacher, data }: TrainConfig,
+  { student, teacher, data, rewards = [] }: TrainConfig,
   refuse: Refuse,
   mayLack: readonly ('models' | 'data')[],
 ): Promise<void> {
@@ -340,7 +385,9 @@ async function checkFiles(
     `data.${name}`,
     data[name],
   ]);
+  const modules = rewards.map(({ module }, i): [string, string] => [`rewards[${i}].module`, module]);
   for (const [field, path] of [
+    ...modules,
     ...(mayLack.includes('models') ? [] : models),
     ...(mayLack.includes('data') ? [] : rows),
   ]) {

@@ -3,6 +3,7 @@ import { activeBackend, type BackendInfo, initBackend } from '../tensor/backend.
 import type { TrainConfig } from '../training/config.js';
 import type { StepRecord } from '../training/loop.js';
 import type { Keep } from './keep.js';
+import type { GivenReward } from './rewards.js';
 import type { EvaluationRecord } from './validation.js';
 
 /** What is told of a run while it goes on, for a tracker of one's own. Each may be asynchronous: the run waits, off its clock. */
@@ -23,6 +24,8 @@ export interface TrainRunOptions extends RunHooks {
   changedInputs?: boolean;
   /** What a finished run keeps; default `all`. `final` removes what only a resume needs, so that none is possible. */
   keep?: Keep;
+  /** Rewards of a task as functions, beside those of `rewards` in the configuration; nothing compares them on a resume. */
+  rewards?: readonly GivenReward[];
   /** Default: what the configuration asks for, else what `initBackend` chose before, else the fastest that loads. */
   backend?: BackendInfo;
   /** Takes the run's notes, a line each; default: standard error, nothing when `quiet`. */
@@ -44,12 +47,13 @@ export async function withDefaults(config: TrainConfig, given: TrainRunOptions):
     changedInputs = false,
     keep = 'all',
     cluster = alone,
+    rewards = [],
     ...rest
   } = given;
   const log = given.log ?? (quiet ? () => {} : (line: string) => void process.stderr.write(`${line}\n`));
   const backend = given.backend ?? (await backendOf(config, log));
   const stopping = given.stopping ?? (() => false);
-  return { ...rest, resume, changedInputs, keep, cluster, backend, log, quiet, stopping };
+  return { ...rest, resume, changedInputs, keep, cluster, rewards, backend, log, quiet, stopping };
 }
 
 async function backendOf(config: TrainConfig, log: (line: string) => void): Promise<BackendInfo> {

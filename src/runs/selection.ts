@@ -38,6 +38,13 @@ export function withoutReferences(config: TrainConfig, valid: readonly Example[]
   return `${bare} of ${valid.length} validation rows have no reference: ${lost.join(', ')} are not measured, ${chosen}`;
 }
 
+/** A line about a run without validation rows; undefined where there are some. */
+export function withoutValidation({ method }: TrainConfig, valid: readonly Example[]): string | undefined {
+  if (valid.length > 0) return undefined;
+  const stays = method === 'distillm' ? ', distillm.threshold stays as it is' : '';
+  return `no data.valid: nothing is validated, no best/ is chosen${stays}, the result is final/`;
+}
+
 function hasReferences(valid: readonly Example[]): boolean {
   return valid.every(({ outputs }) => outputs.length > 0);
 }

@@ -32,6 +32,8 @@ export interface SweepOptions {
   flags: string[];
   /** Runs at a time. */
   parallel: number;
+  /** Words of a command that starts every run and evaluation (launcher.ts). */
+  launcher?: readonly string[] | undefined;
   quiet: boolean;
   log: (line: string) => void;
   /** True once Ctrl-C was pressed. */
@@ -133,7 +135,7 @@ async function partsOf(
   const parts: ChildRun[] = [];
   if (!isTrained(directory)) {
     const args = ['train', config, '--out', directory, '--resume', '--json', ...flags];
-    parts.push({ label: run.name, args });
+    parts.push({ label: run.name, args, claim: runPaths(directory).process });
   }
   if (sweep.evaluate) {
     const measured = measuredRun(run, directory, sweep.evaluate);
@@ -156,6 +158,7 @@ async function runJob(
       await runChildren([part], 1, (line) => appendFileSync(logFile, `${line.slice(name.length).trim()}\n`), {
         onStart: (pid) => writeFile(pidFile(out, name), identityOf(pid)),
         stopping: options.stopping,
+        launcher: options.launcher,
       });
     }
   } catch (error) {
@@ -176,7 +179,10 @@ function isTrained(directory: string): boolean {
 
 /** @throws UsageError when the directory of a run holds another one, finished or not */
 async function checkSame({ name, config }: SweepRun, out: string): Promise<void> {
-  const file = runPaths(join(out, name)).config;
+  const directory = join(out, name);
+  // With epochs, the configuration that the run was given: what it resolved them to depends on the data.
+  const given = config.train.epochs !== undefined && existsSync(directory);
+  const file = given ? join(out, 'configs', `${name}.yaml`) : runPaths(directory).config;
   const there = await readFile(file, 'utf8').catch(() => undefined);
   if (there === undefined || there === stringifyConfig(config)) return;
   throw new UsageError(
@@ -207,17 +213,19 @@ async function waitForOrphan(out: string, name: string): Promise<void> {
 
 /** One progress line for all runs: how much of the budget is used, read from their logs, and what is running. */
 function watch(outcomes: readonly SweepOutcome[], { budget }: Sweep, quiet: boolean) {
-  const share = ({ run }: SweepOutcome): number => budget.amount ?? run.config.train.steps;
+  const share = ({ run: { config } }: SweepOutcome): number =>
+    budget.amount ?? (config.train.epochs === undefined ? config.train.steps : Number.POSITIVE_INFINITY);
   const done = (): number =>
     outcomes.reduce(
       (sum, outcome) => sum + Math.min(share(outcome), spent(outcome.directory, budget.kind)),
       0,
     );
-  const total = outcomes.reduce((sum, outcome) => sum + share(outcome), 0);
+  const all = outcomes.reduce((sum, outcome) => sum + share(outcome), 0);
+  const total = Number.isFinite(all) ? { total: all } : {}; // epochs are steps once the data is read
   const unit = { steps: 'step', none: 'step', seconds: 'second', teacher_tokens: 'teacher token' }[
     budget.kind
   ];
-  const progress = createProgress({ label: 'sweep', total, done: done(), unit, quiet });
+  const progress = createProgress({ label: 'sweep', ...total, done: done(), unit, quiet });
   const running = new Set<string>();
   const update = (): void => progress.update(Math.round(done()), { running: [...running].join(' ') || '-' });
   const timer = setInterval(update, 1000);

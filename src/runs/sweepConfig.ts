@@ -135,6 +135,10 @@ export async function readSweep(file: string, sets: readonly string[] = []): Pro
     checkEvaluation(rest.evaluate, config, file);
     runs.push({ name, fields: point, config });
   }
+  if (rest.budget.kind === 'steps' && runs.some(({ config }) => config.train.epochs !== undefined))
+    throw new UsageError(
+      `${file}: budget: steps means equal train.steps, and train.epochs are steps only once the data is read; give budget.amount, or budget.kind none`,
+    );
   const steps = new Set(runs.map((run) => run.config.train.steps));
   if (rest.budget.kind === 'steps' && steps.size > 1) {
     throw new UsageError(
@@ -193,6 +197,10 @@ function budgetFields({ kind, amount }: SweepFile['budget'], file: string): Reco
 /** What would only be found out once the first run has been trained. */
 function checkEvaluation(settings: SweepFile['evaluate'], { data }: TrainConfig, file: string): void {
   if (!settings) return;
+  if (settings.model === 'best' && !data.valid && !data.wordnet)
+    throw new UsageError(
+      `${file}: evaluate.model: best is chosen by validations, and the base has no data.valid; take final`,
+    );
   if (settings.data === 'test') {
     if (data.wordnet) return;
     throw new UsageError(

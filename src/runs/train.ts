@@ -10,6 +10,7 @@ import { breathe, Stopped } from '../pieces.js';
 import { disposeParams } from '../tensor/params.js';
 import { stopsAt } from '../text/stopStrings.js';
 import type { TrainConfig } from '../training/config.js';
+import { withSteps } from '../training/epochs.js';
 import { unreadFields } from '../training/fields.js';
 import { trainingLoop } from '../training/loop.js';
 import type { TrainingContext } from '../training/method.js';
@@ -26,11 +27,12 @@ import { loadMaterials, type Materials } from './materials.js';
 import { readMetrics } from './metricsLog.js';
 import { freshState, openRun } from './openRun.js';
 import { agreeOnRun, shareState } from './ranks.js';
+import { openRewards } from './rewards.js';
 import { withRunDate } from './runDate.js';
 import { refuseOccupied, runPaths, scratchOf, sharedScratch } from './runDirectory.js';
 import { RunLog } from './runLog.js';
 import { type RunOptions, type TrainRunOptions, withDefaults } from './runOptions.js';
-import { selectionFor } from './selection.js';
+import { selectionFor, withoutValidation } from './selection.js';
 import { whySpent } from './spent.js';
 import { validate } from './validation.js';
 
@@ -97,6 +99,7 @@ function aboutTheDisk(error: unknown, out: string): unknown {
 interface Held {
   materials?: Materials;
   state?: TrainingState;
+  rewards?: Awaited<ReturnType<typeof openRewards>>;
 }
 
 /** A run that ends early leaves nothing in memory either: a library's caller goes on. */
@@ -105,8 +108,10 @@ async function trainIn(given: TrainConfig, out: string, options: RunOptions): Pr
   try {
     return await trainHolding(held, given, out, options);
   } finally {
-    const { materials, state } = held;
+    const { materials, state, rewards } = held;
+    rewards?.close();
     if (materials) for (const { params } of [materials.student, ...materials.teachers]) disposeParams(params);
+    materials?.train.close?.();
     if (state) for (const own of [state.params, state.optimizer, state.value ?? {}]) disposeState(own);
   }
 }
@@ -121,12 +126,17 @@ async function trainHolding(
   const shards = new Shards(given.train.shards, cluster);
   // One rank keeps the run directory. The others need not see it: they are told what it holds.
   const keeps = cluster.rank === 0;
-  const config = shards.first(keeps ? await withRunDate(given, out, log) : given);
-  const unread = unreadFields(config);
-  if (unread.length > 0) log(`note: ${config.method} does not read ${unread.join(', ')}`);
-  const materials = await loadMaterials(config, log);
+  const dated = shards.first(keeps ? await withRunDate(given, out, log) : given);
+  const unread = unreadFields(dated);
+  if (unread.length > 0) log(`note: ${dated.method} does not read ${unread.join(', ')}`);
+  const rewarded = dated.rewards !== undefined || options.rewards.length > 0;
+  const materials = await loadMaterials(dated, log, rewarded);
   held.materials = materials;
+  const config = withSteps(dated, materials.train.length, log);
+  const unvalidated = withoutValidation(config, materials.valid);
+  if (unvalidated) log(`note: ${unvalidated}`);
   await agreeOnRun(cluster, given, describeEnvironment(options.backend, config.seed), log);
+  if (rewarded) held.rewards = await openRewards(config, options.rewards, materials.tokenizer);
   const paths = runPaths(out);
   const opened = keeps ? await openRun(config, materials, out, options) : undefined;
   const blind = blindSelection(config, materials);
@@ -147,6 +157,7 @@ async function trainHolding(
     ...(stop && { stop }),
     scratch: sharedScratch(scratchOf(out), shards),
     ...(teacherLogitsBytes && { teacherLogitsBytes }),
+    ...(held.rewards && { rewards: held.rewards }),
     shards,
     log,
     async pause() {
@@ -179,6 +190,7 @@ async function trainHolding(
       },
       evaluate: () =>
         untimed(async () => {
+          if (unvalidated) return;
           const record = await validate({ context, method, materials, keeper }, state);
           if (keeps) await options.onEvaluate?.(record);
         }),
@@ -186,7 +198,13 @@ async function trainHolding(
         untimed(async () => {
           if (keeps) {
             runLog?.sync();
-            const directory = await saveCheckpoint(out, state, context.student, materials.tokenizerFrom);
+            const directory = await saveCheckpoint(
+              out,
+              state,
+              context.student,
+              materials.tokenizerFrom,
+              shards.count,
+            );
             await pruneCheckpoints(out, config.checkpoint.keep);
             await options.onCheckpoint?.({ step: state.step, directory });
           }
@@ -212,7 +230,10 @@ async function trainHolding(
     train_seconds: Math.round((runLog?.trainSeconds ?? 0) * 10) / 10,
     teacher_tokens: runLog?.teacherTokens ?? 0,
     final: paths.final,
-    notes: [...(blind ? [blind] : []), ...(state.best?.step === 0 && state.step > 0 ? [UNTRAINED] : [])],
+    notes: [
+      ...[unvalidated, blind].flatMap((note) => note ?? []),
+      ...(state.best?.step === 0 && state.step > 0 ? [UNTRAINED] : []),
+    ],
   };
 }
 

@@ -17,7 +17,8 @@ import { validate } from './runConfig.js';
 /*
  * The part of a TrainingState that is not the student itself:
  *
- *   state.json             step, round, step in the round, best validation, what a baseline remembers, the optimizer's numbers
+ *   state.json             step, round, step in the round, best validation, what a baseline remembers, the optimizer's numbers, the shards where
+ *                          there are several
  *   optimizer.safetensors  the optimizer's tensors by name, and under value/ the value head and those of its optimizer
  *   rollouts.jsonl         the rollouts of the round under way
  *   replay.json            the replay buffer of distillm (replayState.ts)
@@ -33,10 +34,11 @@ const stateSchema = z.strictObject({
   best: z.strictObject({ step: z.number().int().min(0), value: z.number() }).nullable(),
   unvalidated: z.literal(true).optional(),
   ema: z.strictObject({ mean: z.number(), weight: z.number() }).optional(),
+  shards: z.number().int().min(2).optional(),
   optimizer: z.record(z.string(), z.number()),
 });
 
-export async function writeTrainingState(directory: string, state: TrainingState): Promise<void> {
+export async function writeTrainingState(directory: string, state: TrainingState, shards = 1): Promise<void> {
   await mkdir(directory, { recursive: true });
   const { tensors, numbers } = flattenState({
     ...state.optimizer,
@@ -50,6 +52,7 @@ export async function writeTrainingState(directory: string, state: TrainingState
     best: state.best,
     ...(state.unvalidated && { unvalidated: true }),
     ...(state.ema && { ema: state.ema }),
+    ...(shards > 1 && { shards }),
     optimizer: numbers,
   };
   await writeFile(join(directory, 'state.json'), `${JSON.stringify(json, null, 2)}\n`);
@@ -67,7 +70,7 @@ export async function writeTrainingState(directory: string, state: TrainingState
 }
 
 /**
- * @param freshValue a head of the expected size, where the run has one; stays the caller's
+ * @param freshValue a head of the expected size, where the run has one; stays the caller's @param shards of the run
  * @throws UsageError naming the file when it is missing, torn, or does not fit the parameters
  */
 export async function readTrainingState(
@@ -75,9 +78,13 @@ export async function readTrainingState(
   params: Params,
   optimizer: Optimizer,
   freshValue?: ValueHead,
+  shards = 1,
 ): Promise<TrainingState> {
   const stateFile = join(directory, 'state.json');
   const json = validate(stateSchema, await readJson(stateFile), stateFile);
+  const { shards: saved = 1 } = json;
+  if (saved !== shards)
+    throw new UsageError(`${stateFile}: of a run with ${saved} shards, expected ${shards} (train.shards)`);
   const rolloutsFile = join(directory, 'rollouts.jsonl');
   const lines = (await readText(rolloutsFile)).split('\n').filter((line) => line !== '');
   const rollouts = lines.map((line, i) =>
@@ -149,6 +156,9 @@ const trajectorySchema = z.strictObject({
   entropy: numbers,
   collision: numbers,
   values: numbers.optional(),
+  rewards: z
+    .array(z.strictObject({ name: z.string(), weight: z.number(), value: z.union([z.number(), numbers]) }))
+    .optional(),
   finished: z.boolean(),
   policy_version: z.number().int(),
   stream_key: z.string(),
@@ -168,6 +178,12 @@ export function trajectoryToJson(t: Trajectory): z.input<typeof trajectorySchema
     entropy: Array.from(t.entropy),
     collision: Array.from(t.collision),
     ...(t.values && { values: Array.from(t.values) }),
+    ...(t.rewards && {
+      rewards: t.rewards.map(({ value, ...rest }) => ({
+        ...rest,
+        value: typeof value === 'number' ? value : Array.from(value),
+      })),
+    }),
     finished: t.finished,
     policy_version: t.policyVersion,
     stream_key: t.streamKey,
@@ -177,8 +193,10 @@ export function trajectoryToJson(t: Trajectory): z.input<typeof trajectorySchema
 export function trajectoryFromJson(value: unknown, where: string): Trajectory {
   const row = validate(trajectorySchema, value, where);
   const { length } = row.response_ids;
-  for (const [name, list] of Object.entries(row)) {
-    if (Array.isArray(list) && name !== 'prompt_ids' && list.length !== length) {
+  const { prompt_ids: _, rewards = [], ...lists } = row;
+  const ofTask = rewards.map(({ name, value }): [string, unknown] => [`rewards.${name}`, value]);
+  for (const [name, list] of [...Object.entries(lists), ...ofTask]) {
+    if (Array.isArray(list) && list.length !== length) {
       throw new UsageError(
         `${where}: ${name} has ${list.length} entries, expected ${length}, one for each response token`,
       );
@@ -196,6 +214,12 @@ export function trajectoryFromJson(value: unknown, where: string): Trajectory {
     entropy: Float32Array.from(row.entropy),
     collision: Float32Array.from(row.collision),
     ...(row.values && { values: Float32Array.from(row.values) }),
+    ...(row.rewards && {
+      rewards: row.rewards.map(({ value, ...rest }) => ({
+        ...rest,
+        value: typeof value === 'number' ? value : Float64Array.from(value),
+      })),
+    }),
     finished: row.finished,
     policyVersion: row.policy_version,
     streamKey: row.stream_key,

@@ -6,6 +6,8 @@ import { strftime, today } from './date.js';
 export interface ChatMessage {
   role: string;
   content: string;
+  /** What else a template may read of it: `tool_calls`, `name`, `tool_call_id`, `reasoning_content`. */
+  more?: Record<string, unknown>;
 }
 
 /** What a template is given beside the conversation. */
@@ -14,6 +16,8 @@ export interface ChatOptions {
   args?: Record<string, unknown> | undefined;
   /** The day that `strftime_now` gives, YYYY-MM-DD; default today. */
   date?: string | undefined;
+  /** Descriptions of functions that the assistant may call; default none. */
+  tools?: readonly unknown[] | undefined;
 }
 
 /** Turns a conversation into the text that the model continues with the assistant's next turn. */
@@ -41,6 +45,46 @@ export function answerContext(chat: Chat, messages: readonly ChatMessage[], opti
   return context.startsWith(open) && context.slice(open.length).trim() !== '' ? context : open;
 }
 
+/**
+ * A conversation that holds its answer, cut where the answer begins, so that both parts together are what the template writes:
+ *
+ *     prompt    what stands before the answer (`answerContext`)
+ *     response  what the template makes of the answering turns, without what it writes to close the last of them
+ *
+ * The end token that a response is encoded with takes the place of that closing; most templates close a turn with the end token
+ * and a line break. An answer with reasoning of its own (Qwen3) begins at the generation prompt, which has no empty think block.
+ * Where a template opens an answer otherwise than it writes one that is given, the words of the turns follow the opening.
+ *
+ * @param turns the assistant's turn that is answered with; or several, with those of tools between them
+ */
+export function answeredContext(
+  chat: Chat,
+  asked: readonly ChatMessage[],
+  turns: readonly ChatMessage[],
+  options: ChatOptions,
+): { prompt: string; response: string } {
+  const context = answerContext(chat, asked, options);
+  let whole: string;
+  try {
+    whole = withoutClosing(chat, [...asked, ...turns], options);
+  } catch (error) {
+    if (turns.length > 1) throw error;
+    return { prompt: context, response: turns[0]!.content }; // a template that takes no answers
+  }
+  const prompt = [context, chat(asked, options)].find((opening) => whole.startsWith(opening));
+  if (prompt !== undefined) return { prompt, response: whole.slice(prompt.length) };
+  return { prompt: context, response: turns.map(({ content }) => content).join('\n') };
+}
+
+/** A conversation as the template writes it, left open behind its last turn: what to continue where an answer has begun. */
+export function withoutClosing(chat: Chat, messages: readonly ChatMessage[], options: ChatOptions): string {
+  const closed = { ...options, closed: true };
+  const whole = chat(messages, closed);
+  const probed = chat([...messages.slice(0, -1), { role: messages.at(-1)!.role, content: PROBE }], closed);
+  const closing = probed.slice(probed.lastIndexOf(PROBE) + PROBE.length);
+  return closing !== '' && whole.endsWith(closing) ? whole.slice(0, -closing.length) : whole;
+}
+
 /** An answer that no conversation holds. */
 const PROBE = '\uE0FF';
 
@@ -66,20 +110,20 @@ export function chatOf(
   let template: Template | undefined;
   const chat = (
     messages: readonly ChatMessage[],
-    { args = {}, date, closed = false }: ChatOptions & { closed?: boolean } = {},
+    { args = {}, date, tools, closed = false }: ChatOptions & { closed?: boolean } = {},
   ): string => {
     checkArgs(args, source, where);
     try {
       template ??= withOwnFunctions(new Template(source));
       return template.render({
         ...args,
-        messages: messages.map(({ role, content }) => ({ role, content })),
+        messages: messages.map(({ role, content, more }) => ({ ...more, role, content })),
         add_generation_prompt: !closed,
         bos_token: tokenText(settings.bos_token),
         eos_token: tokenText(settings.eos_token),
         unk_token: tokenText(settings.unk_token),
         pad_token: tokenText(settings.pad_token),
-        tools: null,
+        tools: tools ?? null,
         documents: null,
         own_strftime_now: (format: string) => strftime(date ?? today(), format),
         own_range: range,

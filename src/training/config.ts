@@ -1,4 +1,6 @@
+import { basename, extname } from 'node:path';
 import { z } from 'zod';
+import { turnChoices } from '../data/conversations.js';
 import { specialTokenUses } from '../data/examples.js';
 import { familyNames } from '../models/families.js';
 import { objectiveOverrides, presetNames } from '../objectives/presets.js';
@@ -56,6 +58,27 @@ const wordnet = z.strictObject({
   seed: z.number().int().default(1),
 });
 
+/** A reward of the task beside the teacher's (docs/rewards.md). */
+const reward = z.strictObject({
+  module: path.describe('JavaScript or TypeScript file with the function'),
+  export: z.string().min(1).default('default').describe('which of its exports'),
+  name: z
+    .string()
+    .regex(/^\w+$/, 'expected letters, digits and _')
+    .optional()
+    .describe('in the log; default: that of the export, else of the file'),
+  weight: z.number().default(1).describe('what it is multiplied by in the objective'),
+  batch_size: count.default(64).describe('responses that one call is asked about'),
+  timeout: z.number().positive().max(86_400).default(60).describe('seconds for one call'),
+});
+export type RewardConfig = z.output<typeof reward>;
+
+export function rewardName({ module, name, export: from }: RewardConfig): string {
+  if (name) return name;
+  if (from !== 'default') return from.replace(/\W/g, '_');
+  return basename(module, extname(module)).replace(/\W/g, '_');
+}
+
 const httpUrl = z.url({ protocol: /^https?$/, error: 'expected a URL, as http://127.0.0.1:8000' });
 
 /** A teacher behind a server (scoring/remoteTeacher.ts). */
@@ -107,7 +130,7 @@ export const trainConfigSchema = z.strictObject({
       .optional()
       .describe('build the embedded WordNet instruction set instead of reading files'),
     train: path.optional().describe('JSONL or JSON with instruction, input, output'),
-    valid: path.optional(),
+    valid: path.optional().describe('without it nothing is validated'),
     corpus: path.optional().describe('plain text for the pretraining loss'),
     template: z
       .enum(promptFormats)
@@ -117,6 +140,10 @@ export const trainConfigSchema = z.strictObject({
       .record(z.string(), z.unknown())
       .default({})
       .describe('template chat: variables that the chat template reads, as enable_thinking'),
+    turns: z
+      .enum(turnChoices)
+      .default('last')
+      .describe("which of the assistant's turns in messages are learnt from"),
     date: z
       .string()
       .refine(isDate, 'expected a date as 2026-01-31')
@@ -134,7 +161,17 @@ export const trainConfigSchema = z.strictObject({
     max_tokens: count.default(512).describe('longer prompt + response pairs are dropped'),
   }),
   train: z.strictObject({
-    steps: z.number().int().min(0).describe('optimizer steps'),
+    steps: z
+      .number()
+      .int()
+      .min(0)
+      .default(0)
+      .describe('optimizer steps; where epochs is given, 0 until the data is read (training/epochs.ts)'),
+    epochs: z
+      .number()
+      .positive()
+      .optional()
+      .describe('passes over the training rows, instead of steps; a fraction is allowed'),
     batch_size: count.default(32).describe('responses in an optimizer step, over all micro-batches'),
     micro_batch_size: count
       .optional()
@@ -186,6 +223,7 @@ export const trainConfigSchema = z.strictObject({
     .extend({ preset: z.enum(presetNames).default('minillm') })
     .prefault({})
     .describe('minillm: a preset and any switch on its own; opd: switches'),
+  rewards: z.array(reward).min(1).optional().describe('minillm, opd: rewards of a task beside the teacher'),
   rollout: z
     .strictObject({
       rollouts: count.default(64).describe('responses collected in a round'),

@@ -18,6 +18,7 @@ export const readers: Readonly<Record<string, readonly MethodName[]>> = {
   'train.kd_temperature': divergent,
   'train.kd_scale': divergent,
   objective: policyGradient,
+  rewards: policyGradient,
   'rollout.rollouts': policyGradient,
   'rollout.samples': policyGradient,
   'rollout.sampling': policyGradient,

@@ -14,8 +14,10 @@ import { type Models, responseTokens, teacherLogits } from './supervised.js';
 export interface Inspection {
   /** Importance weights of the configured correction. */
   w: number[][];
-  /** r_t, scaled and clipped. */
+  /** r_t, the teacher's, scaled and clipped, before `kl_coef`. */
   rewards: number[][];
+  /** ρ_t, the task's; absent without one. */
+  task_rewards?: number[][];
   /** After length normalisation, before baseline and whitening. */
   returns: number[][];
   advantages: number[][];
@@ -92,6 +94,7 @@ export function inspectStep(
   const result = {
     w: lists(signals.w),
     rewards: lists(signals.rewards),
+    ...(signals.taskRewards && { task_rewards: lists(signals.taskRewards) }),
     returns: lists(signals.returns),
     advantages: lists(signals.advantages),
     logprobs_new: perToken('logprobs'),

@@ -12,6 +12,7 @@ import type { TrainConfig } from './config.js';
 import { GradientTree } from './gradientTree.js';
 import type { Method, MicroBatch, StepPlan, TrainingContext } from './method.js';
 import type { TrainingState } from './state.js';
+import { RewardFailed } from './taskRewards.js';
 
 /** What one optimizer step leaves behind. */
 export interface StepRecord {
@@ -45,7 +46,7 @@ export interface TrainingHooks {
  * schedule, validation, checkpoints and stopping are the same for all of them, so that a comparison means something.
  *
  * @throws RunError when a loss or gradient is not finite (the parameters of the step before are kept), on Ctrl-C, or when a
- *   remote teacher is lost; after the latter two the last whole step is saved
+ *   remote teacher is lost or a reward fails; after all but the first the last whole step is saved
  */
 export async function trainingLoop(
   context: TrainingContext,
@@ -69,9 +70,10 @@ export async function trainingLoop(
     saved = state.step;
   };
   const gaveUp = async (error: unknown): Promise<never> => {
-    if (!(error instanceof Stopped || error instanceof TeacherLost)) throw error;
-    // Its own teacher: the other ranks stop where they next come together.
-    if (error instanceof TeacherLost) context.shards?.leave();
+    const lost = error instanceof TeacherLost || error instanceof RewardFailed;
+    if (!(error instanceof Stopped || lost)) throw error;
+    // Its own teacher or reward: the other ranks stop where they next come together.
+    if (lost) context.shards?.leave();
     if (state.step > saved) await checkpoint();
     if (error instanceof Stopped) throw stopped(state, steps);
     if (state.step === 0) throw error;

@@ -1,10 +1,11 @@
 import type * as tf from '@tensorflow/tfjs-core';
 import type { Shards } from '../cluster/shards.js';
-import type { Example } from '../data/examples.js';
+import type { Example, Examples } from '../data/examples.js';
 import type { Model } from '../models/model.js';
 import type { Pieces } from '../pieces.js';
 import type { Params } from '../tensor/params.js';
 import type { TrainConfig } from './config.js';
+import type { Rewards } from './rewardSource.js';
 import type { TrainingState } from './state.js';
 
 /** What a method works with; nothing in it changes during training but the parameters of the student. */
@@ -13,7 +14,7 @@ export interface TrainingContext {
   /** `student.params` is the state's parameter record. */
   student: Model;
   teachers: Model[];
-  train: Example[];
+  train: Examples;
   /** Plain text cut into equal pieces of token ids; empty when there is none. */
   corpus: Int32Array[];
   /** Tokens that end a response. */
@@ -26,6 +27,8 @@ export interface TrainingContext {
   scratch: Scratch;
   /** Bytes of teacher logits that a round may keep, on a card; default 1 GiB. */
   teacherLogitsBytes?: number;
+  /** Of a task, beside the teacher's; `minillm` and `opd` ask for them. */
+  rewards?: Rewards;
   /** How rows are shared out; default: one shard, here. */
   shards?: Shards;
   log: (line: string) => void;

@@ -14,6 +14,7 @@ import { scoreRemotely } from './remoteRound.js';
 import { rolloutMetrics, signalMetrics } from './rolloutMetrics.js';
 import type { TrainingState } from './state.js';
 import { allTokens, sharedVocabulary } from './supervised.js';
+import { scoreRewards } from './taskRewards.js';
 import { type Capture, TeacherLogits } from './teacherLogits.js';
 import { valueRound } from './valueRound.js';
 
@@ -26,7 +27,7 @@ import { valueRound } from './valueRound.js';
  *              baseline) + single-step KL over the whole vocabulary + pretraining loss on plain text
  *
  * Phase 1 is `sft`, whose best checkpoint is this method's `student`. What each preset matches and where it departs from
- * the paper and from the official code stands in docs/minillm.md. No gradient flows through rollouts, teacher,
+ * the paper and from the official code stands in docs/minillm.md. With `rewards` the objective is that of docs/rewards.md. No gradient flows through rollouts, teacher,
  * rewards, advantages or importance weights.
  */
 export function minillm(): Method {
@@ -41,7 +42,8 @@ export function minillm(): Method {
       const capture = context.teachers[0]!.remote
         ? undefined
         : teacherOfRound.capture(context, state.round, rollouts, max_new_tokens);
-      state.rollouts = await paused(collectRound(context, state, capture), context.pause);
+      const sampled = await paused(collectRound(context, state, capture), context.pause);
+      state.rollouts = await scoreRewards(context, sampled);
       return { ...rolloutMetrics(state.rollouts), ...learnValues(context, state) };
     },
 
@@ -77,7 +79,7 @@ export function minillm(): Method {
       if (signals.ema) state.ema = signals.ema;
       return {
         micro: [...micro, ...pretrainingBatches(context, state, objective, teacherOfText)],
-        metrics: signalMetrics(trajectories, signals),
+        metrics: signalMetrics(trajectories, signals, objective.kl_coef),
         tokens: allTokens(trajectories),
         teacherTokens:
           (state.stepInRound === 0 ? allTokens(state.rollouts) : 0) +
@@ -105,7 +107,7 @@ function collectRound(
   const { rollouts, samples } = config.rollout;
   const prompts = rollouts / samples;
   const picked = distinctIndices(config.seed, 'train', state.round - 1, train.length, prompts).map(
-    (index) => ({ index, ids: train[index]!.promptIds }),
+    (index) => ({ index, ids: train.at(index)!.promptIds }),
   );
   return shards.map(picked, function* (own, first) {
     const observer = capture && { onTeacherLogits: capture(first * samples) };

@@ -11,6 +11,7 @@ import {
 } from '../objectives/minillmLoss.js';
 import type { ObjectiveConfig } from '../objectives/presets.js';
 import { flatten } from '../objectives/ragged.js';
+import { tokenRewards } from '../objectives/taskRewards.js';
 import type { Trajectory } from '../rollout/trajectory.js';
 import type { MicroBatch } from './method.js';
 import { ownMicroBatches } from './microBatches.js';
@@ -96,6 +97,9 @@ export function sampledBatch(trajectories: readonly Trajectory[]): SampledBatch 
     kl: trajectories.map((t) => t.kl!),
     collision: trajectories.map((t) => t.collision),
     groups: trajectories.map((t) => t.promptIndex),
+    ...(trajectories.some((t) => t.rewards) && {
+      taskRewards: trajectories.map((t) => tokenRewards(t.responseIds.length, t.rewards ?? [])),
+    }),
     ...(trajectories.every((t) => t.values) && { values: trajectories.map((t) => t.values!) }),
   };
 }

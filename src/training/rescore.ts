@@ -2,6 +2,7 @@ import * as tf from '@tensorflow/tfjs-core';
 import { packSequences } from '../models/packed.js';
 import { mixedLogprob } from '../objectives/importance.js';
 import type { ObjectiveConfig } from '../objectives/presets.js';
+import type { TaskReward } from '../objectives/taskRewards.js';
 import type { Trajectory } from '../rollout/trajectory.js';
 import { reverseKl, tokenLogprob } from '../tensor/ops/index.js';
 import { microBatches } from './microBatches.js';
@@ -17,6 +18,8 @@ export interface SampledResponse {
   teacherLogprobs?: ArrayLike<number>;
   /** ln p(y_t | s_t) at the sampling temperature; at temperature 1 the same as `teacherLogprobs`. */
   teacherLogprobsT?: ArrayLike<number>;
+  /** ρ of a task, weighted and summed: of the response, or of each token. */
+  taskReward?: TaskReward['value'];
 }
 
 /** A trajectory as the rollout engine records it, and ln p(y_t | s_t) at the temperature, which is inside its ln p̃. */
@@ -72,7 +75,7 @@ function complete(
   { alpha, temperature }: Pick<ObjectiveConfig, 'alpha' | 'temperature'>,
   eosIds: readonly number[],
 ): Rescored {
-  const { promptIds, responseIds, oldLogprobs, teacherLogprobs } = response;
+  const { promptIds, responseIds, oldLogprobs, teacherLogprobs, taskReward } = response;
   const givenT = response.teacherLogprobsT ?? (temperature === 1 ? teacherLogprobs : undefined);
   const teacherT = givenT ? Float32Array.from(givenT) : own(computed.teacherT);
   const student = oldLogprobs ? Float32Array.from(oldLogprobs) : own(computed.student);
@@ -88,6 +91,7 @@ function complete(
       kl: own(computed.kl),
       entropy: own(computed.entropy),
       collision: own(computed.collision),
+      ...(taskReward !== undefined && { rewards: [{ name: 'task', weight: 1, value: taskReward }] }),
       finished: eosIds.includes(responseIds.at(-1)!),
       policyVersion: 0,
       streamKey: '',

@@ -1,5 +1,6 @@
 import type { TokenSignals } from '../objectives/advantages.js';
 import { klEstimators } from '../objectives/klEstimators.js';
+import { rewardOf } from '../objectives/taskRewards.js';
 import type { Trajectory } from '../rollout/trajectory.js';
 
 /** What the rollouts of a round say about the student that sampled them. Logged with the first step of the round. */
@@ -20,6 +21,7 @@ export function rolloutMetrics(trajectories: readonly Trajectory[]): Record<stri
 export function signalMetrics(
   trajectories: readonly Trajectory[],
   signals: TokenSignals,
+  klCoef: number,
 ): Record<string, number> {
   const n = trajectories.length;
   const tokens = total(trajectories.map((t) => t.responseIds.length));
@@ -32,6 +34,7 @@ export function signalMetrics(
   return {
     reward: moments(signals.rewards).mean,
     reward_sequence: total(logRatios.flatMap((row) => Array.from(row))) / n,
+    ...taskMetrics(trajectories, signals, klCoef),
     return: moments(signals.returns).mean,
     advantage_mean: advantage.mean,
     advantage_std: advantage.std,
@@ -44,6 +47,28 @@ export function signalMetrics(
     entropy: total(trajectories.flatMap((t) => Array.from(t.entropy))) / tokens,
     response_length: tokens / n,
     ended: trajectories.filter((t) => t.finished).length / n,
+  };
+}
+
+/** Means over responses of each R_j, of Σ_j weight_j R_j, and of what is maximised: that sum and β Σ_t r_t. */
+function taskMetrics(
+  trajectories: readonly Trajectory[],
+  { rewards, taskRewards }: TokenSignals,
+  klCoef: number,
+): Record<string, number> {
+  if (!taskRewards) return {};
+  const n = trajectories.length;
+  const sum = (x: readonly Float64Array[]): number => total(x.map((row) => total(Array.from(row))));
+  const task = sum(taskRewards) / n;
+  const names = [...new Set(trajectories.flatMap((t) => t.rewards!.map(({ name }) => name)))];
+  const own = names.map((name): [string, number] => [
+    `task_reward_${name}`,
+    total(trajectories.map((t) => rewardOf(t.rewards!.find((reward) => reward.name === name)!))) / n,
+  ]);
+  return {
+    task_reward: task,
+    ...Object.fromEntries(own),
+    total_reward: task + (klCoef * sum(rewards)) / n,
   };
 }
 

@@ -1,4 +1,4 @@
-import type { Example } from '../data/examples.js';
+import { type Example, firstExamples } from '../data/examples.js';
 import { UsageError } from '../errors.js';
 import type { Sequence } from '../models/packed.js';
 import { type Pieces, paused } from '../pieces.js';
@@ -38,7 +38,7 @@ export function seqkd(): Method {
     async prepare(context) {
       const saved = await context.scratch.read(FILE);
       const responses = saved === undefined ? await sampleTeacher(context) : parse(saved, context);
-      pseudo = context.train.map((example, i) => ({
+      pseudo = firstExamples(context.train).map((example, i) => ({
         promptIds: example.promptIds,
         responseIds: responses[i]!,
       }));
@@ -49,7 +49,7 @@ export function seqkd(): Method {
 async function sampleTeacher(context: TrainingContext): Promise<number[][]> {
   const { train, log } = context;
   log(`seqkd: the teacher answers ${train.length} training prompts`);
-  const answers = await paused(teacherAnswers(context, train), context.pause);
+  const answers = await paused(teacherAnswers(context, firstExamples(train)), context.pause);
   const responses = answers.map((t) => Array.from(t.responseIds));
   await context.scratch.write(FILE, responses.map((ids) => `${JSON.stringify(ids)}\n`).join(''));
   return responses;

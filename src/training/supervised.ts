@@ -99,9 +99,13 @@ function* lossWithoutGradient(
 }
 
 /** The examples of this optimizer step. */
-export function batchOf<T>(all: readonly T[], { config }: TrainingContext, state: TrainingState): T[] {
+export function batchOf<T>(
+  all: { readonly length: number; at(place: number): T | undefined },
+  { config }: TrainingContext,
+  state: TrainingState,
+): T[] {
   return batchIndices(config.seed, 'train', state.step, all.length, config.train.batch_size).map(
-    (i) => all[i]!,
+    (i) => all.at(i)!,
   );
 }
 

@@ -124,7 +124,7 @@ function* repeat(
     seconds.push(performance.now() / 1000 - condition.scoringSeconds - began);
     vectors.push(space.vector(grads));
     disposeParams(grads);
-    sums.ess += signalMetrics(trajectories, signals).effective_sample_size!;
+    sums.ess += signalMetrics(trajectories, signals, objective.kl_coef).effective_sample_size!;
     sums.packed += allTokens(sampled);
     sums.responses += responseTokens(sampled);
     options.onGradient?.();

@@ -93,6 +93,36 @@ describe('inspect for people', () => {
   });
 });
 
+describe('inspect, rewards of a task', () => {
+  it('stand beside the teacher’s: β times one, and what the task says from the token on', async () => {
+    const [first, second] = pair.rollouts.known!;
+    const given = [
+      { ...first!, task_reward: 2 },
+      { ...second!, task_reward: second!.response_ids.map(() => 0.5) },
+    ];
+    const rollouts = file('rewarded.jsonl', jsonl(given));
+    const switches = ['objective.length_norm=off', 'baseline=none', 'alpha=0', 'kl_coef=0.25'];
+    const args = ['--rollouts', rollouts, '--preset', 'paper', ...switches.flatMap((s) => ['--set', s])];
+    const found = JSON.parse((await inspect(...args, '--json')).stdout);
+    const at = (row: number, t: number) => {
+      const later = (x: number[]) => x.slice(t).reduce((sum, value) => sum + value, 0);
+      return 0.25 * (later(found.rewards[row]) - found.rewards[row][t]) + later(found.task_rewards[row]);
+    };
+    const length = first!.response_ids.length;
+    expect(found.task_rewards[0]).toEqual([...new Array(length - 1).fill(0), 2]);
+    expect(found.task_rewards[1]).toEqual(second!.response_ids.map(() => 0.5));
+    found.returns.forEach((row: number[], b: number) => {
+      row.forEach((g, t) => {
+        expect(g).toBeCloseTo(at(b, t), 10);
+      });
+    });
+    expect(found.rollouts.map((row: { task_reward: unknown }) => row.task_reward)).toEqual(
+      given.map((row) => row.task_reward),
+    );
+    expect((await inspect(...args)).stdout).toMatch(/reward +task +return/);
+  });
+});
+
 describe('inspect, bad input: one line, code 2', () => {
   const good = { prompt_ids: [4, 9], response_ids: [5, 6, 1] };
   const row = (change: Record<string, unknown>) => JSON.stringify({ ...good, ...change });
@@ -121,6 +151,11 @@ describe('inspect, bad input: one line, code 2', () => {
     ['a ratio that overflows', row({ old_logprobs: [-1, -2, -900] }), /^minillm: .* is -?(Infinity|NaN)/],
     ['too long', row({ response_ids: new Array(60).fill(3) }), /rows\.jsonl:1: 62 tokens, .* context of 40/],
     ['a list instead of an object', '[1,2]', /rows\.jsonl\[0\]: expected a JSON object/],
+    [
+      'a reward that is none',
+      row({ task_reward: [1, 2] }),
+      /"task_reward": \[1,2\]; expected a finite number, or one/,
+    ],
     ['nothing', '', /rows\.jsonl: has no rows/],
   ])('%s', async (_, text, message) => {
     const { code, stdout, stderr } = await inspect('--rollouts', file('rows.jsonl', text), '--json');

@@ -76,7 +76,7 @@ export function fingerprintOfRun(directory: string): Record<string, string> {
     '"wall_s":0',
   );
   const found: Record<string, string> = { metrics };
-  for (const place of ['final', 'best']) {
+  for (const place of ['final', 'best'].filter((name) => existsSync(join(directory, name)))) {
     for (const name of readdirSync(join(directory, place)).sort()) {
       found[`${place}/${name}`] = sha256(join(directory, place, name));
     }

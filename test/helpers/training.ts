@@ -25,7 +25,7 @@ export interface WorldOptions {
 }
 
 export interface World {
-  context: TrainingContext;
+  context: TrainingContext & { train: Example[] };
   state: TrainingState;
   method: Method;
   run(hooks?: Partial<TrainingHooks>): Promise<StepRecord[]>;
@@ -57,7 +57,7 @@ export function tinyWorld(options: WorldOptions): World {
     teachers.push(tinyModel(3, { ...shape, std: 0.5, family: 'gpt2', vocab: VOCAB + 2 }));
   }
   const scratch = new Map<string, string>();
-  const context: TrainingContext = {
+  const context: World['context'] = {
     config,
     student,
     teachers,

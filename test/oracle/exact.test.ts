@@ -1,19 +1,26 @@
 import { describe, expect, it } from 'vitest';
 import { enumerate, population } from '../../src/oracle/enumeration.js';
-import { entropyExact, lengthNormalisedKlExact, reverseKlExact } from '../../src/oracle/exact.js';
+import {
+  entropyExact,
+  lengthNormalisedKlExact,
+  objectiveExact,
+  reverseKlExact,
+} from '../../src/oracle/exact.js';
 import { floorVariance } from '../../src/oracle/floor.js';
 import { runOracle } from '../../src/oracle/oracle.js';
 import { parseWorld } from '../../src/oracle/worldFile.js';
-import { naiveLogSoftmax, naiveSequences, randomWorldJson, type WorldJson } from './worlds.js';
+import { naiveLogSoftmax, naiveSequences, randomWorldJson, type WorldJson, withTask } from './worlds.js';
 
 const sum = (x: number[]) => x.reduce((a, b) => a + b, 0);
 
-/** Σ_y q(y) Σ_t ln(q/p), optionally over T: the definition. */
+/** Σ_y q(y) (β Σ_t ln(q/p) − Σ_t ρ_t), the first sum optionally over T: the definition. */
 function naiveKl(json: WorldJson, perToken: boolean): number {
+  const rewards = new Map(json.reward?.map(({ prefix, values }) => [prefix.join('-'), values]));
   return sum(
-    naiveSequences(json).map(({ tokens, logq, logp }) => {
-      const kl = sum(logq) - sum(logp);
-      return Math.exp(sum(logq)) * (perToken ? kl / tokens.length : kl);
+    naiveSequences(json).map(({ tokens, keys, logq, logp }) => {
+      const kl = (json.kl_coef ?? 1) * (sum(logq) - sum(logp));
+      const reward = sum(tokens.map((v, t) => rewards.get(keys[t]!)?.[v] ?? 0));
+      return Math.exp(sum(logq)) * ((perToken ? kl / tokens.length : kl) - reward);
     }),
   );
 }
@@ -22,6 +29,7 @@ describe.each([
   ['vocabulary 3, horizon 4', randomWorldJson(3, 4, 1)],
   ['vocabulary 4, horizon 3, EOS last', shuffled(4, 3)],
   ['vocabulary 2, horizon 5', randomWorldJson(2, 5, 3, 0.5)],
+  ['a task', withTask(randomWorldJson(3, 3, 4), 0.3)],
 ])('exact objective and gradient, %s', (_, json) => {
   const world = parseWorld(json, 'world');
   const enumeration = enumerate(world);
@@ -39,10 +47,10 @@ describe.each([
   });
 
   it.each([
-    ['sequence-level KL', false],
+    ['of sequences', false],
     ['E[Σ/T]', true],
   ] as const)('%s: value by definition, gradient by central differences', (_name, perToken) => {
-    const exact = perToken ? lengthNormalisedKlExact(enumeration) : reverseKlExact(world);
+    const exact = perToken ? lengthNormalisedKlExact(enumeration) : objectiveExact(world);
     expect(exact.value).toBeCloseTo(naiveKl(json, perToken), 13);
     const h = 1e-5;
     json.student.forEach(({ prefix, logits }, entry) => {
@@ -170,6 +178,16 @@ it('by hand: one step, q = 1/2 1/2, p = 3/4 1/4', () => {
   expect(value).toBeCloseTo(0.143841, 6);
   expect(gradient[0]).toBeCloseTo(-0.274653, 6);
   expect(gradient[1]).toBeCloseTo(0.274653, 6);
+});
+
+it('by hand: one step, q = p = 1/2 1/2, a reward of 1 for the first token', () => {
+  const half = [{ prefix: [], logits: [0, 0] }];
+  const task = { reward: [{ prefix: [], values: [1, 0] }], kl_coef: 2 };
+  const world = parseWorld({ vocab: 2, horizon: 1, eos: 0, student: half, teacher: half, ...task }, 'world');
+  // E[ρ] = 1/2; its gradient q (ρ − 1/2) = ±1/4, minimised with the other sign.
+  expect(objectiveExact(world)).toEqual({ value: -0.5, gradient: Float64Array.of(-0.25, 0.25) });
+  expect(reverseKlExact(world)).toEqual({ value: 0, gradient: Float64Array.of(0, 0) });
+  expect(runOracle(world, { samples: [2] }).task).toEqual({ reward: 0.5, kl_coef: 2 });
 });
 
 /** Another EOS and entries in another order. */

@@ -4,24 +4,25 @@ import { advantages } from '../../src/objectives/advantages.js';
 import { minillmLoss } from '../../src/objectives/minillmLoss.js';
 import { type ObjectiveConfig, presets } from '../../src/objectives/presets.js';
 import { flatten, mapTokens } from '../../src/objectives/ragged.js';
-import { enumerate, population } from '../../src/oracle/enumeration.js';
+import { type Enumeration, enumerate, population } from '../../src/oracle/enumeration.js';
 import { estimatorMoments } from '../../src/oracle/estimator.js';
-import { entropyExact, lengthNormalisedKlExact, reverseKlExact } from '../../src/oracle/exact.js';
-import { randomWorld } from './worlds.js';
+import { entropyExact, lengthNormalisedKlExact, objectiveExact } from '../../src/oracle/exact.js';
+import { parseWorld } from '../../src/oracle/worldFile.js';
+import { randomWorld, randomWorldJson, withTask } from './worlds.js';
 
 /**
  * The loss that training differentiates, summed over every sequence of a world: its gradient in the student's logits,
  * through the tape of the active backend, is the oracle's expectation, and the exact gradient where that is claimed.
  */
 export function lossSuite(): void {
-  const world = randomWorld(3, 4, 1);
-  const enumeration = enumerate(world);
-  const { sequences } = enumeration;
   const plain: ObjectiveConfig = { ...presets.paper, cliprange: 0, length_norm: 'off', importance: 'prefix' };
-  const exact = reverseKlExact(world).gradient;
+  const enumeration = enumerate(randomWorld(3, 4, 1));
+  const exact = objectiveExact(enumeration.world).gradient;
   const perToken = lengthNormalisedKlExact(enumeration).gradient;
+  const task = enumerate(parseWorld(withTask(randomWorldJson(3, 4, 1), 0.5), 'task'));
+  const halved = objectiveExact(task.world).gradient;
 
-  it.each<[string, Partial<ObjectiveConfig>, Float64Array | undefined]>([
+  it.each<[string, Partial<ObjectiveConfig>, Float64Array | undefined, Enumeration?]>([
     ['single step, sampled', {}, exact],
     ['single step, rao-blackwell, position', { returns: 'rao-blackwell', baseline: 'position' }, exact],
     ['R_t alone', { single_step: false, include_r_t: true, baseline: 'batch' }, exact],
@@ -33,9 +34,11 @@ export function lossSuite(): void {
     // At q_new = q_old the ratio of GSPO-token is that of a token; that of GSPO spreads A over the response.
     ['ratio sequence-token', { ratio: 'sequence-token' }, exact],
     ['ratio sequence', { ratio: 'sequence', baseline: 'position' }, undefined],
-  ])('%s', (_, overrides, claimed) => {
+    ['a task', { kl_coef: 0.5, returns: 'rao-blackwell', baseline: 'position' }, halved, task],
+  ])('%s', (_, overrides, claimed, of = enumeration) => {
+    const { world, sequences } = of;
     const config = { ...plain, ...overrides };
-    const batch = population(enumeration, config.alpha);
+    const batch = population(of, config.alpha);
     const signals = advantages(batch, config);
     // p̃(y) goes into the advantages and the KL weights: ρ and its clip stay as they are.
     const weighted = (x: Float64Array[]) =>
@@ -74,7 +77,7 @@ export function lossSuite(): void {
     const found = gradient.dataSync();
     gradient.dispose();
     expect(tf.memory().numTensors).toBe(before);
-    const { expectation } = estimatorMoments(enumeration, config);
+    const { expectation } = estimatorMoments(of, config);
     expectation.forEach((x, i) => {
       expect(Math.abs(found[i]! - x), `logit ${i}: ${found[i]}, oracle ${x}`).toBeLessThan(1e-5);
       if (claimed) expect(Math.abs(found[i]! - claimed[i]!), `logit ${i}, exact`).toBeLessThan(1e-5);
@@ -84,6 +87,7 @@ export function lossSuite(): void {
   it('an entropy bonus: that of the visited states, and not the gradient of the expected sum of entropies', () => {
     const c = 0.3;
     const config: ObjectiveConfig = { ...plain, alpha: 0, importance: 'none', entropy_coef: c };
+    const { world, sequences } = enumeration;
     const batch = population(enumeration, 0);
     const signals = advantages(batch, config);
     const rows = sequences.flatMap(({ states }) => [...states]);

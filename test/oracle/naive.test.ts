@@ -2,7 +2,7 @@ import { describe, expect, it } from 'vitest';
 import { type EstimatorRow, runOracle } from '../../src/oracle/oracle.js';
 import { parseWorld } from '../../src/oracle/worldFile.js';
 import { type Choice, naiveMoments } from './naive.js';
-import { randomWorldJson, type WorldJson } from './worlds.js';
+import { randomWorldJson, type WorldJson, withTask } from './worlds.js';
 
 /** Rows of the grid against an enumeration that shares no code with it. */
 const parameters = { gae_lambda: 0.7, truncation: 1.05 };
@@ -27,6 +27,7 @@ function naiveRow(json: WorldJson, row: EstimatorRow, gradient: number[]) {
 describe.each([
   ['vocabulary 3, horizon 3, K = 2', randomWorldJson(3, 3, 21), [2], 1],
   ['vocabulary 2, horizon 3, K = 4', randomWorldJson(2, 3, 22), [4], 2],
+  ['a task and 0.7 of the KL', withTask(randomWorldJson(2, 3, 23), 0.7), [2], 3],
 ])('%s', (_, json, samples, stride) => {
   const result = runOracle(parseWorld({ ...json, alpha: 0.4 }, 'world'), { samples, parameters });
   const gradient = result.gradient.flatMap(({ values }) => values);

@@ -23,6 +23,9 @@ interface Model {
   q: Map<string, number[]>;
   p: Map<string, number[]>;
   column: Map<string, number>;
+  /** The task's reward of a token, and β. */
+  rho: (key: string, token: number) => number;
+  beta: number;
 }
 
 /** One sequence: what does not depend on other samples. */
@@ -64,7 +67,7 @@ export function naiveMoments(
         const kl = klOf(model, key);
         logq.forEach((l, v) => {
           const score = (s.tokens[t] === v ? 1 : 0) - Math.exp(l);
-          const single = choice.single_step ? s.reg[t]! * Math.exp(l) * (l - logp[v]! - kl) : 0;
+          const single = choice.single_step ? model.beta * s.reg[t]! * Math.exp(l) * (l - logp[v]! - kl) : 0;
           g[model.column.get(key)! + v]! += (single - s.w[t]! * A[t]! * score) / drawn.length;
         });
       });
@@ -80,8 +83,11 @@ export function naiveMoments(
 function modelOf(json: WorldJson): Model {
   const table = (entries: WorldJson['student']) =>
     new Map(entries.map((e) => [e.prefix.join('-'), naiveLogSoftmax(e.logits)]));
+  const rewards = new Map(json.reward?.map((e) => [e.prefix.join('-'), e.values]));
   return {
     json,
+    rho: (key, token) => rewards.get(key)?.[token] ?? 0,
+    beta: json.kl_coef ?? 1,
     q: table(json.student),
     p: table(json.teacher),
     column: new Map(json.student.map((e, i) => [e.prefix.join('-'), i * json.vocab])),
@@ -98,7 +104,7 @@ function valueFrom(model: Model, tokens: number[]): number {
   if (!model.q.has(key)) return 0;
   return model.q.get(key)!.reduce((sum, l, v) => {
     const rest = v === model.json.eos ? 0 : valueFrom(model, [...tokens, v]);
-    return sum + Math.exp(l) * (model.p.get(key)![v]! - l + rest);
+    return sum + Math.exp(l) * (model.beta * (model.p.get(key)![v]! - l) + model.rho(key, v) + rest);
   }, 0);
 }
 
@@ -121,7 +127,7 @@ function prepare(model: Model, s: ReturnType<typeof naiveSequences>[number], c: 
   const ofState = (t: number, k: number) => (running ? product(k) / product(t + 1) : 1);
   const kl = s.keys.map((key) => klOf(model, key));
   const V = s.keys.map(
-    (_, t) => c.critic * (valueFrom(model, s.tokens.slice(0, t)) + (c.single_step ? kl[t]! : 0)),
+    (_, t) => c.critic * (valueFrom(model, s.tokens.slice(0, t)) + (c.single_step ? model.beta * kl[t]! : 0)),
   );
   const exact = c.returns.endsWith('rao-blackwell');
   const reward = (t: number, k: number) =>
@@ -135,7 +141,9 @@ function prepare(model: Model, s: ReturnType<typeof naiveSequences>[number], c: 
     /** The first n rewards that G_t sums, then the value of the state in which the next would fall. */
     const steps = (n: number) => {
       let sum = 0;
-      for (let k = t + first; k < Math.min(length, t + first + n); k++) sum += reward(t, k);
+      for (let k = t + first; k < Math.min(length, t + first + n); k++) sum += model.beta * reward(t, k);
+      for (let k = t; k < Math.min(length, t + n); k++)
+        sum += (k === t ? 1 : ofReward(t, k)) * model.rho(s.keys[k]!, s.tokens[k]!);
       return sum;
     };
     if (!c.returns.startsWith('gae')) return steps(length);

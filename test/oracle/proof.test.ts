@@ -6,8 +6,9 @@ import { returnNames } from '../../src/objectives/returns.js';
 import { enumerate } from '../../src/oracle/enumeration.js';
 import { estimatorMoments } from '../../src/oracle/estimator.js';
 import { type EstimatorRow, runOracle } from '../../src/oracle/oracle.js';
+import { parseWorld } from '../../src/oracle/worldFile.js';
 import { samplingSchemeNames } from '../../src/rollout/uniforms.js';
-import { naiveLogSoftmax, naiveSequences, randomWorld, randomWorldJson } from './worlds.js';
+import { naiveLogSoftmax, naiveSequences, randomWorld, randomWorldJson, withTask } from './worlds.js';
 
 const name = (r: EstimatorRow) =>
   `${r.single_step ? 'single step' : 'R_t'} ${r.returns} ${r.values} ${r.baseline} ${r.sampling} K${r.samples} ${r.importance} alpha ${r.alpha} ${r.length_norm}`;
@@ -25,6 +26,7 @@ describe.each([
   ['a student close to the teacher', randomWorld(3, 4, 2, 0.3), [2]],
   ['vocabulary 4, horizon 4', randomWorld(4, 4, 3), [2]],
   ['K = 4', randomWorld(3, 3, 4), [4]],
+  ['a task and half the KL', parseWorld(withTask(randomWorldJson(3, 3, 6), 0.5), 'task'), [2]],
 ])('every estimator over the enumeration: %s', (_, world, samples) => {
   const result = runOracle(world, { samples });
   const rows = [...result.estimators, ...result.length_normalised.estimators];

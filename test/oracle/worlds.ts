@@ -9,6 +9,18 @@ export interface WorldJson {
   alpha: number;
   student: { prefix: number[]; logits: number[] }[];
   teacher: { prefix: number[]; logits: number[] }[];
+  reward?: { prefix: number[]; values: number[] }[];
+  kl_coef?: number;
+}
+
+/** The world with a task: a standard normal reward for every token, which at the last one is that of the whole response. */
+export function withTask(json: WorldJson, kl_coef: number): WorldJson {
+  const rng = stream(json.student.length, 'oracle-task');
+  const reward = json.student.map(({ prefix }) => ({
+    prefix,
+    values: Array.from({ length: json.vocab }, () => normal(rng)),
+  }));
+  return { ...json, reward, kl_coef };
 }
 
 /** A world with standard normal student logits; the teacher's are independent, or the student's plus `gap` times noise. */

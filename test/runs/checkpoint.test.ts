@@ -102,6 +102,9 @@ describe('the value head of a saved training state', () => {
     };
     expect(bits(found.value!)).toEqual(bits(value));
     expect(found.value!.optimizer.adam.count).toBe(3);
+    await expect(readTrainingState(directory, params, optimizer, fresh, 4)).rejects.toThrow(
+      'state.json: of a run with 1 shards, expected 4 (train.shards)',
+    );
     await expect(readTrainingState(directory, params, optimizer)).rejects.toThrow(
       /"value\/.*" belongs to another model or optimizer/,
     );

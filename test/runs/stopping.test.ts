@@ -111,6 +111,20 @@ describe('real signals while the first round is sampled (wasm)', () => {
   });
 });
 
+it("a scheduler's warning and the SIGTERM that follows it save; what comes after that ends the process", () => {
+  const exit = vi.spyOn(process, 'exit').mockImplementation((() => {}) as never);
+  const lines: string[] = [];
+  const { stopping, release } = interruptible((line) => lines.push(line));
+  try {
+    for (const signal of ['SIGUSR1', 'SIGUSR2', 'SIGTERM', 'SIGUSR1'] as const) process.emit(signal, signal);
+    expect([stopping(), lines.length, exit.mock.calls]).toEqual([true, 1, []]);
+    process.emit('SIGTERM', 'SIGTERM');
+    expect(exit.mock.calls).toEqual([[130]]);
+  } finally {
+    release();
+  }
+});
+
 it('the second signal ends the process at once', () => {
   const exit = vi.spyOn(process, 'exit').mockImplementation((() => {}) as never);
   const lines: string[] = [];

@@ -14,8 +14,8 @@ const curious: Record<string, object> = {
   distillm: { distillm: { lm_coef: 0.1, threshold: 1, capacity: 8 } },
 };
 
-/** Looked at where a run is opened, not by the method: the teachers and the plain text in memory, and what needs a tokenizer. */
-const byTheRun = ['teacher', 'data.corpus', 'pretrain.length', 'rollout.stop_strings'];
+/** Looked at where a run is opened, not by the method: models, text and rewards in memory, and what needs a tokenizer. */
+const byTheRun = ['teacher', 'data.corpus', 'pretrain.length', 'rewards', 'rollout.stop_strings'];
 
 describe('fields of single methods', () => {
   it.each(methodNames)('%s reads its own and no other', async (method) => {

@@ -6,8 +6,14 @@ import { rollout } from '../../src/rollout/engine.js';
 import { plainSampling } from '../../src/rollout/sampling.js';
 import { disposeParams } from '../../src/tensor/params.js';
 import { batchGradients } from '../../src/training/loop.js';
-import type { TrainingContext } from '../../src/training/method.js';
-import { EOS, flatParams, relativeDistance, tinyWorld, type WorldOptions } from '../helpers/training.js';
+import {
+  EOS,
+  flatParams,
+  relativeDistance,
+  tinyWorld,
+  type World,
+  type WorldOptions,
+} from '../helpers/training.js';
 
 type Fields = WorldOptions['config'];
 
@@ -16,7 +22,7 @@ const supervisedMethods: Record<string, Fields> = {
   'sft with prompts': { method: 'sft', train: { prompt_weight: 0.5 } },
   kd: { method: 'kd' },
   'kd, teacher alone': { method: 'kd', kd: { ratio: 1 } },
-  'kd, softened': { method: 'kd', train: { kd_temperature: 2, kd_scale: 't-squared' } },
+  'reverse-kd, softened': { method: 'reverse-kd', train: { kd_temperature: 2, kd_scale: 't-squared' } },
   'reverse-kd': { method: 'reverse-kd' },
   seqkd: { method: 'seqkd' },
   'babyllama, two teachers, token': { method: 'babyllama' },
@@ -234,7 +240,7 @@ async function entropyFloor(fields: Fields): Promise<number> {
 }
 
 /** Mean reverse KL per response over many samples of the student, always the same streams. */
-function reverseKl({ student, teachers, train }: TrainingContext): number {
+function reverseKl({ student, teachers, train }: World['context']): number {
   const samples = rollout(
     student,
     train.map((example, index) => ({ index, ids: example.promptIds })),

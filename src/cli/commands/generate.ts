@@ -162,6 +162,6 @@ function encodeRow(
 ): number[] {
   if (!messages) return tokenizer.encode(prompt!);
   if (!tokenizer.chat)
-    throw new UsageError(`row ${index} has "messages", but the model's tokenizer has no chat template`);
+    throw new UsageError(`row ${index} is a conversation, but the model's tokenizer has no chat template`);
   return tokenizer.encode(tokenizer.chat(messages, chat), { addSpecial: false });
 }

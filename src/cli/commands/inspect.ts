@@ -66,7 +66,8 @@ export function inspectCommand(): Command {
       `
 A row of --rollouts may carry what is known of the response, one number a token: "old_logprobs" (of the student that
 sampled, at the temperature), "teacher_logprobs" (temperature 1), "teacher_logprobs_t" (at the temperature). What is
-absent is computed from the models. Nothing is trained.
+absent is computed from the models. "task_reward", a number or one a token, is the weighted sum of the rewards of a task.
+Nothing is trained.
 
 Example:
   echo '{"prompt_ids":[5,9,2],"response_ids":[7,3,1]}' > rollouts.jsonl
@@ -200,12 +201,18 @@ function asJson(
   preset: string,
   objective: ObjectiveConfig,
 ): Record<string, unknown> {
+  const taskOf = ({ rewards }: Rescored['trajectory']) => {
+    const value = rewards?.[0]?.value;
+    if (value === undefined) return {};
+    return { task_reward: typeof value === 'number' ? value : Array.from(value) };
+  };
   const rollouts = records.map(({ trajectory, teacherLogprobsT }) => ({
     prompt_ids: Array.from(trajectory.promptIds),
     response_ids: Array.from(trajectory.responseIds),
     old_logprobs: Array.from(trajectory.studentLogprobs),
     teacher_logprobs: Array.from(trajectory.teacherLogprobs!),
     teacher_logprobs_t: Array.from(teacherLogprobsT),
+    ...taskOf(trajectory),
   }));
   return { preset, objective, ...result, rollouts };
 }

@@ -1,8 +1,10 @@
 import { totalmem } from 'node:os';
 import { Command } from 'commander';
+import { UsageError } from '../../errors.js';
 import {
   type CommonOptions,
   logger,
+  positiveInteger,
   print,
   repeated,
   startConfigured,
@@ -13,6 +15,8 @@ interface PlanOptions extends CommonOptions {
   set: string[];
   withoutData?: boolean;
   calibrate: boolean;
+  ranks?: number;
+  network?: string;
   json?: boolean;
 }
 
@@ -26,6 +30,11 @@ export function planCommand(): Command {
       'read no data, which need not exist: every row is taken to be as long as allowed',
     )
     .option('--no-calibrate', 'measure nothing: no time')
+    .option('--ranks <n>', 'also on so many processes, each on a machine like this one', positiveInteger)
+    .option(
+      '--network <bandwidth,latency>',
+      'between them, as 10Gbit,50us (the default): Mbit, Gbit, MB or GB a second, us or ms',
+    )
     .option('--json', 'one JSON object on standard output')
     .addHelpText(
       'after',
@@ -40,9 +49,17 @@ Example:
     const log = logger(options);
     const { readTrainConfig } = await import('../../runs/runConfig.js');
     const withoutData = options.withoutData ?? false;
-    const config = await readTrainConfig(file, options.set, withoutData ? ['data'] : []);
-    const { planInputs } = await import('../../plan/inputs.js');
-    const inputs = await planInputs(config, { withoutData, log });
+    const given = await readTrainConfig(file, options.set, withoutData ? ['data'] : []);
+    const { parseNetwork, usualNetwork } = await import('../../plan/network.js');
+    const { checkRanks } = await import('../../plan/ranks.js');
+    const network = options.network === undefined ? usualNetwork : parseNetwork(options.network);
+    if (options.ranks === undefined && options.network !== undefined)
+      throw new UsageError('--network: is between ranks; add --ranks');
+    const ranks = options.ranks && { count: options.ranks, network };
+    if (ranks) checkRanks(given, ranks.count);
+    const { planInputs, plannedSteps } = await import('../../plan/inputs.js');
+    const inputs = await planInputs(given, { withoutData, log });
+    const config = plannedSteps(given, inputs.data, log);
     const backend = await startConfigured(config, options, log);
     const { availableMemory } = await import('../../tensor/provision/diagnose.js');
     const { deviceMemory } = await import('../../tensor/deviceMemory.js');
@@ -54,6 +71,7 @@ Example:
         ? { total: card.total, available: card.free, card: true }
         : { total: totalmem(), available: availableMemory() },
       calibrated: options.calibrate,
+      ranks: ranks || undefined,
     });
     if (options.json) print(JSON.stringify(plan));
     else {

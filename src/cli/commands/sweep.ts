@@ -15,6 +15,7 @@ import { interruptible } from '../interrupt.js';
 interface SweepCommandOptions extends CommonOptions {
   out?: string;
   parallel?: number;
+  launcher?: string;
   set: string[];
   json?: boolean;
 }
@@ -36,6 +37,10 @@ export function sweepCommand(): Command {
       positiveInteger,
     )
     .option(
+      '--launcher <command>',
+      'a command that starts each run, as "srun -n1 --exclusive": it gets ours as its last arguments; --parallel is then the number in flight',
+    )
+    .option(
       '--set <field=value>',
       'a field of every run, stronger than the file; may be given several times',
       repeated,
@@ -50,6 +55,9 @@ export function sweepCommand(): Command {
     const { sweepResults } = await import('../../runs/sweepResults.js');
     const { sweepCsv, sweepTable } = await import('../../runs/sweepTable.js');
     const { writeFileAtomic } = await import('../../runs/atomic.js');
+    const { checkLauncher, launcherWords } = await import('../../runs/launcher.js');
+    const launcher = options.launcher === undefined ? undefined : launcherWords(options.launcher);
+    if (launcher) checkLauncher(launcher);
     const sweep = await readSweep(file, options.set);
     const out = resolve(options.out ?? `runs/${basename(file).replace(/\.ya?ml$/, '')}`);
     const cores = sweep.budget.kind === 'seconds' ? 1 : Math.min(availableParallelism(), 4);
@@ -62,6 +70,7 @@ export function sweepCommand(): Command {
         ...(options.debug ? ['--debug'] : []),
       ],
       parallel: options.parallel ?? sweep.parallel ?? cores,
+      launcher,
       quiet: options.quiet ?? false,
       log,
       stopping,

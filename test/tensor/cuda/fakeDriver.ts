@@ -20,7 +20,7 @@ int cuInit(unsigned) { return number("FAKE_CARDS", 1) ? 0 : 100; }
 int cuDriverGetVersion(int* v) { *v = number("FAKE_CUDA", 13000); return 0; }
 int cuDeviceGetCount(int* n) { *n = number("FAKE_CARDS", 1); return 0; }
 int cuDeviceGet(int* d, int i) { *d = i; return 0; }
-int cuDeviceGetName(char* s, int n, int) { std::strncpy(s, "Pretended H200", n); return 0; }
+int cuDeviceGetName(char* s, int n, int i) { std::strncpy(s, "Pretended H200", n); if (i) { char more[] = {' ', '#', char('0' + i), 0}; std::strcat(s, more); } return 0; }
 int cuDeviceGetAttribute(int* v, int name, int) { int a = number("FAKE_ARCH", 90); *v = name == 75 ? a / 10 : name == 76 ? a % 10 : 132; return 0; }
 int cuDeviceTotalMem_v2(size_t* n, int) { *n = 140000000000; return 0; }
 int cuDevicePrimaryCtxRetain(void** c, int) { *c = nullptr; return 0; }

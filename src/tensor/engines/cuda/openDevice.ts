@@ -3,6 +3,7 @@ import { existsSync, readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { join } from 'node:path';
 import { makeDirectory, writeAtomicallySync } from '../../../durable.js';
+import { launchOf } from '../../../launch.js';
 import { cudaCache } from '../../provision/paths.js';
 import { buildAddon } from './buildAddon.js';
 import type { Cards } from './cards.js';
@@ -52,17 +53,20 @@ export async function openEmulator({ seed = 1 }: { seed?: number } = {}): Promis
  * @throws RunError without a C++ compiler; an error in one line when the driver, NVRTC or cublasLt is missing
  */
 export async function openCuda({
-  device = 0,
+  device,
   libraries,
 }: {
+  /** Default: the first; of several processes that were started on this machine together, each takes the next. */
   device?: number;
   /** Those to load; default: those that `setup --gpu` noted, else those that are found. */
   libraries?: ChosenLibraries;
 } = {}): Promise<Device> {
   const files = kernelFiles();
   const addon = require(await buildAddon('cuda', new Map())) as Addon;
-  const { nvrtc, cublasLt } = libraries ?? (await librariesToUse(addon.cards().driver));
-  const info = addon.open(nvrtc, cublasLt, device);
+  const { driver, cards } = addon.cards();
+  const { nvrtc, cublasLt } = libraries ?? (await librariesToUse(driver));
+  const localRank = launchOf(process.env)?.localRank ?? 0;
+  const info = addon.open(nvrtc, cublasLt, device ?? localRank % Math.max(1, cards.length));
   const common = readFileSync(join(KERNELS, 'common.cuh'), 'utf8');
   const modules = new Map<string, number>();
   const moduleOf = (file: string): number => {
