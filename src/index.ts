@@ -43,6 +43,7 @@ export { type BabyllamaOptions, babyllamaLoss } from './objectives/babyllama.js'
 export { type Baseline, type BaselineName, baselines } from './objectives/baselines.js';
 export type { BaselineBatch, EmaState } from './objectives/batchStatistics.js';
 export { type DivergenceName, divergences } from './objectives/divergences.js';
+export { entropyBonus } from './objectives/entropyBonus.js';
 export { type ImportanceWeights, importances } from './objectives/importance.js';
 export { type KdLoss, kdLoss } from './objectives/kd.js';
 export { type MinillmLoss, type MinillmLossInputs, minillmLoss } from './objectives/minillmLoss.js';
@@ -55,6 +56,7 @@ export {
   type Softening,
   softened,
 } from './objectives/softening.js';
+export { type ClipRange, type Ratio, type RatioName, ratios } from './objectives/surrogate.js';
 export type { TaskReward } from './objectives/taskRewards.js';
 export type { AdamState } from './optim/adam.js';
 export { type AdamWOptions, adamw, type Optimizer, type OptimizerState } from './optim/adamw.js';
