@@ -4,7 +4,7 @@ import * as tf from '@tensorflow/tfjs-core';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { Model, Params, TokenSignals, Trajectory } from '../src/index.js';
 import * as library from '../src/index.js';
-import { batchGradients } from '../src/training/loop.js';
+import { batchGradients } from '../src/training/gradients.js';
 import { policyBatches } from '../src/training/policyBatches.js';
 import { codeBlocks, repository } from './helpers/docs.js';
 import { temporaryFolder } from './helpers/temporary.js';

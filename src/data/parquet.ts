@@ -1,6 +1,6 @@
 import { type FileHandle, open } from 'node:fs/promises';
 import { TextDecoder } from 'node:util';
-import type { FileMetaData, RowGroup, SchemaTree } from 'hyparquet';
+import type { AsyncRowGroup, FileMetaData, RowGroup, SchemaTree } from 'hyparquet';
 import { UsageError } from '../errors.js';
 import { cannotRead, type JsonRow } from './jsonl.js';
 
@@ -26,14 +26,23 @@ export async function* readParquet(file: string): AsyncGenerator<JsonRow> {
     for (const group of metadata.row_groups) {
       const count = Number(group.num_rows);
       const columns = await guarded(file, `rows from ${first}`, () => readGroup(handle, group, schema));
-      for (let i = 0; i < count; i++) {
-        const value: Record<string, unknown> = {};
-        for (const [name, values, strict] of columns) {
-          const entry = plain(values[i], strict);
-          if (entry === damaged) throw broken(file, `row ${first + i}`, `"${name}" has no such value`);
-          if (entry !== null) value[name] = entry;
+      for (let from = 0; from < count; from += slices.rows) {
+        const to = Math.min(count, from + slices.rows);
+        const parts = await guarded(file, `rows from ${first + from}`, () =>
+          Promise.all(
+            columns.map(async ({ name, strict, part }) => ({ name, strict, values: await part(from, to) })),
+          ),
+        );
+        for (let i = 0; i < to - from; i++) {
+          const number = first + from + i;
+          const value: Record<string, unknown> = {};
+          for (const { name, strict, values } of parts) {
+            const entry = plain(values[i], strict);
+            if (entry === damaged) throw broken(file, `row ${number}`, `"${name}" has no such value`);
+            if (entry !== null) value[name] = entry;
+          }
+          yield { where: `${file}[${number}]`, value, number };
         }
-        yield { where: `${file}[${first + i}]`, value, number: first + i };
       }
       first += count;
     }
@@ -41,6 +50,9 @@ export async function* readParquet(file: string): AsyncGenerator<JsonRow> {
     await handle.close();
   }
 }
+
+/** Rows of which structs and lists are objects at a time; a row group of a million would be gigabytes of them. */
+export const slices = { rows: 8192 };
 
 /** The library is loaded with the first such file. */
 async function library() {
@@ -71,7 +83,15 @@ async function readFooter(handle: FileHandle): Promise<{ metadata: FileMetaData;
   return { metadata, schema: parquetSchema(metadata) };
 }
 
-type Column = [name: string, values: ArrayLike<unknown>, strict: boolean];
+type AsyncColumn = AsyncRowGroup['asyncColumns'][number];
+
+interface Column {
+  name: string;
+  /** Whether a value that is not there is damage. */
+  strict: boolean;
+  /** The values of some rows. */
+  part(from: number, to: number): Promise<ArrayLike<unknown>>;
+}
 
 /** The columns of a row group that hold values of JSON. */
 async function readGroup(handle: FileHandle, group: RowGroup, schema: SchemaTree): Promise<Column[]> {
@@ -95,7 +115,7 @@ async function readGroup(handle: FileHandle, group: RowGroup, schema: SchemaTree
     const leaves = group.columns.flatMap(({ meta_data }) =>
       meta_data?.path_in_schema[0] === name ? [meta_data] : [],
     );
-    const asyncColumns = [];
+    const asyncColumns: AsyncColumn[] = [];
     for (const meta of leaves) {
       const path = getTreePath(schema, meta.path_in_schema);
       const { start, bytes: stored } = chunkRange(meta);
@@ -128,14 +148,23 @@ async function readGroup(handle: FileHandle, group: RowGroup, schema: SchemaTree
           compressors,
         },
       );
-      asyncColumns.push({ pathInSchema: meta.path_in_schema, data: Promise.resolve(read) });
+      const values = read.data.length === 1 ? read.data[0]! : read.data.flatMap((page) => Array.from(page));
+      if (values.length !== rows) throw new Error(`column "${name}" has ${values.length} of ${rows} rows`);
+      asyncColumns.push({
+        pathInSchema: meta.path_in_schema,
+        data: Promise.resolve({ data: [values], skipped: 0 }),
+      });
     }
     if (leaves.length === 0) throw new Error(`column "${name}" is missing`);
-    const whole = assembleAsync({ groupStart: 0, groupRows: rows, asyncColumns }, schema, parsers);
-    const { data } = await whole.asyncColumns[0]!.data;
-    const values = data.length === 1 ? data[0]! : data.flatMap((part) => Array.from<unknown>(part));
-    if (values.length !== rows) throw new Error(`column "${name}" has ${values.length} of ${rows} rows`);
-    columns.push([name, values, !holdsMap(child)]);
+    columns.push({
+      name,
+      strict: !holdsMap(child),
+      async part(from, to) {
+        const asked = { groupStart: 0, groupRows: rows, selectStart: from, selectEnd: to, asyncColumns };
+        const { data, skipped } = await assembleAsync(asked, schema, parsers).asyncColumns[0]!.data;
+        return data[0]!.slice(from - skipped, to - skipped);
+      },
+    });
   }
   return columns;
 }

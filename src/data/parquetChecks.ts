@@ -8,7 +8,7 @@ import { getMaxDefinitionLevel, getMaxRepetitionLevel } from 'hyparquet/src/sche
  */
 
 /** Values of all columns of a row group. */
-export const maxValues = 2 ** 25;
+export const maxValues = 2 ** 24;
 /** Bytes of all pages of a row group, decompressed. */
 export const maxGroupBytes = 2 ** 30;
 const maxSchema = 4096;

@@ -1,16 +1,13 @@
-import * as tf from '@tensorflow/tfjs-core';
 import { oneShard, type Shards } from '../cluster/shards.js';
 import { RunError } from '../errors.js';
-import { addGradients } from '../optim/accumulate.js';
 import { adamw, type Optimizer } from '../optim/adamw.js';
 import { type Schedule, schedules } from '../optim/schedules.js';
-import { mapParams } from '../optim/transform.js';
 import { breathe, type Pieces, paused, Stopped, whole } from '../pieces.js';
 import { TeacherLost } from '../scoring/blockingHttp.js';
-import { disposeParams, type Params, valueAndGrads } from '../tensor/params.js';
+import { disposeParams } from '../tensor/params.js';
 import type { TrainConfig } from './config.js';
-import { GradientTree } from './gradientTree.js';
-import type { Method, MicroBatch, StepPlan, TrainingContext } from './method.js';
+import { gradientPieces } from './gradients.js';
+import type { Method, StepPlan, TrainingContext } from './method.js';
 import type { TrainingState } from './state.js';
 import { RewardFailed } from './taskRewards.js';
 
@@ -231,60 +228,4 @@ function* optimizerStepPieces(
   state.optimizer = next.state;
   context.student.params = next.params;
   return { ...sums, grad_norm: gradNorm, lr: next.learningRate };
-}
-
-/**
- * Losses and gradients of the micro-batches of one optimizer step, added up: within a shard one after the other, over the shards (and
- * ranks) as `GradientTree` does. The caller owns the gradients.
- */
-export function batchGradients(...given: Parameters<typeof gradientPieces>): BatchGradients {
-  return whole(gradientPieces(...given));
-}
-
-interface BatchGradients {
-  values: Record<string, number>;
-  grads: Params | undefined;
-}
-
-function* gradientPieces(
-  micro: readonly MicroBatch[],
-  params: Params,
-  shards: Shards = oneShard,
-): Pieces<BatchGradients> {
-  if (micro.length === 0 && shards.count === 1) return { values: {}, grads: undefined };
-  const tree = new GradientTree(shards);
-  const values: Record<string, number>[] = [];
-  for (const shard of shards.own) {
-    let grads: Params | undefined;
-    const sums: Record<string, number> = {};
-    for (const part of micro.filter((one) => (one.shard ?? 0) === shard)) {
-      const result = lossAndGrads(part, params);
-      addUp(sums, result.values);
-      grads = grads ? addGradients(grads, result.grads) : result.grads;
-      yield;
-    }
-    tree.add(grads ?? mapParams(params, (p) => tf.zerosLike(p)));
-    values.push(sums);
-  }
-  const total: Record<string, number> = {};
-  for (const sums of shards.together(values)) addUp(total, sums);
-  return { values: total, grads: tree.total() };
-}
-
-function addUp(total: Record<string, number>, values: Record<string, number>): void {
-  for (const [name, value] of Object.entries(values)) total[name] = (total[name] ?? 0) + value;
-}
-
-function lossAndGrads(micro: MicroBatch, params: Params): { values: Record<string, number>; grads: Params } {
-  const constants = micro.constants();
-  const kept: Record<string, tf.Scalar> = {};
-  const { value, grads } = valueAndGrads((p) => {
-    const { loss, parts } = micro.loss(p, constants);
-    for (const [name, part] of Object.entries(parts)) kept[name] = tf.keep(part.clone());
-    return loss;
-  }, params);
-  const values: Record<string, number> = { loss: value.dataSync()[0]! };
-  for (const [name, part] of Object.entries(kept)) values[name] = part.dataSync()[0]!;
-  tf.dispose([value, ...Object.values(kept), ...constants]);
-  return { values, grads };
 }

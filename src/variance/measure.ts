@@ -3,7 +3,7 @@ import { parameterCount } from '../models/model.js';
 import { needsValues } from '../objectives/advantages.js';
 import type { Pieces } from '../pieces.js';
 import { disposeParams } from '../tensor/params.js';
-import { batchGradients } from '../training/loop.js';
+import { batchGradients } from '../training/gradients.js';
 import { policyBatches } from '../training/policyBatches.js';
 import { signalMetrics } from '../training/rolloutMetrics.js';
 import { allTokens, responseTokens } from '../training/supervised.js';

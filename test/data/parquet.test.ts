@@ -4,6 +4,7 @@ import { fileURLToPath } from 'node:url';
 import { describe, expect, it } from 'vitest';
 import { corpusChunks } from '../../src/data/corpus.js';
 import { loadExamples } from '../../src/data/examples.js';
+import { slices } from '../../src/data/parquet.js';
 import { readPrompts } from '../../src/data/prompts.js';
 import { holdsRows, readRows } from '../../src/data/rows.js';
 import { UsageError } from '../../src/errors.js';
@@ -33,6 +34,16 @@ function fileOf(bytes: Uint8Array, name = 'rows'): string {
 describe('Parquet files', () => {
   it.each(names)('%s has the rows of pyarrow', async (name) => {
     expect(await rowsOf(join(fixtures, name))).toEqual(wanted);
+  });
+
+  it('have the same rows a few at a time', async () => {
+    const usual = slices.rows;
+    slices.rows = 4;
+    try {
+      for (const name of names) expect(await rowsOf(join(fixtures, name)), name).toEqual(wanted);
+    } finally {
+      slices.rows = usual;
+    }
   });
 
   it('are told by their first bytes, and a row by its index', async () => {

@@ -12,7 +12,7 @@ import { runOracle } from '../../src/oracle/oracle.js';
 import { allPrefixes } from '../../src/oracle/world.js';
 import type { Trajectory } from '../../src/rollout/trajectory.js';
 import { initBackend } from '../../src/tensor/backend.js';
-import { batchGradients } from '../../src/training/loop.js';
+import { batchGradients } from '../../src/training/gradients.js';
 import { policyBatches } from '../../src/training/policyBatches.js';
 import { teacherLogits } from '../../src/training/supervised.js';
 import { tinyModel } from '../helpers/models.js';

@@ -4,7 +4,7 @@ import { packSequences } from '../../src/models/packed.js';
 import { type ObjectiveConfig, presets, resolveObjective } from '../../src/objectives/presets.js';
 import { initBackend } from '../../src/tensor/backend.js';
 import { disposeParams } from '../../src/tensor/params.js';
-import { batchGradients } from '../../src/training/loop.js';
+import { batchGradients } from '../../src/training/gradients.js';
 import { policyBatches } from '../../src/training/policyBatches.js';
 import { rescore } from '../../src/training/rescore.js';
 import { teacherLogits } from '../../src/training/supervised.js';
