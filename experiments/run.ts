@@ -17,6 +17,7 @@ import { parse } from 'yaml';
 import { z } from 'zod';
 import { describeEnvironment } from '../src/runs/environment.js';
 import { initBackend } from '../src/tensor/backend.js';
+import { moduleVersions, pythonProgram } from './python.js';
 
 const here = fileURLToPath(new URL('.', import.meta.url));
 const root = join(here, '..');
@@ -29,6 +30,8 @@ export const experimentSchema = z.strictObject({
   commands: z.array(z.string().regex(/^(minillm|node) /, 'expected minillm … or node FILE.ts …')).min(1),
   /** Experiments whose working directories it reads, {out}/../NAME: they run before it. */
   needs: z.array(z.string()).default([]),
+  /** Modules of Python without which it is skipped; PYTHON names the interpreter. */
+  python: z.array(z.string()).default([]),
   /** Files of {out} that are the results. */
   results: z.array(z.string()).min(1),
 });
@@ -123,6 +126,20 @@ export async function runExperiment(
   return { seconds, results: [...experiment.results, 'environment.json'] };
 }
 
+/** Why an experiment cannot run here, where it is about Python. */
+export function missingPython(
+  { python }: Pick<Experiment, 'python'>,
+  program = pythonProgram(),
+): string | undefined {
+  if (python.length === 0) return undefined;
+  try {
+    moduleVersions(program, python);
+    return undefined;
+  } catch (error) {
+    return (error as Error).message;
+  }
+}
+
 async function main(): Promise<number> {
   const { values, positionals } = parseArgs({
     allowPositionals: true,
@@ -143,6 +160,11 @@ async function main(): Promise<number> {
   const failed: string[] = [];
   for (const name of names) {
     const experiment = experiments.get(name)!;
+    const missing = missingPython(experiment);
+    if (missing) {
+      process.stderr.write(`${name}: skipped: ${missing}\n`);
+      continue;
+    }
     process.stderr.write(`${name}: about ${experiment.minutes} min on two cores\n`);
     const results = values.results ? join(resolve(values.results), name) : join(here, name, 'results');
     try {

@@ -16,6 +16,7 @@ import {
   type Experiment,
   findExperiments,
   inOrder,
+  missingPython,
   runExperiment,
 } from '../../experiments/run.js';
 
@@ -74,6 +75,7 @@ describe('inOrder', () => {
     about: 'x',
     minutes: 1,
     needs,
+    python: [],
     commands: ['node a.ts {out}'],
     results: ['a'],
   });
@@ -105,11 +107,21 @@ describe('inOrder', () => {
   });
 });
 
+describe('missingPython', () => {
+  it('says what is not there, of an experiment that needs it', () => {
+    expect(missingPython({ python: [] }, 'no-such-program')).toBeUndefined();
+    expect(missingPython({ python: ['trl'] }, 'no-such-program')).toMatch(
+      /^needs a Python with trl \(no-such-program: .*ENOENT.*\); PYTHON=PROGRAM names another$/,
+    );
+  });
+});
+
 describe('runExperiment', () => {
   const experiment: Experiment = {
     about: 'x',
     minutes: 1,
     needs: [],
+    python: [],
     commands: ['node one.ts {out}', 'node two.ts {out}/b.csv'],
     results: ['a.csv', 'b.csv'],
   };
