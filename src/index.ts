@@ -2,6 +2,9 @@
  * minillm-rl as a library: what the command line is made of. Await `initBackend` before anything that makes tensors.
  * @module
  */
+export type { Cluster, Exchange } from './cluster/cluster.js';
+export { joinCluster } from './cluster/launched.js';
+export { Shards } from './cluster/shards.js';
 export {
   type Example,
   type ExampleLimits,
@@ -40,6 +43,7 @@ export { type BabyllamaOptions, babyllamaLoss } from './objectives/babyllama.js'
 export { type Baseline, type BaselineName, baselines } from './objectives/baselines.js';
 export type { BaselineBatch, EmaState } from './objectives/batchStatistics.js';
 export { type DivergenceName, divergences } from './objectives/divergences.js';
+export { entropyBonus } from './objectives/entropyBonus.js';
 export { type ImportanceWeights, importances } from './objectives/importance.js';
 export { type KdLoss, kdLoss } from './objectives/kd.js';
 export { type MinillmLoss, type MinillmLossInputs, minillmLoss } from './objectives/minillmLoss.js';
@@ -52,6 +56,7 @@ export {
   type Softening,
   softened,
 } from './objectives/softening.js';
+export { type ClipRange, type Ratio, type RatioName, ratios } from './objectives/surrogate.js';
 export type { TaskReward } from './objectives/taskRewards.js';
 export type { AdamState } from './optim/adam.js';
 export { type AdamWOptions, adamw, type Optimizer, type OptimizerState } from './optim/adamw.js';
@@ -68,6 +73,7 @@ export {
   runOracle,
 } from './oracle/oracle.js';
 export type { State, World } from './oracle/world.js';
+export { type Pieces, whole } from './pieces.js';
 export { type Rng, stream } from './random/streams.js';
 export { type WrittenReport, writeReport } from './report/report.js';
 export { type Prompt, type RolloutOptions, rollout } from './rollout/engine.js';

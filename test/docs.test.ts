@@ -8,12 +8,14 @@ import { createProgram, everyCommand } from '../src/cli/program.js';
 import { metricNames } from '../src/evaluation/evaluationMetrics.js';
 import { aggregations } from '../src/objectives/aggregate.js';
 import { baselines } from '../src/objectives/baselines.js';
+import { entropyBonus } from '../src/objectives/entropyBonus.js';
 import { importances } from '../src/objectives/importance.js';
 import { klEstimators } from '../src/objectives/klEstimators.js';
 import { lengthNorms } from '../src/objectives/lengthNorm.js';
 import { objectiveSchema, presetNames, presets } from '../src/objectives/presets.js';
 import { returnForms } from '../src/objectives/returns.js';
 import { kdScales } from '../src/objectives/softening.js';
+import { ratios } from '../src/objectives/surrogate.js';
 import { samplingSchemes } from '../src/rollout/uniforms.js';
 import { promptFormats } from '../src/text/template.js';
 import { trainConfigSchema } from '../src/training/config.js';
@@ -139,6 +141,7 @@ describe('docs/estimators.md', () => {
     ['baseline', baselines, ['equation', 'claim', 'cost']],
     ['importance', importances, ['equation', 'claim', 'cost']],
     ['sampling', samplingSchemes, ['equation', 'claim', 'cost']],
+    ['ratio', ratios, ['equation', 'source', 'claim']],
     ['length_norm', lengthNorms, ['equation', 'claim']],
     ['aggregation', aggregations, ['equation', 'note']],
     ['KL', klEstimators, ['equation', 'claim']],
@@ -159,6 +162,11 @@ it.each(Object.entries(kdScales))(
     expect(page('methods/README.md')).toContain(`\n| \`${name}\` | ${equation} | ${source} | ${claim} |\n`);
   },
 );
+
+it('docs/estimators.md describes the entropy bonus as its record says', () => {
+  const { equation, source, claim } = entropyBonus;
+  expect(page('estimators.md')).toContain(`\n| ${equation} | ${source} | ${claim} |\n`);
+});
 
 describe('docs/minillm.md', () => {
   const text = page('minillm.md');

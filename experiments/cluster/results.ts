@@ -82,7 +82,15 @@ export function page(title: string, found: Found): string {
       ? [
           '## Runs that something ended\n',
           markdownTable(
-            ['what', 'command', 'step, of round', 'seconds to the end', 'exit', 'line', 'newest checkpoint'],
+            [
+              'what',
+              'command',
+              'step, of round',
+              'seconds to the end',
+              'exit code, or state of the job',
+              'line',
+              'newest checkpoint',
+            ],
             stopped,
             [0, 1, 2, 5, 6],
           ),

@@ -73,6 +73,7 @@ async function warned(lab: Lab): Promise<void> {
     { seconds_to_end, exit: state() ?? 'gone', line },
   );
   // A job that comes back into the queue waits two minutes there.
+  await until(() => state() === 'PENDING' || undefined, 'the warned job in the queue again');
   run(['scontrol', 'update', `JobId=${id}`, 'StartTime=now'], place.env);
   await until(() => state() === 'COMPLETED' || undefined, 'the end of the job that goes on');
   const seconds = (performance.now() - from) / 1000;

@@ -39,7 +39,8 @@ export function inspectionTable(
     const rows = Array.from(trajectory.responseIds, (_, t) => columns.map(([, cell]) => cell(b, t)));
     return `${title}\n${grid([columns.map(([name]) => name), ...rows])}`;
   });
-  const parts = ['pg_loss', 'reg_loss', 'lm_loss', 'ds_loss', 'pt_loss', 'total_loss'] as const;
+  const bonus = result.ent_loss === 0 ? [] : (['ent_loss'] as const);
+  const parts = ['pg_loss', 'reg_loss', ...bonus, 'lm_loss', 'ds_loss', 'pt_loss', 'total_loss'] as const;
   const scalars = [...parts, 'clipped_fraction', 'tokens', 'grad_norm'] as const;
   const norms = Object.entries(result.param_grad_norms);
   return [

@@ -13,7 +13,8 @@ const TOGETHER = [0, 130];
  * Takes part in the run that mpirun, mpiexec or srun started this process for; a process by itself never loads MPI. At the end of the
  * process MPI is ended too, when all ranks have come so far; one that ends with another exit code than 0 or 130 ends all.
  *
- * @param options.rankTimeout seconds after which a rank that does not answer is given up
+ * `rankTimeout`: seconds after which a rank that does not answer is given up.
+ *
  * @throws UsageError where this cannot be: not set up, another MPI, a number of processes that is no power of two
  */
 export async function joinCluster({ rankTimeout = 600 }: { rankTimeout?: number } = {}): Promise<Cluster> {

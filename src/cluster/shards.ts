@@ -46,7 +46,7 @@ export class Shards {
    * Works on the rows of every own shard, and gives what all ranks made of theirs, shard after shard: as if `work` had been done
    * on one shard after the other here.
    *
-   * @param work may make any number of results of its rows, all of plain data and typed arrays @param first its first row
+   * @param work given the rows of a shard and the place of the first; may make any number of results, all of plain data and typed arrays
    */
   *map<A, B>(list: readonly A[], work: (rows: A[], first: number) => Pieces<B[]>): Pieces<B[]> {
     const made: B[][] = [];

@@ -3,8 +3,9 @@ import { UsageError } from '../errors.js';
 import { reverseKl, tokenLogprob } from '../tensor/ops/index.js';
 import { assertShape } from '../tensor/shape.js';
 import { type AggregationName, aggregate } from './aggregate.js';
+import { entropyLoss } from './entropyBonus.js';
 import type { ObjectiveConfig } from './presets.js';
-import { surrogate } from './surrogate.js';
+import { type RatioName, type RatioOf, ratios, surrogate } from './surrogate.js';
 
 /** N response tokens, flat, in any fixed order. */
 export interface MinillmLossInputs {
@@ -20,18 +21,20 @@ export interface MinillmLossInputs {
   advantages: Float32Array;
   pgWeights: Float32Array;
   klWeights: Float32Array;
+  /** Tokens of each response, in the order of the rows; for a `ratio` of responses, which must be whole. */
+  lengths?: ArrayLike<number>;
   /** What each token's terms are multiplied by to become the batch's loss, [N]: `tokenCoefficients` of the whole batch. */
   coefficients: Float32Array;
 }
 
 export interface MinillmLoss {
-  /** pg_loss + reg_loss (the latter only with `single_step`); differentiable in the student's logits. */
+  /** pg_loss + reg_loss (the latter only with `single_step`) + entropy_coef · ent_loss; differentiable in the student's logits. */
   loss: tf.Scalar;
-  parts: { pg_loss: tf.Scalar; reg_loss?: tf.Scalar };
+  parts: { pg_loss: tf.Scalar; reg_loss?: tf.Scalar; ent_loss?: tf.Scalar };
   perToken: {
     /** ln q_new(y_t | s_t) at the temperature. */
     logprobs: tf.Tensor1D;
-    /** exp(ln q_new − ln q_old), before w. */
+    /** The ratio, before w. */
     ratio: tf.Tensor1D;
     /** 1 where the surrogate is clipped. */
     clipped: tf.Tensor1D;
@@ -49,9 +52,10 @@ export function aggregationOf(config: Pick<ObjectiveConfig, 'length_norm' | 'agg
 /**
  * The MiniLLM loss of one (micro-)batch (arXiv 2306.08543, eq. 7 with the surrogate of Algorithm 1):
  *
- *     pg_loss  = Σ_n c_n max(−A_n ρ_n, −A_n clip(ρ_n, 1±ε)),   ρ_n = pgWeights_n · exp(ln q_new − ln q_old)
+ *     pg_loss  = Σ_n c_n max(−A_n ρ_n, −A_n clip(ρ_n, 1±ε)),   ρ_n = pgWeights_n · exp(ln q_new − ln q_old), or another ratio
  *     reg_loss = Σ_n c_n klWeights_n · KL(q_new‖p)_n
- *     loss     = pg_loss + [single_step] reg_loss
+ *     ent_loss = −Σ_n c_n H(q_new)_n
+ *     loss     = pg_loss + [single_step] reg_loss + entropy_coef · ent_loss
  *
  * Student and teacher logits are both divided by the sampling temperature (as LMOps), so log-probabilities, ratio and
  * KL are at the temperature; the reward inside A is not. c_n (1 / response tokens for the token mean) comes from the totals of
@@ -60,11 +64,12 @@ export function aggregationOf(config: Pick<ObjectiveConfig, 'length_norm' | 'agg
  * Gradient to the student's logits only: teacher, advantages, weights and old log-probabilities are constants, and
  * without `single_step` the KL is reported but not differentiated.
  *
- * @throws UsageError if shapes differ
+ * @throws UsageError if shapes differ, or a ratio of responses lacks their lengths
  */
 export function minillmLoss(
   inputs: MinillmLossInputs,
-  config: Pick<ObjectiveConfig, 'cliprange' | 'single_step' | 'temperature'>,
+  config: Pick<ObjectiveConfig, 'cliprange' | 'single_step' | 'temperature'> &
+    Partial<Pick<ObjectiveConfig, 'ratio' | 'entropy_coef'>>,
 ): MinillmLoss {
   const rows = inputs.studentLogits.shape[0];
   const constant = (x: Float32Array, name: string): tf.Tensor1D => {
@@ -82,22 +87,41 @@ export function minillmLoss(
     advantages: constant(inputs.advantages, 'advantages'),
     weights: constant(inputs.pgWeights, 'pgWeights'),
   };
-  const { loss: pg, ratio, clipped } = surrogate(logprobs, constants, config.cliprange);
+  const of = ratioOf(config.ratio ?? 'token', rows, inputs.lengths);
+  const { loss: pg, ratio, clipped } = surrogate(logprobs, constants, config.cliprange, of);
   const pgLoss = aggregate(pg, inputs.coefficients);
+  const { entropy_coef = 0 } = config;
+  const bonus = entropy_coef === 0 ? undefined : entropyLoss(student, inputs.coefficients);
+  const withBonus = (loss: tf.Scalar): tf.Scalar =>
+    bonus ? tf.add(loss, tf.mul(bonus, entropy_coef)) : loss;
+  const ent = bonus && { ent_loss: bonus };
 
   if (!inputs.teacherLogits) {
     if (config.single_step)
       throw new UsageError(
         'minillmLoss: single_step needs the whole distributions of the teacher; switch it off',
       );
-    return { loss: pgLoss, parts: { pg_loss: pgLoss }, perToken: { logprobs, ratio, clipped, pg } };
+    return {
+      loss: withBonus(pgLoss),
+      parts: { pg_loss: pgLoss, ...ent },
+      perToken: { logprobs, ratio, clipped, pg },
+    };
   }
   const kl = reverseKl(student, cool(inputs.teacherLogits));
   const regLoss = aggregate(tf.mul(kl, constant(inputs.klWeights, 'klWeights')), inputs.coefficients);
 
   return {
-    loss: config.single_step ? tf.add(pgLoss, regLoss) : pgLoss,
-    parts: { pg_loss: pgLoss, reg_loss: regLoss },
+    loss: withBonus(config.single_step ? tf.add(pgLoss, regLoss) : pgLoss),
+    parts: { pg_loss: pgLoss, reg_loss: regLoss, ...ent },
     perToken: { logprobs, ratio, clipped, pg, kl },
   };
+}
+
+function ratioOf(name: RatioName, rows: number, lengths: ArrayLike<number> = []): RatioOf {
+  const tokens = Array.from(lengths).reduce((sum, n) => sum + n, 0);
+  if (ratios[name].ofResponse && tokens !== rows)
+    throw new UsageError(
+      `minillmLoss: lengths of ${tokens} tokens for ${rows} rows; ratio ${name} needs those of whole responses`,
+    );
+  return { name, lengths };
 }

@@ -5,6 +5,7 @@ import { baselineNames } from './baselines.js';
 import { importanceNames } from './importance.js';
 import { lengthNormNames } from './lengthNorm.js';
 import { returnForms, returnNames } from './returns.js';
+import { ratioNames } from './surrogate.js';
 
 export const whitenModes = ['off', 'padded', 'masked'] as const;
 
@@ -33,9 +34,13 @@ export const objectiveSchema = z.strictObject({
       { error: 'expected a number from 0, or { low, high }' },
     )
     .describe('ε of the clipped surrogate, or its two sides { low, high }; 0 = off'),
+  ratio: z.enum(ratioNames).describe('q_new/q_old of the surrogate: of the token, or of its response (GSPO)'),
   whiten: z
     .enum(whitenModes)
     .describe('standardise advantages: off, over all slots (padded) or over tokens (masked)'),
+  entropy_coef: finite
+    .min(0)
+    .describe('c of the entropy bonus: the loss gets −c · entropy of the student at every state; 0 = off'),
   single_step: z.boolean().describe('add KL(q‖p) at every state, differentiated over the whole vocabulary'),
   w_on_pg: z
     .boolean()
@@ -94,6 +99,8 @@ const lmops: ObjectiveConfig = {
   reward_scaling: 0.5,
   cliprange_reward: 100,
   cliprange: 0.2,
+  ratio: 'token',
+  entropy_coef: 0,
   whiten: 'padded',
   single_step: true,
   w_on_pg: true,

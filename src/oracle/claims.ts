@@ -3,6 +3,7 @@ import { importances } from '../objectives/importance.js';
 import { lengthNorms } from '../objectives/lengthNorm.js';
 import type { ObjectiveConfig } from '../objectives/presets.js';
 import { returnForms } from '../objectives/returns.js';
+import { ratios } from '../objectives/surrogate.js';
 import { samplingSchemes } from '../rollout/uniforms.js';
 import type { Drawing } from './estimator.js';
 
@@ -16,7 +17,13 @@ export function claimsUnbiased(c: ObjectiveConfig, { sampling, critic }: Drawing
   const pieces = [returnForms[c.returns], baseline, lengthNorms[c.length_norm]];
   const corrected =
     c.alpha === 0 || (importances[c.importance].unbiased && c.w_on_pg && (c.w_on_reg || !c.single_step));
-  const untouched = c.gamma === 1 && c.whiten === 'off' && c.cliprange === 0 && c.cliprange_reward === 0;
+  const untouched =
+    !ratios[c.ratio].spreads &&
+    c.gamma === 1 &&
+    c.whiten === 'off' &&
+    c.cliprange === 0 &&
+    c.cliprange_reward === 0 &&
+    c.entropy_coef === 0;
   const unscaled = c.reward_scaling === 0 || c.reward_scaling === 1;
   const bootstraps = returnForms[c.returns].needsValues && c.gae_lambda < 1;
   return (

@@ -1,6 +1,6 @@
 import { baselines } from '../objectives/baselines.js';
 import type { ObjectiveConfig } from '../objectives/presets.js';
-import { clipBounds } from '../objectives/surrogate.js';
+import { clipBounds, ratios } from '../objectives/surrogate.js';
 import { type SamplingSchemeName, samplingSchemes } from '../rollout/uniforms.js';
 import { pairLaw, type Tuple, tupleLaw } from './coupling.js';
 import { type Enumeration, population } from './enumeration.js';
@@ -80,9 +80,9 @@ export function judgeOf(enumeration: Enumeration): Judge {
           average(prompts.map((prompt, i) => separateMoments(enumeration, prompt, pairs[i]!, samples)))
         );
       }
-      if (clipBounds(config.cliprange) || config.whiten !== 'off') {
+      if (clipBounds(config.cliprange) || config.whiten !== 'off' || ratios[config.ratio].spreads) {
         throw new RangeError(
-          `${config.baseline} moments take no clip and no whitening: both are nonlinear in the advantage`,
+          `${config.baseline} moments take no clip and no whitening, both nonlinear in the advantage, and no ratio sequence`,
         );
       }
       const alone: ObjectiveConfig = { ...config, baseline: 'none' };

@@ -48,6 +48,43 @@ export function objectiveExact(world: World): Exact {
   return { value: roots.reduce((sum, root) => sum + value[root]!, 0) / roots.length, gradient };
 }
 
+/**
+ * The expected sum of entropies E_q Σ_t H_t, its exact gradient, and the part of it that the bonus of `entropy_coef` has, by dynamic
+ * programming as above:
+ *
+ *     V(s) = H(s) + Σ_v q(v|s) V(s·v)
+ *     ∂/∂z(s,v) = P(s) [ −q (ln q + H) + q (V(s·v) − Σ_w q(w|s) V(s·w)) ]
+ *
+ * `atStates` is the first term alone: states held fixed.
+ */
+export function entropyExact({ states, vocab, roots }: World): Exact & { atStates: Float64Array } {
+  const own = states.map(({ logq }) => -logq.reduce((sum, l) => sum + Math.exp(l) * l, 0));
+  const ahead = new Float64Array(states.length);
+  for (let s = states.length - 1; s >= 0; s--) {
+    const { logq, next } = states[s]!;
+    for (let v = 0; v < vocab; v++) {
+      const after = next[v]!;
+      if (after >= 0) ahead[s]! += Math.exp(logq[v]!) * (own[after]! + ahead[after]!);
+    }
+  }
+  const reach = new Float64Array(states.length);
+  for (const root of roots) reach[root] = 1 / roots.length;
+  const atStates = new Float64Array(states.length * vocab);
+  const gradient = new Float64Array(states.length * vocab);
+  states.forEach(({ logq, next }, s) => {
+    for (let v = 0; v < vocab; v++) {
+      const q = reach[s]! * Math.exp(logq[v]!);
+      const after = next[v]!;
+      if (after >= 0) reach[after] = q;
+      atStates[s * vocab + v] = -q * (logq[v]! + own[s]!);
+      const later = after >= 0 ? own[after]! + ahead[after]! : 0;
+      gradient[s * vocab + v] = atStates[s * vocab + v]! + q * (later - ahead[s]!);
+    }
+  });
+  const value = roots.reduce((sum, root) => sum + own[root]! + ahead[root]!, 0) / roots.length;
+  return { value, gradient, atStates };
+}
+
 /** `objectiveExact` of the reverse KL alone, whatever the task. */
 export function reverseKlExact(world: World): Exact {
   return objectiveExact(withoutTask(world));

@@ -1,6 +1,6 @@
 import { advantages, type SampledBatch } from '../objectives/advantages.js';
 import type { ObjectiveConfig } from '../objectives/presets.js';
-import { surrogateSlope } from '../objectives/surrogate.js';
+import { type RatioName, ratios, surrogateSlope } from '../objectives/surrogate.js';
 import type { Enumeration, Sequence } from './enumeration.js';
 import { addGradient, type Gradient } from './space.js';
 
@@ -36,11 +36,20 @@ export function gradientsOf(
       tokens,
       states,
       kl: config.single_step ? klWeights : new Float64Array(klWeights.length),
-      slope: signals.advantages[row]!.map((a, t) => surrogateSlope(a, w[t]!, config.cliprange)),
+      slope: spread(
+        signals.advantages[row]!.map((a, t) => surrogateSlope(a, w[t]!, config.cliprange)),
+        config.ratio,
+      ),
       w,
       returns: signals.returns[row]!,
     };
   });
+}
+
+/** The slopes of a response's ratio: s depends on every token alike. All ratios are 1 at q_new = q_old. */
+function spread(slopes: Float64Array, ratio: RatioName): Float64Array {
+  if (!ratios[ratio].spreads) return slopes;
+  return slopes.fill(slopes.reduce((sum, x) => sum + x, 0) / slopes.length);
 }
 
 /** Σ probability · g, in the parameters. */

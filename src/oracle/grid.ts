@@ -86,6 +86,7 @@ export function namedForms(alpha: number, kl_coef = 1): Record<string, Objective
     'no r_t at all (R_{t+1} without single step)': { ...plain, single_step: false },
     'remaining, sampled': { ...plain, length_norm: 'remaining' },
     'remaining, rao-blackwell': { ...plain, length_norm: 'remaining', returns: 'rao-blackwell' },
+    'ratio of the response (GSPO)': { ...plain, ratio: 'sequence' },
     'token weight, not on the single step': { ...plain, alpha, importance: 'token', w_on_reg: false },
     ...Object.fromEntries(presetNames.map((name) => [`preset ${name}`, { ...presets[name], alpha }])),
   };

@@ -1,6 +1,6 @@
 import { pathToFileURL } from 'node:url';
 import { Worker } from 'node:worker_threads';
-import type { RewardBatch } from '../training/rewardSource.js';
+import { type RewardBatch, RewardEnded } from '../training/rewardSource.js';
 
 /**
  * Runs as a thread. Plain JavaScript, because a thread knows no TypeScript loader. One function of one module; what is decided about
@@ -44,11 +44,12 @@ function tsxUrl(): string | undefined {
 type Reply = { id: number; value?: unknown; error?: string; code?: string };
 type Waiting = { resolve(value: unknown): void; reject(error: Error): void };
 
-/** A reward function of a module, in a thread of its own: one that hangs can be ended, and training goes on beside a slow one. */
+/** A reward function of a module, in a thread of its own: one that hangs can be ended, and a slow one lets signals through. */
 export class RewardThread {
   private readonly worker: Worker;
   private readonly waiting = new Map<number, Waiting>();
   private asked = 0;
+  private ended: Error | undefined;
   /** Settles when the module is loaded. */
   readonly ready: Promise<unknown>;
 
@@ -65,12 +66,14 @@ export class RewardThread {
     this.worker.unref();
     this.worker.on('message', (reply: Reply) => this.take(reply));
     this.worker.on('error', (error) => this.end(error));
-    this.worker.on('exit', () => this.end(new Error('its thread has ended')));
+    this.worker.on('exit', () => this.end(new RewardEnded('its thread has ended')));
     this.ready = this.promise(0);
     this.ready.catch(() => {});
   }
 
-  ask(batch: RewardBatch): Promise<unknown> {
+  /** @throws RewardEnded where the module has ended its thread */
+  async ask(batch: RewardBatch): Promise<unknown> {
+    if (this.ended) throw this.ended;
     const id = ++this.asked;
     const answer = this.promise(id);
     this.worker.postMessage({ id, batch });
@@ -93,6 +96,7 @@ export class RewardThread {
   }
 
   private end(error: Error): void {
+    this.ended ??= error;
     for (const { reject } of this.waiting.values()) reject(error);
     this.waiting.clear();
   }

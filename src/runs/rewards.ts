@@ -1,3 +1,4 @@
+import { setTimeout as wait } from 'node:timers/promises';
 import { UsageError } from '../errors.js';
 import { checkTaskObjective } from '../objectives/taskRewards.js';
 import type { Tokenizer } from '../text/tokenizer.js';
@@ -21,7 +22,8 @@ export interface GivenReward {
 /**
  * The rewards of a run, ready to be asked: modules are loaded, each in a thread. Whoever opens them closes them.
  *
- * @throws UsageError for a method or an objective that takes none, naming the field whose module cannot be loaded or lacks the function, or two rewards of one name
+ * @throws UsageError for a method or an objective that takes none, naming the field whose module cannot be loaded (in time) or lacks
+ *   the function, or two rewards of one name
  */
 export async function openRewards(
   config: TrainConfig,
@@ -59,11 +61,18 @@ export async function openRewards(
 async function fromModule(reward: RewardConfig, index: number): Promise<RewardSource> {
   const { module, weight, timeout, batch_size } = reward;
   const thread = new RewardThread(module, reward.export);
+  const timer = new AbortController();
+  const late = wait(1000 * timeout, undefined, { signal: timer.signal }).then(() => {
+    throw new Error(`is not loaded within ${timeout} s, rewards[${index}].timeout`);
+  });
   try {
-    await thread.ready;
+    await Promise.race([thread.ready, late]);
   } catch (error) {
     thread.close();
     throw new UsageError(`rewards[${index}].module: ${module}: ${why(error as NodeJS.ErrnoException)}`);
+  } finally {
+    late.catch(() => {}); // where it is broken off
+    timer.abort();
   }
   return {
     ...{ name: rewardName(reward), weight, module, timeout, batchSize: batch_size },

@@ -69,7 +69,12 @@ const reward = z.strictObject({
     .describe('in the log; default: that of the export, else of the file'),
   weight: z.number().default(1).describe('what it is multiplied by in the objective'),
   batch_size: count.default(64).describe('responses that one call is asked about'),
-  timeout: z.number().positive().max(86_400).default(60).describe('seconds for one call'),
+  timeout: z
+    .number()
+    .positive()
+    .max(86_400)
+    .default(60)
+    .describe('seconds for one call, and for loading the module'),
 });
 export type RewardConfig = z.output<typeof reward>;
 

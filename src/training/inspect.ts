@@ -34,6 +34,8 @@ export interface Inspection {
   pg_loss: number;
   /** Also without `single_step`, and then not part of the total. */
   reg_loss: number;
+  /** Minus the entropy, before `entropy_coef`; 0 where that is 0. */
+  ent_loss: number;
   /** Cross-entropy, soft cross-entropy and their mixture on the texts, before `lm_coef`; 0 without texts. */
   lm_loss: number;
   ds_loss: number;
@@ -102,6 +104,7 @@ export function inspectStep(
     clipped: perToken('clipped'),
     pg_loss: part('pg_loss'),
     reg_loss: part('reg_loss'),
+    ent_loss: part('ent_loss'),
     lm_loss: part('lm_loss'),
     ds_loss: part('ds_loss'),
     pt_loss: part('pt_loss'),

@@ -63,6 +63,7 @@ export function policyBatches(
           teacherLogits: teacher as tf.Tensor2D | undefined,
           tokenIds: targets as tf.Tensor1D,
           coefficients,
+          lengths: lengthsOf(part),
           ...constants,
         };
         const { loss, parts, perToken } = minillmLoss(inputs, objective);
@@ -120,6 +121,7 @@ export function lossConstants(
       'int32',
     ),
     coefficients: tokenCoefficients(aggregationOf(objective), lengths, totals),
+    lengths,
     ...pick(signals, trajectories, [...trajectories.keys()]),
   };
 }

@@ -19,6 +19,9 @@ export type RewardFunction = (
   batch: RewardBatch,
 ) => readonly (number | readonly number[])[] | Promise<readonly (number | readonly number[])[]>;
 
+/** What is asked cannot answer any more, whatever it is asked. */
+export class RewardEnded extends Error {}
+
 /** A reward as a run asks for it. */
 export interface RewardSource {
   name: string;

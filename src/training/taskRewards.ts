@@ -7,7 +7,7 @@ import type { TaskReward } from '../objectives/taskRewards.js';
 import type { Trajectory } from '../rollout/trajectory.js';
 import { tokenTexts } from '../text/tokenTexts.js';
 import type { TrainingContext } from './method.js';
-import type { RewardBatch, RewardSource, Rewards } from './rewardSource.js';
+import { type RewardBatch, RewardEnded, type RewardSource, type Rewards } from './rewardSource.js';
 
 /** A reward that threw, hung, or gave what is no reward: what was trained so far is saved, and the run ends. */
 export class RewardFailed extends RunError {}
@@ -81,7 +81,7 @@ async function oneBatch(source: RewardSource, part: readonly Asked[]): Promise<V
     return read(source, part, await inTime(source, part));
   } catch (error) {
     if (error instanceof RewardFailed) throw error;
-    if (part.length > 1) {
+    if (part.length > 1 && !(error instanceof RewardEnded)) {
       // Which row it was, a list of rows does not tell: they are asked about one by one.
       for (const asked of part) await oneBatch(source, [asked]);
     }

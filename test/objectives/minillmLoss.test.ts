@@ -1,8 +1,9 @@
 import * as tf from '@tensorflow/tfjs-core';
 import { beforeAll, describe, expect, it } from 'vitest';
-import { aggregationNames } from '../../src/objectives/aggregate.js';
+import { aggregationNames, batchTotals, tokenCoefficients } from '../../src/objectives/aggregate.js';
 import { aggregationOf, type MinillmLossInputs, minillmLoss } from '../../src/objectives/minillmLoss.js';
 import { resolveObjective } from '../../src/objectives/presets.js';
+import type { RatioName } from '../../src/objectives/surrogate.js';
 import { normal, stream } from '../../src/random/streams.js';
 import { initBackend } from '../../src/tensor/backend.js';
 
@@ -24,6 +25,8 @@ const advantages = numbers(N);
 const pgWeights = numbers(N, 0.2).map((x) => Math.fround(Math.exp(x)));
 const klWeights = numbers(N, 0.2).map((x) => Math.fround(Math.exp(x)));
 const coefficients = numbers(N, 0.3).map((x) => Math.fround(Math.exp(x) / 10));
+/** Two responses. */
+const lengths = [2, 4];
 const config = { cliprange: 0.2, single_step: true, temperature: 2 } as const;
 
 function logSoftmax(z: number[], temperature: number): number[] {
@@ -34,6 +37,8 @@ function logSoftmax(z: number[], temperature: number): number[] {
 
 interface Settings {
   cliprange: number | { low: number; high: number };
+  ratio?: RatioName;
+  entropy_coef?: number;
   single_step: boolean;
   temperature: number;
 }
@@ -43,10 +48,18 @@ function naive(z: number[], c: Settings) {
   let pg = 0;
   let reg = 0;
   let clipped = 0;
+  let entropy = 0;
+  const changes = ids.map(
+    (id, n) => logSoftmax(z.slice(n * V, n * V + V), c.temperature)[id]! - oldLogprobs[n]!,
+  );
+  const mean = (x: number[]) => x.reduce((a, b) => a + b, 0) / x.length;
+  const [first, second] = [mean(changes.slice(0, lengths[0])), mean(changes.slice(lengths[0]))];
   for (let n = 0; n < N; n++) {
     const logq = logSoftmax(z.slice(n * V, n * V + V), c.temperature);
     const logp = logSoftmax(teacher.slice(n * V, n * V + V), c.temperature);
-    const rho = Math.exp(logq[ids[n]!]! - oldLogprobs[n]!) * pgWeights[n]!;
+    const change = c.ratio === 'sequence' ? (n < lengths[0]! ? first : second) : changes[n]!;
+    const rho = Math.exp(change) * pgWeights[n]!;
+    entropy -= coefficients[n]! * logq.reduce((sum, l) => sum + Math.exp(l) * l, 0);
     const plain = -advantages[n]! * rho;
     const { low, high } =
       typeof c.cliprange === 'number' ? { low: c.cliprange, high: c.cliprange } : c.cliprange;
@@ -56,7 +69,8 @@ function naive(z: number[], c: Settings) {
     const kl = logq.reduce((sum, l, v) => sum + Math.exp(l) * (l - logp[v]!), 0);
     reg += coefficients[n]! * klWeights[n]! * kl;
   }
-  return { pg, reg, clipped, loss: c.single_step ? pg + reg : pg };
+  const loss = (c.single_step ? pg + reg : pg) - (c.entropy_coef ?? 0) * entropy;
+  return { pg, reg, clipped, entropy, loss };
 }
 
 const inputs = (logits: tf.Tensor2D): MinillmLossInputs => ({
@@ -68,15 +82,19 @@ const inputs = (logits: tf.Tensor2D): MinillmLossInputs => ({
   pgWeights: Float32Array.from(pgWeights),
   klWeights: Float32Array.from(klWeights),
   coefficients: Float32Array.from(coefficients),
+  lengths,
 });
 
 describe('minillmLoss against a float64 loop and its central differences', () => {
-  const variants = [
+  const variants: Settings[] = [
     config,
     { ...config, cliprange: 0 },
     { ...config, cliprange: { low: 0.6, high: 0.1 } },
     { ...config, single_step: false },
     { ...config, temperature: 1 },
+    { ...config, ratio: 'sequence' },
+    { ...config, ratio: 'sequence', cliprange: 0, entropy_coef: 0.2 },
+    { ...config, entropy_coef: 0.7, single_step: false },
   ];
   it.each(variants)('%j', (c) => {
     const before = tf.memory().numTensors;
@@ -87,6 +105,9 @@ describe('minillmLoss against a float64 loop and its central differences', () =>
       expect(loss.dataSync()[0]).toBeCloseTo(expected.loss, 5);
       expect(parts.pg_loss.dataSync()[0]).toBeCloseTo(expected.pg, 5);
       expect(parts.reg_loss!.dataSync()[0]).toBeCloseTo(expected.reg, 5); // reported without single_step too
+      const ent = parts.ent_loss?.dataSync()[0];
+      if (c.entropy_coef) expect(ent).toBeCloseTo(-expected.entropy, 5);
+      else expect(ent).toBeUndefined();
       expect(tf.sum(perToken.clipped).dataSync()[0]).toBe(expected.clipped);
       const gradient = tf
         .grad((x) => minillmLoss(inputs(x as tf.Tensor2D), c).loss)(logits)
@@ -136,6 +157,62 @@ describe('minillmLoss against a float64 loop and its central differences', () =>
     expect(aggregationOf({ aggregation: 'token-mean', length_norm: 'total' })).toBe('seq-mean-token-sum');
     expect(() => resolveObjective('minillm', { length_norm: 'total', aggregation: 'fixed-length' })).toThrow(
       'objective.aggregation: fixed-length with length_norm total',
+    );
+  });
+
+  it('ratio sequence-token: the value of the response, the gradient of the token', () => {
+    tf.tidy(() => {
+      const logits = tf.tensor2d(student, [N, V]);
+      const of = (ratio: RatioName) => {
+        const c = { ...config, cliprange: 0, single_step: false, ratio };
+        const gradient = tf
+          .grad((x) => minillmLoss(inputs(x as tf.Tensor2D), c).loss)(logits)
+          .dataSync();
+        return { ...minillmLoss(inputs(logits), c), gradient };
+      };
+      const [token, sequence, both] = [of('token'), of('sequence'), of('sequence-token')];
+      expect(both.perToken.ratio.dataSync()).toEqual(sequence.perToken.ratio.dataSync());
+      const [s, r] = [sequence.perToken.ratio.dataSync(), token.perToken.ratio.dataSync()];
+      expect(new Set(s).size).toBe(2);
+      token.gradient.forEach((x, i) => {
+        const n = Math.floor(i / V);
+        expect(both.gradient[i]).toBeCloseTo((x * s[n]!) / r[n]!, 5);
+      });
+    });
+  });
+
+  it('one A a response, equal shares of responses: GSPO, its tokens weigh 1/L', () => {
+    tf.tidy(() => {
+      const c = { ...config, cliprange: 0, single_step: false, temperature: 1, ratio: 'sequence' as const };
+      const logits = tf.tensor2d(student, [N, V]);
+      const a = [1.5, -0.75];
+      const logq = ids.map((id, n) => Math.fround(logSoftmax(student.slice(n * V, n * V + V), 1)[id]!));
+      const of = (n: number): number => (n < lengths[0]! ? 0 : 1);
+      const given = (x: tf.Tensor2D): MinillmLossInputs => ({
+        ...inputs(x),
+        oldLogprobs: Float32Array.from(logq),
+        advantages: Float32Array.from(ids, (_, n) => a[of(n)]!),
+        pgWeights: new Float32Array(N).fill(1),
+        coefficients: tokenCoefficients('seq-mean-token-mean', lengths, batchTotals(lengths)),
+      });
+      const gradient = tf
+        .grad((x) => minillmLoss(given(x as tf.Tensor2D), c).loss)(logits)
+        .dataSync();
+      ids.forEach((id, n) => {
+        const q = logSoftmax(student.slice(n * V, n * V + V), 1).map(Math.exp);
+        q.forEach((x, v) => {
+          const score = (v === id ? 1 : 0) - x;
+          const expected = (-a[of(n)]! * score) / lengths[of(n)]! / lengths.length;
+          expect(gradient[n * V + v]).toBeCloseTo(expected, 6);
+        });
+      });
+    });
+  });
+
+  it('a ratio of responses asks for their lengths', () => {
+    const { lengths: _, ...without } = inputs(tf.tensor2d(student, [N, V]));
+    expect(() => tf.tidy(() => minillmLoss(without, { ...config, ratio: 'sequence' }).loss)).toThrow(
+      'lengths of 0 tokens for 6 rows; ratio sequence needs those of whole responses',
     );
   });
 

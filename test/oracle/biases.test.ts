@@ -38,6 +38,7 @@ describe('relative bias and cosine with the exact gradient', () => {
     ['no r_t at all (R_{t+1} without single step)', [0.85715, 0.6238], [0.966129, 0.321187]],
     ['remaining, sampled', [0.077447, 0.998535], [0.176713, 0.990477]],
     ['remaining, rao-blackwell', [0.089374, 0.997171], [0.06443, 0.998112]],
+    ['ratio of the response (GSPO)', [0.200364, 0.984724], [0.341988, 0.99255]],
     ['token weight, not on the single step', [0.180569, 0.98905], [0.052339, 0.99869]],
     ['preset minillm', [0.147344, 0.993775], [0.066445, 0.997922]],
     ['preset lmops', [0.325641, 0.979736], [5.685936, 0.96947]],

@@ -1,6 +1,11 @@
 import { describe, expect, it } from 'vitest';
 import { enumerate, population } from '../../src/oracle/enumeration.js';
-import { lengthNormalisedKlExact, objectiveExact, reverseKlExact } from '../../src/oracle/exact.js';
+import {
+  entropyExact,
+  lengthNormalisedKlExact,
+  objectiveExact,
+  reverseKlExact,
+} from '../../src/oracle/exact.js';
 import { floorVariance } from '../../src/oracle/floor.js';
 import { runOracle } from '../../src/oracle/oracle.js';
 import { parseWorld } from '../../src/oracle/worldFile.js';
@@ -58,6 +63,42 @@ describe.each([
         const found = exact.gradient[position.get(prefix.join('-'))! * json.vocab + v];
         expect(found, `[${prefix}] ${v}`).toBeCloseTo(slope, 8);
       });
+    });
+  });
+});
+
+it('the expected sum of entropies: by definition, gradient by central differences; what the bonus lacks of it', () => {
+  const json = randomWorldJson(3, 4, 6);
+  const world = parseWorld(json, 'world');
+  const position = new Map(world.states.map(({ prefix }, s) => [prefix.join('-'), s]));
+  const naive = (of: WorldJson): number => {
+    const rows = new Map(of.student.map((e) => [e.prefix.join('-'), naiveLogSoftmax(e.logits)]));
+    const entropyAt = (key: string): number => -sum(rows.get(key)!.map((l) => Math.exp(l) * l));
+    return sum(naiveSequences(of).map(({ keys, logq }) => Math.exp(sum(logq)) * sum(keys.map(entropyAt))));
+  };
+  const found = entropyExact(world);
+  expect(found.value).toBeCloseTo(naive(json), 12);
+  const { sequences } = enumerate(world);
+  const q = population(enumerate(world), 0).probabilities;
+  const h = 1e-5;
+  json.student.forEach(({ prefix, logits }, entry) => {
+    logits.forEach((z, v) => {
+      const at = (value: number): number =>
+        naive({ ...json, student: json.student.with(entry, { prefix, logits: logits.with(v, value) }) });
+      const state = position.get(prefix.join('-'))!;
+      const i = state * json.vocab + v;
+      expect(found.gradient[i], `[${prefix}] ${v}`).toBeCloseTo((at(z + h) - at(z - h)) / (2 * h), 8);
+      // E Σ_t ∇ln q(y_t) Σ_{k>t} H_k, over the sequences.
+      let lacks = 0;
+      sequences.forEach(({ tokens, states }, row) => {
+        const t = states.indexOf(state);
+        if (t < 0) return;
+        const later = [...states.slice(t + 1)].map(
+          (s) => -sum([...world.states[s]!.logq].map((l) => Math.exp(l) * l)),
+        );
+        lacks += q[row]! * ((tokens[t] === v ? 1 : 0) - Math.exp(world.states[state]!.logq[v]!)) * sum(later);
+      });
+      expect(found.gradient[i]! - found.atStates[i]!).toBeCloseTo(lacks, 12);
     });
   });
 });

@@ -6,7 +6,7 @@ import { type ObjectiveConfig, presets } from '../../src/objectives/presets.js';
 import { flatten, mapTokens } from '../../src/objectives/ragged.js';
 import { type Enumeration, enumerate, population } from '../../src/oracle/enumeration.js';
 import { estimatorMoments } from '../../src/oracle/estimator.js';
-import { lengthNormalisedKlExact, objectiveExact } from '../../src/oracle/exact.js';
+import { entropyExact, lengthNormalisedKlExact, objectiveExact } from '../../src/oracle/exact.js';
 import { parseWorld } from '../../src/oracle/worldFile.js';
 import { randomWorld, randomWorldJson, withTask } from './worlds.js';
 
@@ -31,6 +31,9 @@ export function lossSuite(): void {
     ['preset paper, clipped at the first update', presets.paper, undefined],
     ['preset lmops, clipped at the first update', presets.lmops, undefined],
     ['preset minillm', presets.minillm, undefined],
+    // At q_new = q_old the ratio of GSPO-token is that of a token; that of GSPO spreads A over the response.
+    ['ratio sequence-token', { ratio: 'sequence-token' }, exact],
+    ['ratio sequence', { ratio: 'sequence', baseline: 'position' }, undefined],
     ['a task', { kl_coef: 0.5, returns: 'rao-blackwell', baseline: 'position' }, halved, task],
   ])('%s', (_, overrides, claimed, of = enumeration) => {
     const { world, sequences } = of;
@@ -65,6 +68,7 @@ export function lossSuite(): void {
             pgWeights: flatten(signals.pgWeights),
             klWeights: weighted(signals.klWeights),
             coefficients: new Float32Array(rows.length).fill(1),
+            lengths: sequences.map(({ tokens }) => tokens.length),
           },
           config,
         ).loss;
@@ -78,5 +82,56 @@ export function lossSuite(): void {
       expect(Math.abs(found[i]! - x), `logit ${i}: ${found[i]}, oracle ${x}`).toBeLessThan(1e-5);
       if (claimed) expect(Math.abs(found[i]! - claimed[i]!), `logit ${i}, exact`).toBeLessThan(1e-5);
     });
+  });
+
+  it('an entropy bonus: that of the visited states, and not the gradient of the expected sum of entropies', () => {
+    const c = 0.3;
+    const config: ObjectiveConfig = { ...plain, alpha: 0, importance: 'none', entropy_coef: c };
+    const { world, sequences } = enumeration;
+    const batch = population(enumeration, 0);
+    const signals = advantages(batch, config);
+    const rows = sequences.flatMap(({ states }) => [...states]);
+    const bonus = entropyExact(world);
+    const before = tf.memory().numTensors;
+    const gradient = tf.tidy(() => {
+      const logits = world.states.flatMap(({ logq }) => [...logq]);
+      const lookup = tf.cast(
+        tf.oneHot(tf.tensor1d(rows, 'int32'), world.states.length),
+        'float32',
+      ) as tf.Tensor2D;
+      const loss = (x: tf.Tensor): tf.Scalar =>
+        minillmLoss(
+          {
+            studentLogits: tf.matMul(lookup, x as tf.Tensor2D),
+            teacherLogits: tf.tensor2d(
+              rows.flatMap((s) => [...world.states[s]!.logp]),
+              [rows.length, world.vocab],
+            ),
+            tokenIds: tf.tensor1d(
+              sequences.flatMap(({ tokens }) => [...tokens]),
+              'int32',
+            ),
+            oldLogprobs: flatten(batch.studentLogprobs),
+            advantages: flatten(signals.advantages),
+            pgWeights: flatten(signals.pgWeights),
+            klWeights: flatten(signals.klWeights),
+            // Every response with its probability: what is summed are expectations.
+            coefficients: flatten(
+              mapTokens(batch.studentLogprobs, (_x, _t, row) => batch.probabilities[row]!),
+            ),
+          },
+          config,
+        ).loss;
+      return tf.grad(loss)(tf.tensor2d(logits, [world.states.length, world.vocab]));
+    });
+    const found = gradient.dataSync();
+    gradient.dispose();
+    expect(tf.memory().numTensors).toBe(before);
+    exact.forEach((x, i) => {
+      const claimed = x - c * bonus.atStates[i]!;
+      expect(Math.abs(found[i]! - claimed), `logit ${i}`).toBeLessThan(1e-5);
+    });
+    const missing = Math.hypot(...bonus.gradient.map((x, i) => x - bonus.atStates[i]!));
+    expect(missing / Math.hypot(...bonus.gradient)).toBeGreaterThan(0.05);
   });
 }

@@ -21,6 +21,7 @@ const at = (name: string) => join(place.path, name);
 let world: FileWorld;
 beforeAll(async () => {
   world = await writeFileWorld(place.path);
+  writeFileSync(at('endless.mjs'), 'for (;;);');
   const rows = readFileSync(world.train, 'utf8').trim().split('\n');
   writeFileSync(world.train, jsonl(rows.map((row, i) => ({ ...JSON.parse(row), answer: { number: i } }))));
   // Writes down what it is asked; does what the file `how` says to the row whose answer it names.
@@ -207,6 +208,11 @@ describe('what is refused before anything is written', () => {
       'opd',
       /has no function as its export none; expected one as/,
     ],
+    [
+      { rewards: [{ module: './endless.mjs', timeout: 0.3 }] },
+      'opd',
+      /rewards\[0\]\.module: .*endless\.mjs: is not loaded within 0\.3 s/,
+    ],
     [{ rewards: [{ module: './train.jsonl' }] }, 'opd', /rewards\[0\]\.module: .*train\.jsonl: /],
     [{}, 'gkd', /rewards: gkd has no policy gradient that they could enter; take minillm or opd/],
     [{ rewards: [rewards[0], rewards[0]] }, 'minillm', /rewards: two are called length/],
@@ -257,5 +263,6 @@ it('a module in TypeScript is read where tsx is there, as in a checkout', async 
   const batch = { prompts: [''], responses: ['a'], rows: [{}], tokens: [['a']], ended: [true] };
   expect(await thread.ready.then(() => thread.ask(batch))).toEqual([1]);
   thread.close();
+  await expect(thread.ask(batch)).rejects.toThrow('its thread has ended');
   await expect(thread.ask(batch)).rejects.toThrow('its thread has ended');
 });

@@ -41,7 +41,7 @@ const lists = [
   ...(['logprobs_new', 'ratio', 'kl', 'pg_per_token'] as const),
 ];
 const scalars = [
-  ...(['pg_loss', 'reg_loss', 'lm_loss', 'ds_loss', 'pt_loss', 'total_loss'] as const),
+  ...(['pg_loss', 'reg_loss', 'ent_loss', 'lm_loss', 'ds_loss', 'pt_loss', 'total_loss'] as const),
   ...(['clipped_fraction', 'tokens'] as const),
 ];
 

@@ -22,7 +22,7 @@ const supervisedMethods: Record<string, Fields> = {
   'sft with prompts': { method: 'sft', train: { prompt_weight: 0.5 } },
   kd: { method: 'kd' },
   'kd, teacher alone': { method: 'kd', kd: { ratio: 1 } },
-  'kd, softened': { method: 'kd', train: { kd_temperature: 2, kd_scale: 't-squared' } },
+  'reverse-kd, softened': { method: 'reverse-kd', train: { kd_temperature: 2, kd_scale: 't-squared' } },
   'reverse-kd': { method: 'reverse-kd' },
   seqkd: { method: 'seqkd' },
   'babyllama, two teachers, token': { method: 'babyllama' },
@@ -51,6 +51,10 @@ const policyGradient: Record<string, Fields> = {
   'minillm, preset minillm': { method: 'minillm' },
   'minillm, preset lmops': { method: 'minillm', objective: { preset: 'lmops' } },
   'minillm, preset paper': { method: 'minillm', objective: { preset: 'paper' } },
+  'minillm, ratio of the response, a clip of two sides, entropy bonus': {
+    method: 'minillm',
+    objective: { ratio: 'sequence', entropy_coef: 0.1, cliprange: { low: 0.2, high: 0.3 } },
+  },
   'minillm, leave-one-out and prefix weights': {
     method: 'minillm',
     objective: { baseline: 'leave-one-out', importance: 'prefix' },

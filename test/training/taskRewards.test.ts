@@ -2,7 +2,7 @@ import { describe, expect, it } from 'vitest';
 import { Shards } from '../../src/cluster/shards.js';
 import { Stopped } from '../../src/pieces.js';
 import type { Trajectory } from '../../src/rollout/trajectory.js';
-import type { RewardBatch, RewardSource } from '../../src/training/rewardSource.js';
+import { type RewardBatch, RewardEnded, type RewardSource } from '../../src/training/rewardSource.js';
 import { RewardFailed, scoreRewards } from '../../src/training/taskRewards.js';
 
 /** Three responses of 2, 3 and 1 tokens; token i is the letter i of the alphabet, 0 the end. */
@@ -150,6 +150,16 @@ describe('scoreRewards', () => {
     expect(error).toBeInstanceOf(RewardFailed);
     expect(error!.message).toContain(said);
     expect(error!.message).toMatch(/^reward r \(r\.mjs\) /);
+  });
+
+  it('what has ended is not asked again', async () => {
+    let asked = 0;
+    const error = await failure(() => {
+      asked++;
+      throw new RewardEnded('its thread has ended');
+    });
+    expect(error!.message).toContain('threw "its thread has ended" on 3 rows, rows.jsonl:1 to rows.jsonl:3');
+    expect(asked).toBe(1);
   });
 
   it('a hang: is ended, and told after how long', async () => {
