@@ -98,7 +98,7 @@ export function comparisonMarkdown({ settings, runs, evaluated }: Comparison): s
     ]),
   );
   return `${[
-    `TRL ${versions.trl}, transformers ${versions.transformers}, PyTorch ${versions.torch}; ${settings.threads} threads a side, ${settings.repeats} turns of every side, load ${low.toFixed(1)} to ${high.toFixed(1)} (one minute).`,
+    `TRL ${versions.trl}, transformers ${versions.transformers}, PyTorch ${versions.torch}; threads a side: ${settings.threads}, turns: ${settings.repeats}, load ${low.toFixed(1)} to ${high.toFixed(1)} (one minute).`,
     '',
     ...head([
       'run',
