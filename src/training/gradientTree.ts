@@ -35,11 +35,12 @@ export class GradientTree {
 /** Consumes the gradients. */
 function overRanks({ cluster }: Shards, grads: Params): Params {
   const sums: [name: string, values: Float32Array, shape: number[]][] = [];
+  const lent = lendsItsMemory();
   // Read one after the other, while those before are on their way.
   function* read(): Generator<Float32Array> {
     for (const [name, grad] of Object.entries(grads)) {
-      // A backend may hand out its own memory.
-      const values = grad.dataSync<'float32'>().slice();
+      const read = grad.dataSync<'float32'>();
+      const values = lent ? read.slice() : read;
       sums.push([name, values, grad.shape]);
       grad.dispose();
       yield values;
@@ -47,4 +48,13 @@ function overRanks({ cluster }: Shards, grads: Params): Params {
   }
   sumOverRanks(cluster, read());
   return Object.fromEntries(sums.map(([name, values, shape]) => [name, tf.tensor(values, shape)]));
+}
+
+/** Whether the backend gives its own memory to read instead of a copy: what is written there would change tensors. */
+function lendsItsMemory(): boolean {
+  return tf.tidy(() => {
+    const x = tf.add(tf.zeros([1]), 1);
+    x.dataSync()[0] = 2;
+    return x.dataSync()[0] === 2;
+  });
 }
