@@ -16,7 +16,7 @@ export interface KdScale {
 export const kdScales = {
   none: {
     equation: 'D(p_T, q_T)',
-    source: "TRL's GKD, Distillation and MiniLLM (kd_temperature)",
+    source: "TRL's Distillation (temperature) and MiniLLM (kd_temperature)",
     claim: 'the gradient falls as 1/T² for large T: a smaller loss, and a smaller share of one that is mixed',
     factor: () => 1,
   },
