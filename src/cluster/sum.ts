@@ -53,12 +53,16 @@ function* summing(cluster: Cluster, x: Float32Array, room: Float32Array): Genera
     const [own, other] = rank < partner ? halves : [halves[1], halves[0]];
     const given = room.subarray(0, own[1] - own[0]);
     yield* exchanged(cluster, partner, x.subarray(...other), given);
-    for (let i = 0; i < given.length; i++) x[own[0] + i]! += given[i]!;
+    add(x.subarray(...own), given);
     cuts.push({ partner, own, other });
     span = own;
   }
   for (const { partner, own, other } of cuts.reverse())
     yield* exchanged(cluster, partner, x.subarray(...own), x.subarray(...other));
+}
+
+function add(into: Float32Array, given: Float32Array): void {
+  for (let i = 0; i < into.length; i++) into[i]! += given[i]!;
 }
 
 type Span = [from: number, to: number];

@@ -32,22 +32,67 @@ export class GradientTree {
   }
 }
 
+/** Small tensors travel together, up to so many numbers: a message costs as much as thousands of them. */
+const TOGETHER = 1 << 18;
+
 /** Consumes the gradients. */
 function overRanks({ cluster }: Shards, grads: Params): Params {
-  const sums: [name: string, values: Float32Array, shape: number[]][] = [];
   const lent = lendsItsMemory();
-  // Read one after the other, while those before are on their way.
-  function* read(): Generator<Float32Array> {
-    for (const [name, grad] of Object.entries(grads)) {
-      const read = grad.dataSync<'float32'>();
-      const values = lent ? read.slice() : read;
-      sums.push([name, values, grad.shape]);
-      grad.dispose();
+  const read: { names: string[]; values: Float32Array }[] = [];
+  const shapes = Object.fromEntries(Object.entries(grads).map(([name, { shape }]) => [name, shape]));
+  // One bundle after the other, while those before are on their way.
+  function* reading(): Generator<Float32Array> {
+    for (const names of bundles(grads)) {
+      const values = numbersOf(
+        names.map((name) => grads[name]!),
+        lent,
+      );
+      for (const name of names) grads[name]!.dispose();
+      read.push({ names, values });
       yield values;
     }
   }
-  sumOverRanks(cluster, read());
-  return Object.fromEntries(sums.map(([name, values, shape]) => [name, tf.tensor(values, shape)]));
+  sumOverRanks(cluster, reading());
+  const sums: Params = {};
+  for (const { names, values } of read) {
+    let at = 0;
+    for (const name of names) {
+      const size = tf.util.sizeFromShape(shapes[name]!);
+      sums[name] = tf.tensor(values.subarray(at, at + size), shapes[name]!);
+      at += size;
+    }
+  }
+  return sums;
+}
+
+/** Neighbouring names whose tensors go together; a large one goes alone. */
+function bundles(grads: Params): string[][] {
+  const found: string[][] = [];
+  let room = 0;
+  for (const [name, { size }] of Object.entries(grads)) {
+    if (size > room) {
+      found.push([]);
+      room = TOGETHER;
+    }
+    found.at(-1)!.push(name);
+    room -= size;
+  }
+  return found;
+}
+
+/** The numbers of tensors, one after the other, in memory of ours. */
+function numbersOf(tensors: readonly tf.Tensor[], lent: boolean): Float32Array {
+  if (tensors.length === 1) {
+    const own = tensors[0]!.dataSync<'float32'>();
+    return lent ? own.slice() : own;
+  }
+  const all = new Float32Array(tensors.reduce((sum, { size }) => sum + size, 0));
+  let at = 0;
+  for (const tensor of tensors) {
+    all.set(tensor.dataSync<'float32'>(), at);
+    at += tensor.size;
+  }
+  return all;
 }
 
 /** Whether the backend gives its own memory to read instead of a copy: what is written there would change tensors. */

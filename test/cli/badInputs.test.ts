@@ -177,14 +177,14 @@ const cases: [string, () => string[], RegExp][] = [
   [
     'unknown key inside',
     () => train({ train: { step: 3 } }),
-    /train: Unrecognized key: "step"; expected steps, batch_size/,
+    /train: Unrecognized key: "step"; expected steps, epochs, batch_size/,
   ],
   ['unknown method', () => train({ method: 'ppo' }), /method: Invalid option: expected one of "minillm"/],
   ['unknown preset', () => train({ objective: { preset: 'ours' } }), /objective\.preset: Invalid option/],
   [
     'unknown switch',
-    () => train({ objective: { kl_coef: 1 } }),
-    /objective: Unrecognized key: "kl_coef"; expected alpha, gamma/,
+    () => train({ objective: { kl_weight: 1 } }),
+    /objective: Unrecognized key: "kl_weight"; expected alpha, gamma/,
   ],
   [
     'unknown template in the data',

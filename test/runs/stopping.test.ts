@@ -60,7 +60,7 @@ describe('a stop while responses are sampled or validated is heard, saves, and c
     const out = join(place.path, `${name}-stopped`);
     const reasons: string[] = [];
     // Into the first validation, then ever further; every try has to get through what the one before gave up.
-    for (let k = 1; reasons.at(-1) !== 'finished'; k = Math.ceil(k * 1.35)) {
+    for (let k = 1; reasons.at(-1) !== 'finished'; k = Math.ceil(k * 1.2)) {
       expect(k).toBeLessThan(4 * pauses);
       reasons.push((await attempt(config, out, k)).why);
     }
