@@ -12,7 +12,7 @@ describe('draws on the native engine, without our kernels', () => {
   if (absent) it.skip(`skipped, the native engine is absent: ${absent}`);
   else
     chiSquareSuite([
-      [5, 20_000],
+      [5, 10_000],
       [4096, 5_000],
       [50_257, 500],
     ]);

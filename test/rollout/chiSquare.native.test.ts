@@ -11,8 +11,8 @@ describe('draws on the native engine', () => {
   if (absent) it.skip(`skipped, the native engine is absent: ${absent}`);
   else
     chiSquareSuite([
-      [5, 20_000],
-      [4096, 20_000],
-      [50_257, 20_000],
+      [5, 10_000],
+      [4096, 8_000],
+      [50_257, 4_000],
     ]);
 });

@@ -6,7 +6,7 @@ await initBackend({ backend: 'wasm' });
 
 describe('draws on wasm', () =>
   chiSquareSuite([
-    [5, 20_000],
+    [5, 10_000],
     [4096, 2_000],
     [50_257, 500],
   ]));
