@@ -338,7 +338,11 @@ const cases: [string, () => string[], RegExp][] = [
   ],
   ['plain text of one token', () => train({ pretrain: { length: 1 } }), /pretrain\.length: Too small/],
   ['no data', () => train({ data: { train: undefined } }), /data\.train: missing/],
-  ['no validation data', () => train({ data: { valid: undefined } }), /data\.valid: missing/],
+  [
+    'patience without validation data',
+    () => train({ data: { valid: undefined }, eval: { patience: 2 } }),
+    /eval\.patience: 2 validations of none; give data\.valid, or leave it out/,
+  ],
   [
     'data and wordnet',
     () => train({ data: { wordnet: {} } }),
@@ -384,8 +388,13 @@ const cases: [string, () => string[], RegExp][] = [
   ],
   [
     'a row of another kind',
-    () => train({ data: { train: file('odd.jsonl', '{"text":"ab"}\n') } }),
+    () => train({ data: { train: file('odd.jsonl', '{"txt":"ab"}\n') } }),
     /odd\.jsonl:1: expected a field "instruction"/,
+  ],
+  [
+    'a row of plain text',
+    () => train({ data: { train: file('plain.jsonl', '{"text":"ab"}\n') } }),
+    /plain\.jsonl:1: has "text" alone, in which nothing says where an answer begins; give it as "prompt" and "completion"/,
   ],
   [
     'a row without an answer',
