@@ -1,9 +1,9 @@
 /** What the laboratory found: one JSON and one page of tables. */
-import { execFileSync } from 'node:child_process';
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { cpus, release } from 'node:os';
 import { join } from 'node:path';
 import { markdownTable } from '../bench/markdown.js';
+import { commit } from '../commit.js';
 import type { CheckpointState } from './place.js';
 
 /** One run to its end. */
@@ -114,13 +114,4 @@ export function writeFound(folder: string, name: string, title: string, found: F
   mkdirSync(folder, { recursive: true });
   writeFileSync(join(folder, `${name}.json`), `${JSON.stringify(found, null, 2)}\n`);
   writeFileSync(join(folder, `${name}.md`), page(title, found));
-}
-
-function commit(): string {
-  try {
-    const git = (...args: string[]): string => execFileSync('git', args, { encoding: 'utf8' }).trim();
-    return `${git('rev-parse', '--short', 'HEAD')}${git('status', '--porcelain', 'src') ? ' and changes' : ''}`;
-  } catch {
-    return 'unknown';
-  }
 }

@@ -7,12 +7,12 @@
  * the same call goes on; default experiments/torture/results), --page FILE (default docs/reliability.md, made from
  * all state files of the folder). Exit code 1 when a failure is open.
  */
-import { execFileSync } from 'node:child_process';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { cpus, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
+import { commit } from '../commit.js';
 import { page } from './page.js';
 import type { Part, Work } from './part.js';
 import { parts } from './parts/index.js';
@@ -113,15 +113,6 @@ async function runPart(part: Part, seconds: number, options: Campaign): Promise<
   const open = openFailures(state).length;
   say(`${part.name}: ${state.next} cases, ${open} open failures`);
   return open;
-}
-
-function commit(): string {
-  try {
-    const git = (...args: string[]): string => execFileSync('git', args, { encoding: 'utf8' }).trim();
-    return `${git('rev-parse', '--short', 'HEAD')}${git('status', '--porcelain', 'src') ? ' and changes' : ''}`;
-  } catch {
-    return 'unknown';
-  }
 }
 
 /** @throws Error naming a part that does not exist */

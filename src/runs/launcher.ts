@@ -1,6 +1,5 @@
-import { accessSync, constants, statSync } from 'node:fs';
-import { delimiter, join } from 'node:path';
 import { UsageError } from '../errors.js';
+import { which } from '../tensor/provision/process.js';
 
 /**
  * The words of a command prefix such as `srun -n1 --exclusive`. Quotes and backslashes are read as a shell reads them; nothing
@@ -34,20 +33,8 @@ export function launcherWords(text: string): string[] {
 
 /** @throws UsageError when the first word is no program that can be started from here */
 export function checkLauncher([program]: readonly string[]): void {
-  const places = program!.includes('/')
-    ? [program!]
-    : (process.env.PATH ?? '').split(delimiter).map((place) => join(place, program!));
-  if (places.some(isProgram)) return;
+  if (which(program!)) return;
   throw new UsageError(
     `--launcher: ${program} ${program!.includes('/') ? 'is no program that can be started' : 'is not on the PATH'}; give a command that starts what follows it, as "srun -n1"`,
   );
-}
-
-function isProgram(file: string): boolean {
-  try {
-    accessSync(file, constants.X_OK);
-    return statSync(file).isFile();
-  } catch {
-    return false;
-  }
 }
