@@ -1,7 +1,7 @@
 import { hostname } from 'node:os';
-import { deserialize, serialize } from 'node:v8';
 import { UsageError } from '../errors.js';
 import type { Cluster } from './cluster.js';
+import { gatherValues } from './values.js';
 
 type Facts = Record<string, unknown>;
 
@@ -16,9 +16,7 @@ export function agree(
   { same, noted = {} }: { same: Facts; noted?: Facts },
   log: (line: string) => void,
 ): void {
-  if (cluster.size === 1) return;
-  const own = { host: hostname(), same, noted };
-  const ranks = cluster.gather(serialize(own)).map((bytes) => deserialize(bytes) as typeof own);
+  const ranks = gatherValues(cluster, { host: hostname(), same, noted });
   const first = ranks[0]!;
   for (const [rank, { host, ...there }] of ranks.entries()) {
     const what = differing(first.same, there.same);

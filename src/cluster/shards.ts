@@ -1,7 +1,7 @@
-import { deserialize, serialize } from 'node:v8';
 import { UsageError } from '../errors.js';
 import { type Pieces, Stopped } from '../pieces.js';
 import { alone, type Cluster } from './cluster.js';
+import { broadcastValue, gatherValues } from './values.js';
 
 /**
  * How the rows of a run are shared out. A list of n rows is cut by position into S shards, of which every rank has S / R
@@ -58,26 +58,22 @@ export class Shards {
 
   /** What all ranks have of their shards, in the order of the shards. */
   together<T>(ofOwn: readonly T[]): T[] {
-    if (this.cluster.size === 1) return [...ofOwn];
-    return this.cluster.gather(serialize(ofOwn)).flatMap((bytes) => deserialize(bytes) as T[]);
+    return gatherValues(this.cluster, ofOwn).flatMap((values) => [...values]);
   }
 
   /** What every rank has, in the order of the ranks. */
   each<T>(value: T): T[] {
-    if (this.cluster.size === 1) return [value];
-    return this.cluster.gather(serialize(value)).map((bytes) => deserialize(bytes) as T);
+    return gatherValues(this.cluster, value);
   }
 
   /** What rank 0 knows; the others' value is not looked at. */
   first<T>(value: T): T {
-    if (this.cluster.size === 1) return value;
     this.meet();
-    return deserialize(this.cluster.broadcast(serialize(value))) as T;
+    return broadcastValue(this.cluster, value);
   }
 
   /** Whether it is so on any rank. */
   any(here: boolean): boolean {
-    if (this.cluster.size === 1) return here;
     this.meet();
     return this.each(here).includes(true);
   }
@@ -97,7 +93,7 @@ export class Shards {
   }
 
   #meet(leaving: boolean): void {
-    if (this.cluster.size > 1 && this.each(leaving).includes(true)) throw new Stopped();
+    if (this.each(leaving).includes(true)) throw new Stopped();
   }
 }
 

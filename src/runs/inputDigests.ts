@@ -8,22 +8,27 @@ import { writeFileAtomic } from './atomic.js';
 import { runPaths } from './runDirectory.js';
 
 /** SHA-256 of what a run reads, by the field that names it. */
-type Digests = Record<string, string>;
+export type Digests = Record<string, string>;
 
 /**
  * Writes down what a new run reads; of a resumed one, looks whether it is still the same. A run that goes on with other rows or
  * other weights is not the run that it says it is.
  *
- * @param changed goes on all the same, and says so
+ * @param changed goes on all the same, and says so @param digests where they are known already
  * @throws UsageError naming the fields whose files were replaced
  */
 export async function checkInputs(
   config: TrainConfig,
   out: string,
-  { resume, changed, log }: { resume: boolean; changed: boolean; log: (line: string) => void },
+  {
+    resume,
+    changed,
+    digests,
+    log,
+  }: { resume: boolean; changed: boolean; digests?: Digests | undefined; log: (line: string) => void },
 ): Promise<void> {
   const path = runPaths(out).inputs;
-  const now = await digestsOf(config);
+  const now = digests ?? (await digestsOf(config));
   const before = resume ? await readDigests(path) : undefined;
   const differing = Object.keys({ ...before, ...now }).filter(
     (field) => before && before[field] !== now[field],

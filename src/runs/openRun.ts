@@ -7,8 +7,8 @@ import { teacherLogitsBudget } from '../training/teacherLogits.js';
 import { writeFileAtomic } from './atomic.js';
 import { untrainedBest } from './bestChoice.js';
 import { loadLatestCheckpoint, pruneCheckpoints } from './checkpoint.js';
-import { describeEnvironment, readEnvironment, sayWhatDiffers } from './environment.js';
-import { checkInputs } from './inputDigests.js';
+import { readEnvironment, sayWhatDiffers } from './environment.js';
+import { checkInputs, type Digests } from './inputDigests.js';
 import { refuseFinished } from './keep.js';
 import { acceptChanges } from './lengthen.js';
 import type { Materials } from './materials.js';
@@ -25,6 +25,14 @@ export interface OpenedRun {
   teacherLogitsBytes: number | undefined;
 }
 
+/** What is known of a run when its directory is opened. */
+export interface RunFacts {
+  /** `describeEnvironment` */
+  environment: Record<string, unknown>;
+  /** Of its inputs, where they have been read. */
+  digests: Digests | undefined;
+}
+
 /**
  * Opens the directory of a run, writes down what it is (configuration, digests of its inputs, environment), and reads the newest
  * checkpoint where it goes on.
@@ -36,17 +44,17 @@ export async function openRun(
   materials: Materials,
   out: string,
   options: RunOptions,
+  { environment: now, digests }: RunFacts,
 ): Promise<OpenedRun> {
   const { resume, changedInputs, log } = options;
   if (resume) await acceptChanges(out, config, log);
   await openRunDirectory(out, stringifyConfig(config), resume);
-  await checkInputs(config, out, { resume, changed: changedInputs, log });
+  await checkInputs(config, out, { resume, changed: changedInputs, digests, log });
   if (typeof config.student === 'string') {
     const untrained = await untrainedBest(config.student);
     if (untrained) log(`note: student ${untrained}`);
   }
   const before = resume ? await readEnvironment(out) : undefined;
-  const now = describeEnvironment(options.backend, config.seed);
   if (before) sayWhatDiffers(before, now, log);
   const teacherLogitsBytes = logitsBudget(before, now);
   const environment = {

@@ -1,17 +1,17 @@
-import { deserialize, serialize } from 'node:v8';
 import * as tf from '@tensorflow/tfjs-core';
 import { agree } from '../cluster/agree.js';
 import type { Cluster } from '../cluster/cluster.js';
-import { flattenState, type State } from '../optim/state.js';
+import { broadcastValue } from '../cluster/values.js';
 import type { TrainConfig } from '../training/config.js';
 import type { TrainingState } from '../training/state.js';
-import { digestsOf } from './inputDigests.js';
+import { type Digests, digestsOf } from './inputDigests.js';
 import { stringifyConfig } from './runConfig.js';
 
 /**
  * Looks whether all ranks are about to train the same: version, engine, configuration, data and weights.
  *
  * @param environment of this rank (`describeEnvironment`)
+ * @returns the digests of what this rank reads, where there is another rank to compare them with
  * @throws UsageError on every rank, naming the first that differs, and in what
  */
 export async function agreeOnRun(
@@ -19,12 +19,10 @@ export async function agreeOnRun(
   config: TrainConfig,
   environment: Record<string, unknown>,
   log: (line: string) => void,
-): Promise<void> {
-  if (cluster.size === 1) return;
-  const contents = Object.entries(await digestsOf(config)).map(([field, digest]) => [
-    `the contents of ${field}`,
-    digest,
-  ]);
+): Promise<Digests | undefined> {
+  if (cluster.size === 1) return undefined;
+  const digests = await digestsOf(config);
+  const contents = Object.entries(digests).map(([field, digest]) => [`the contents of ${field}`, digest]);
   const { engine, cpu, threads } = environment;
   const same = {
     'the program': environment.package,
@@ -33,6 +31,7 @@ export async function agreeOnRun(
     ...Object.fromEntries(contents),
   };
   agree(cluster, { same, noted: { cpu, threads } }, log);
+  return digests;
 }
 
 /** A configuration line by line, each under its section. */
@@ -66,49 +65,45 @@ export function shareState(
 ): Beginning {
   if (cluster.size === 1) return here!;
   const resumes = here?.resumeAt !== undefined && here.resumeAt > 0;
-  const [going] = cluster.broadcast(Uint8Array.of(Number(resumes)));
-  if (going !== 1) return here ?? { state: fresh(), resumeAt: undefined };
-  const tensors = here && flattenState(tensorsOf(here.state)).tensors;
-  const plan = here && {
-    rest: withoutTensors(here.state as unknown as State),
-    shapes: Object.entries(tensors!).map(([name, x]) => [name, x.shape] as const),
-  };
-  const { rest, shapes } = deserialize(cluster.broadcast(serialize(plan))) as NonNullable<typeof plan>;
-  const given: Record<string, tf.Tensor> = {};
-  for (const [name, shape] of shapes) {
-    const own = tensors?.[name]?.dataSync<'float32'>();
-    const bytes = cluster.broadcast(
-      own ? new Uint8Array(own.buffer, own.byteOffset, own.byteLength) : new Uint8Array(),
-    );
-    if (!here) given[name] = tf.tensor(new Float32Array(bytes.slice().buffer), [...shape]);
-  }
-  if (here) return here;
-  return { state: withTensors(rest, given) as unknown as TrainingState, resumeAt: undefined };
+  if (!broadcastValue(cluster, resumes)) return here ?? { state: fresh(), resumeAt: undefined };
+  const tensors: tf.Tensor[] = [];
+  const { rest, shapes } = broadcastValue(cluster, {
+    rest: withoutTensors(here?.state, tensors),
+    shapes: tensors.map(({ shape }) => shape),
+  });
+  const given = shapes.map((shape, i) => shared(cluster, tensors[i], shape));
+  return here ?? { state: withTensors(rest, given) as TrainingState, resumeAt: undefined };
 }
 
-/** The parts of a state that hold tensors. */
-function tensorsOf({ params, optimizer, value }: TrainingState): State {
-  return { params, optimizer, ...(value && { value }) } as State;
-}
-
-/** A tensor leaves its path in its place. */
-type Held = { tensor: string };
-
-function withoutTensors(node: unknown, path: readonly string[] = []): unknown {
-  if (node instanceof tf.Tensor) return { tensor: path.join('/') } satisfies Held;
-  if (!isTree(node)) return node;
-  return Object.fromEntries(
-    Object.entries(node).map(([name, value]) => [name, withoutTensors(value, [...path, name])]),
+/** One tensor at a time: all of them may be more than a message holds. @param own of rank 0 */
+function shared(cluster: Cluster, own: tf.Tensor | undefined, shape: number[]): tf.Tensor {
+  const values = own?.dataSync<'float32'>();
+  const bytes = cluster.broadcast(
+    values ? new Uint8Array(values.buffer, values.byteOffset, values.byteLength) : new Uint8Array(),
   );
+  return own ?? tf.tensor(new Float32Array(bytes.slice().buffer), shape);
 }
 
-function withTensors(node: unknown, given: Record<string, tf.Tensor>): unknown {
+/** A tensor leaves its number in its place. */
+type Held = { tensor: number };
+
+function withoutTensors(node: unknown, tensors: tf.Tensor[]): unknown {
+  if (node instanceof tf.Tensor) return { tensor: tensors.push(node) - 1 } satisfies Held;
+  return isTree(node) ? mapTree(node, (part) => withoutTensors(part, tensors)) : node;
+}
+
+function withTensors(node: unknown, given: readonly tf.Tensor[]): unknown {
   if (!isTree(node)) return node;
   const { tensor } = node as Partial<Held>;
-  if (typeof tensor === 'string') return given[tensor]!;
-  return Object.fromEntries(Object.entries(node).map(([name, value]) => [name, withTensors(value, given)]));
+  return typeof tensor === 'number' ? given[tensor]! : mapTree(node, (part) => withTensors(part, given));
 }
 
-function isTree(node: unknown): node is Record<string, unknown> {
+type Tree = Record<string, unknown>;
+
+function mapTree(tree: Tree, f: (part: unknown) => unknown): Tree {
+  return Object.fromEntries(Object.entries(tree).map(([name, part]) => [name, f(part)]));
+}
+
+function isTree(node: unknown): node is Tree {
   return typeof node === 'object' && node !== null && Object.getPrototypeOf(node) === Object.prototype;
 }

@@ -135,10 +135,11 @@ async function trainHolding(
   const config = withSteps(dated, materials.train.length, log);
   const unvalidated = withoutValidation(config, materials.valid);
   if (unvalidated) log(`note: ${unvalidated}`);
-  await agreeOnRun(cluster, given, describeEnvironment(options.backend, config.seed), log);
+  const environment = describeEnvironment(options.backend, config.seed);
+  const digests = await agreeOnRun(cluster, given, environment, log);
   if (rewarded) held.rewards = await openRewards(config, options.rewards, materials.tokenizer);
   const paths = runPaths(out);
-  const opened = keeps ? await openRun(config, materials, out, options) : undefined;
+  const opened = keeps ? await openRun(config, materials, out, options, { environment, digests }) : undefined;
   const blind = blindSelection(config, materials);
   if (blind) log(`note: ${blind}`);
   const teacherLogitsBytes = shards.first(opened?.teacherLogitsBytes);
