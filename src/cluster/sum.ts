@@ -5,6 +5,24 @@ export const PIECE = 1 << 20;
 /** Pieces whose first messages are under way while the oldest is summed. */
 const AHEAD = 4;
 
+/** Small arrays travel together, up to so many numbers: a message costs as much as thousands of them. */
+const TOGETHER = 1 << 18;
+
+/** Which neighbours of some arrays, by their sizes, go together; a large one goes alone. */
+export function bundles(sizes: readonly number[]): number[][] {
+  const found: number[][] = [];
+  let room = 0;
+  for (const [i, size] of sizes.entries()) {
+    if (size > room) {
+      found.push([]);
+      room = TOGETHER;
+    }
+    found.at(-1)!.push(i);
+    room -= size;
+  }
+  return found;
+}
+
 /**
  * Adds up arrays of equal sizes over all ranks, in place, as a balanced binary tree in the order of the ranks:
  *

@@ -18,7 +18,7 @@ const BYTES_A_TOKEN = 28;
  *
  *     bytes = 2 · 4 N (R − 1) / R        messages = 2 log2(R) · pieces
  *
- * @param arrays numbers of every parameter; each is cut into pieces of its own
+ * @param arrays numbers of what goes together (`bundles`); each is cut into pieces of its own
  */
 export function gradientTraffic(arrays: readonly number[], ranks: number): Traffic {
   const numbers = arrays.reduce((sum, n) => sum + n, 0);

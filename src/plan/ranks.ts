@@ -1,5 +1,6 @@
 import { alone } from '../cluster/cluster.js';
 import { Shards } from '../cluster/shards.js';
+import { bundles } from '../cluster/sum.js';
 import { UsageError } from '../errors.js';
 import { familyOf } from '../models/families.js';
 import { isPolicyGradient, type TrainConfig } from '../training/config.js';
@@ -89,9 +90,10 @@ export function trafficOf(
   ranks: number,
 ): Traffic {
   const { config: student } = models[0]!;
-  const arrays = Object.values(familyOf(student).parameters(student)).map(({ shape }) =>
+  const sizes = Object.values(familyOf(student).parameters(student)).map(({ shape }) =>
     shape.reduce((product, n) => product * n, 1),
   );
+  const arrays = bundles(sizes).map((bundle) => bundle.reduce((total, i) => total + sizes[i]!, 0));
   // A policy-gradient round is sampled by student and teacher together, elsewhere each answers for itself.
   const policy = isPolicyGradient(config.method);
   const sampled = work.step.filter(({ kind, model }) => kind === 'decode' && (!policy || model === 0));

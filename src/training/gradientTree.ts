@@ -1,6 +1,6 @@
 import * as tf from '@tensorflow/tfjs-core';
 import type { Shards } from '../cluster/shards.js';
-import { sumOverRanks } from '../cluster/sum.js';
+import { bundles, sumOverRanks } from '../cluster/sum.js';
 import { addGradients } from '../optim/accumulate.js';
 import type { Params } from '../tensor/params.js';
 
@@ -32,52 +32,32 @@ export class GradientTree {
   }
 }
 
-/** Small tensors travel together, up to so many numbers: a message costs as much as thousands of them. */
-const TOGETHER = 1 << 18;
-
 /** Consumes the gradients. */
 function overRanks({ cluster }: Shards, grads: Params): Params {
   const lent = lendsItsMemory();
-  const read: { names: string[]; values: Float32Array }[] = [];
-  const shapes = Object.fromEntries(Object.entries(grads).map(([name, { shape }]) => [name, shape]));
+  const all = Object.entries(grads);
+  const read: { own: typeof all; values: Float32Array }[] = [];
   // One bundle after the other, while those before are on their way.
   function* reading(): Generator<Float32Array> {
-    for (const names of bundles(grads)) {
-      const values = numbersOf(
-        names.map((name) => grads[name]!),
-        lent,
-      );
-      for (const name of names) grads[name]!.dispose();
-      read.push({ names, values });
+    for (const bundle of bundles(all.map(([, { size }]) => size))) {
+      const own = bundle.map((i) => all[i]!);
+      const tensors = own.map(([, grad]) => grad);
+      const values = numbersOf(tensors, lent);
+      tf.dispose(tensors);
+      read.push({ own, values });
       yield values;
     }
   }
   sumOverRanks(cluster, reading());
   const sums: Params = {};
-  for (const { names, values } of read) {
+  for (const { own, values } of read) {
     let at = 0;
-    for (const name of names) {
-      const size = tf.util.sizeFromShape(shapes[name]!);
-      sums[name] = tf.tensor(values.subarray(at, at + size), shapes[name]!);
+    for (const [name, { size, shape }] of own) {
+      sums[name] = tf.tensor(values.subarray(at, at + size), shape);
       at += size;
     }
   }
   return sums;
-}
-
-/** Neighbouring names whose tensors go together; a large one goes alone. */
-function bundles(grads: Params): string[][] {
-  const found: string[][] = [];
-  let room = 0;
-  for (const [name, { size }] of Object.entries(grads)) {
-    if (size > room) {
-      found.push([]);
-      room = TOGETHER;
-    }
-    found.at(-1)!.push(name);
-    room -= size;
-  }
-  return found;
 }
 
 /** The numbers of tensors, one after the other, in memory of ours. */
