@@ -1,4 +1,5 @@
 import { access } from 'node:fs/promises';
+import { UsageError } from '../errors.js';
 import { metricNames } from '../evaluation/evaluationMetrics.js';
 import { baselines } from '../objectives/baselines.js';
 import { returnForms } from '../objectives/returns.js';
@@ -125,18 +126,26 @@ export function checkTogether(config: TrainConfig, fail: Refuse): void {
 
 /** Rewards reach the student through the returns of sampled responses, which only the policy gradient has. */
 function checkRewards(config: TrainConfig, fail: Refuse): void {
-  const { method, rewards } = config;
-  if (!rewards) return;
-  if (!isPolicyGradient(method))
-    fail(`rewards: ${method} has no policy gradient that they could enter; take minillm or opd`);
-  const names = rewards.map(rewardName);
-  const twice = names.find((name, i) => names.indexOf(name) < i);
-  if (twice) fail(`rewards: two are called ${twice}; give each a name of its own`);
+  if (!config.rewards) return;
   try {
-    checkTaskObjective(objectiveOf({ config }));
+    assertRewards(config, config.rewards.map(rewardName));
   } catch (error) {
     fail((error as Error).message);
   }
+}
+
+/**
+ * @param names of all rewards, those of a library's caller among them
+ * @throws UsageError for a method or an objective that takes none, or two of one name
+ */
+export function assertRewards(config: TrainConfig, names: readonly string[]): void {
+  if (!isPolicyGradient(config.method))
+    throw new UsageError(
+      `rewards: ${config.method} has no policy gradient that they could enter; take minillm or opd`,
+    );
+  const twice = names.find((name, i) => names.indexOf(name) < i);
+  if (twice) throw new UsageError(`rewards: two are called ${twice}; give each a name of its own`);
+  checkTaskObjective(objectiveOf({ config }));
 }
 
 /** Whether the files that a configuration names are there, but for kinds that may be lacking. */

@@ -1,10 +1,9 @@
 import { setTimeout as wait } from 'node:timers/promises';
 import { UsageError } from '../errors.js';
-import { checkTaskObjective } from '../objectives/taskRewards.js';
 import type { Tokenizer } from '../text/tokenizer.js';
-import { isPolicyGradient, type RewardConfig, rewardName, type TrainConfig } from '../training/config.js';
-import { objectiveOf } from '../training/minillm.js';
+import { type RewardConfig, rewardName, type TrainConfig } from '../training/config.js';
 import type { RewardFunction, RewardSource, Rewards } from '../training/rewardSource.js';
+import { assertRewards } from './configChecks.js';
 import { RewardThread } from './rewardThread.js';
 
 /** A reward of a library's caller: a function of his own process. */
@@ -30,11 +29,10 @@ export async function openRewards(
   given: readonly GivenReward[],
   tokenizer: Tokenizer,
 ): Promise<Rewards & { close(): void }> {
-  if (!isPolicyGradient(config.method))
-    throw new UsageError(
-      `rewards: ${config.method} has no policy gradient that they could enter; take minillm or opd`,
-    );
-  checkTaskObjective(objectiveOf({ config }));
+  assertRewards(config, [...(config.rewards ?? []).map(rewardName), ...given.map(({ name }) => name)]);
+  for (const { name } of given)
+    if (!/^\w+$/.test(name))
+      throw new UsageError(`rewards: the name ${JSON.stringify(name)}; expected letters, digits and _`);
   const sources: RewardSource[] = [];
   const close = (): void => {
     for (const source of sources) source.close?.();
@@ -46,14 +44,7 @@ export async function openRewards(
     throw error;
   }
   for (const { name, reward, weight = 1, timeout = 60, batchSize = 64 } of given) {
-    if (!/^\w+$/.test(name))
-      throw new UsageError(`rewards: the name ${JSON.stringify(name)}; expected letters, digits and _`);
     sources.push({ name, weight, timeout, batchSize, ask: async (batch) => reward(batch) });
-  }
-  const twice = sources.find(({ name }, i) => sources.findIndex((other) => other.name === name) < i);
-  if (twice) {
-    close();
-    throw new UsageError(`rewards: two are called ${twice.name}; give each a name of its own`);
   }
   return { sources, tokenizer, close };
 }
