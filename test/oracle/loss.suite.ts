@@ -1,9 +1,9 @@
 import * as tf from '@tensorflow/tfjs-core';
 import { expect, it } from 'vitest';
 import { advantages } from '../../src/objectives/advantages.js';
-import { minillmLoss } from '../../src/objectives/minillmLoss.js';
+import { type MinillmLossInputs, minillmLoss } from '../../src/objectives/minillmLoss.js';
 import { type ObjectiveConfig, presets } from '../../src/objectives/presets.js';
-import { flatten, mapTokens } from '../../src/objectives/ragged.js';
+import { countTokens, flatten, mapTokens } from '../../src/objectives/ragged.js';
 import { type Enumeration, enumerate, population } from '../../src/oracle/enumeration.js';
 import { estimatorMoments } from '../../src/oracle/estimator.js';
 import { entropyExact, lengthNormalisedKlExact, objectiveExact } from '../../src/oracle/exact.js';
@@ -36,47 +36,20 @@ export function lossSuite(): void {
     ['ratio sequence', { ratio: 'sequence', baseline: 'position' }, undefined],
     ['a task', { kl_coef: 0.5, returns: 'rao-blackwell', baseline: 'position' }, halved, task],
   ])('%s', (_, overrides, claimed, of = enumeration) => {
-    const { world, sequences } = of;
     const config = { ...plain, ...overrides };
     const batch = population(of, config.alpha);
     const signals = advantages(batch, config);
     // p̃(y) goes into the advantages and the KL weights: ρ and its clip stay as they are.
     const weighted = (x: Float64Array[]) =>
       flatten(mapTokens(x, (value, _t, row) => value * batch.probabilities[row]!));
-    const rows = sequences.flatMap(({ states }) => [...states]);
-    const logits = world.states.flatMap(({ logq }) => [...logq]);
-    const teacher = rows.flatMap((s) => [...world.states[s]!.logp]);
-    const before = tf.memory().numTensors;
-    const gradient = tf.tidy(() => {
-      const table = tf.tensor2d(logits, [world.states.length, world.vocab]);
-      // A lookup that every backend differentiates: one-hot times table.
-      const lookup = tf.cast(
-        tf.oneHot(tf.tensor1d(rows, 'int32'), world.states.length),
-        'float32',
-      ) as tf.Tensor2D;
-      const loss = (x: tf.Tensor): tf.Scalar =>
-        minillmLoss(
-          {
-            studentLogits: tf.matMul(lookup, x as tf.Tensor2D),
-            teacherLogits: tf.tensor2d(teacher, [rows.length, world.vocab]),
-            tokenIds: tf.tensor1d(
-              sequences.flatMap(({ tokens }) => [...tokens]),
-              'int32',
-            ),
-            oldLogprobs: flatten(batch.studentLogprobs),
-            advantages: weighted(signals.advantages),
-            pgWeights: flatten(signals.pgWeights),
-            klWeights: weighted(signals.klWeights),
-            coefficients: new Float32Array(rows.length).fill(1),
-            lengths: sequences.map(({ tokens }) => tokens.length),
-          },
-          config,
-        ).loss;
-      return tf.grad(loss)(table);
+    const found = tapeGradient(of, config, {
+      oldLogprobs: flatten(batch.studentLogprobs),
+      advantages: weighted(signals.advantages),
+      pgWeights: flatten(signals.pgWeights),
+      klWeights: weighted(signals.klWeights),
+      coefficients: new Float32Array(countTokens(batch.studentLogprobs)).fill(1),
+      lengths: of.sequences.map(({ tokens }) => tokens.length),
     });
-    const found = gradient.dataSync();
-    gradient.dispose();
-    expect(tf.memory().numTensors).toBe(before);
     const { expectation } = estimatorMoments(of, config);
     expectation.forEach((x, i) => {
       expect(Math.abs(found[i]! - x), `logit ${i}: ${found[i]}, oracle ${x}`).toBeLessThan(1e-5);
@@ -87,46 +60,17 @@ export function lossSuite(): void {
   it('an entropy bonus: that of the visited states, and not the gradient of the expected sum of entropies', () => {
     const c = 0.3;
     const config: ObjectiveConfig = { ...plain, alpha: 0, importance: 'none', entropy_coef: c };
-    const { world, sequences } = enumeration;
     const batch = population(enumeration, 0);
     const signals = advantages(batch, config);
-    const rows = sequences.flatMap(({ states }) => [...states]);
-    const bonus = entropyExact(world);
-    const before = tf.memory().numTensors;
-    const gradient = tf.tidy(() => {
-      const logits = world.states.flatMap(({ logq }) => [...logq]);
-      const lookup = tf.cast(
-        tf.oneHot(tf.tensor1d(rows, 'int32'), world.states.length),
-        'float32',
-      ) as tf.Tensor2D;
-      const loss = (x: tf.Tensor): tf.Scalar =>
-        minillmLoss(
-          {
-            studentLogits: tf.matMul(lookup, x as tf.Tensor2D),
-            teacherLogits: tf.tensor2d(
-              rows.flatMap((s) => [...world.states[s]!.logp]),
-              [rows.length, world.vocab],
-            ),
-            tokenIds: tf.tensor1d(
-              sequences.flatMap(({ tokens }) => [...tokens]),
-              'int32',
-            ),
-            oldLogprobs: flatten(batch.studentLogprobs),
-            advantages: flatten(signals.advantages),
-            pgWeights: flatten(signals.pgWeights),
-            klWeights: flatten(signals.klWeights),
-            // Every response with its probability: what is summed are expectations.
-            coefficients: flatten(
-              mapTokens(batch.studentLogprobs, (_x, _t, row) => batch.probabilities[row]!),
-            ),
-          },
-          config,
-        ).loss;
-      return tf.grad(loss)(tf.tensor2d(logits, [world.states.length, world.vocab]));
+    const bonus = entropyExact(enumeration.world);
+    const found = tapeGradient(enumeration, config, {
+      oldLogprobs: flatten(batch.studentLogprobs),
+      advantages: flatten(signals.advantages),
+      pgWeights: flatten(signals.pgWeights),
+      klWeights: flatten(signals.klWeights),
+      // Every response with its probability: what is summed are expectations.
+      coefficients: flatten(mapTokens(batch.studentLogprobs, (_x, _t, row) => batch.probabilities[row]!)),
     });
-    const found = gradient.dataSync();
-    gradient.dispose();
-    expect(tf.memory().numTensors).toBe(before);
     exact.forEach((x, i) => {
       const claimed = x - c * bonus.atStates[i]!;
       expect(Math.abs(found[i]! - claimed), `logit ${i}`).toBeLessThan(1e-5);
@@ -134,4 +78,34 @@ export function lossSuite(): void {
     const missing = Math.hypot(...bonus.gradient.map((x, i) => x - bonus.atStates[i]!));
     expect(missing / Math.hypot(...bonus.gradient)).toBeGreaterThan(0.05);
   });
+}
+
+/** The gradient of the loss over every sequence of a world in the student's logits of every state; it leaves no tensor. */
+function tapeGradient(
+  { world, sequences }: Enumeration,
+  config: ObjectiveConfig,
+  constants: Omit<MinillmLossInputs, 'studentLogits' | 'teacherLogits' | 'tokenIds'>,
+): ArrayLike<number> {
+  const before = tf.memory().numTensors;
+  const rows = sequences.flatMap(({ states }) => [...states]);
+  const teacher = rows.flatMap((s) => [...world.states[s]!.logp]);
+  const tokens = sequences.flatMap((sequence) => [...sequence.tokens]);
+  const gradient = tf.tidy(() => {
+    // A lookup that every backend differentiates: one-hot times table.
+    const oneHot = tf.oneHot(tf.tensor1d(rows, 'int32'), world.states.length);
+    const lookup = tf.cast(oneHot, 'float32') as tf.Tensor2D;
+    const inputs = {
+      ...constants,
+      teacherLogits: tf.tensor2d(teacher, [rows.length, world.vocab]),
+      tokenIds: tf.tensor1d(tokens, 'int32'),
+    };
+    const loss = (x: tf.Tensor): tf.Scalar =>
+      minillmLoss({ ...inputs, studentLogits: tf.matMul(lookup, x as tf.Tensor2D) }, config).loss;
+    const logits = world.states.flatMap(({ logq }) => [...logq]);
+    return tf.grad(loss)(tf.tensor2d(logits, [world.states.length, world.vocab]));
+  });
+  const found = gradient.dataSync();
+  gradient.dispose();
+  expect(tf.memory().numTensors).toBe(before);
+  return found;
 }
