@@ -74,84 +74,83 @@ export function generateCommand(): Command {
       'after',
       '\nExample:\n  minillm generate --model runs/smoke/final --input prompts.jsonl --samples 4 --seed 7\n',
     );
-  return withCommonOptions(withShardOptions(withSamplingFlags(command))).action(
-    async (options: GenerateOptions) => {
-      const log = logger(options);
-      if (options.alpha !== undefined && !options.mixWith)
-        throw new UsageError('--alpha: has no meaning without --mix-with DIR');
-      if (options.sampling === 'antithetic' && options.samples % 2 !== 0)
-        throw new UsageError('--sampling antithetic: pairs the samples of a prompt; --samples must be even');
-      const { readPrompts } = await import('../../data/prompts.js');
-      const prompts = await readPrompts(options.input);
-      const { engine } = await startBackend(options, log);
-      const { loadModel } = await import('../../models/checkpoint.js');
-      const { rolloutPieces } = await import('../../rollout/engine.js');
-      const { whole } = await import('../../pieces.js');
-      const { loadTokenizer, tokenizerIfPresent } = await import('../../text/tokenizer.js');
-      const { assertSameTokenizer, checkTokenizer } = await import('../../runs/materials.js');
-      const { withEndTokens } = await import('../../runs/endTokens.js');
-      const loaded = await loadModel(options.model);
-      const teacher = options.mixWith ? await loadModel(options.mixWith) : undefined;
-      const needsText = prompts.some((p) => p.ids === undefined);
-      const { withoutBos } = await import('../../text/withoutBos.js');
-      const own = needsText ? await loadTokenizer(options.model) : await tokenizerIfPresent(options.model);
-      const tokenizer = own && !options.bos ? withoutBos(own) : own;
-      const teacherTokenizer = options.mixWith ? await tokenizerIfPresent(options.mixWith) : undefined;
-      if (tokenizer && teacherTokenizer) {
-        assertSameTokenizer([options.model, tokenizer], [options.mixWith!, teacherTokenizer]);
-      }
-      const model = withEndTokens(loaded, { directory: options.model, tokenizer }, log);
-      if (needsText)
-        for (const one of teacher ? [model, teacher] : [model]) checkTokenizer(one.config, tokenizer!);
-      const { chatOptions } = await import('../chatOptions.js');
-      const speaks = prompts.some(({ messages }) => messages !== undefined);
-      const chat = chatOptions(speaks ? tokenizer : undefined, options, log);
-      const encoded = prompts.map((row, index) => ({
-        index,
-        ids: row.ids ?? encodeRow(row, tokenizer!, chat, index),
-      }));
-      const { responseProgress } = await import('../responseProgress.js');
-      const progress = responseProgress(options.quiet);
-      const files = { '--model': options.model, '--input': options.input, '--mix-with': options.mixWith };
-      const shards = await shardsOf(options, engine, files, log);
-      const rolloutOptions: RolloutOptions = {
-        temperature: options.temperature,
-        topK: options.topK,
-        topP: options.topP,
-        ...samplingOf(options, tokenizer),
-        greedy: options.greedy ?? false,
-        samples: options.samples,
-        scheme: options.sampling,
-        maxNewTokens: options.maxNewTokens,
-        eosIds: options.ignoreEos ? [] : model.config.eosIds,
-        seed: options.seed,
-        round: 0,
-        batchSize: options.batchSize,
-        policyVersion: 0,
-        ...(teacher && { teacher: { model: teacher, alpha: options.alpha ?? 0.2 } }),
-        onProgress: (done, total) => progress.update('sampling', done, total),
+  withSamplingFlags(command);
+  return withCommonOptions(withShardOptions(command)).action(async (options: GenerateOptions) => {
+    const log = logger(options);
+    if (options.alpha !== undefined && !options.mixWith)
+      throw new UsageError('--alpha: has no meaning without --mix-with DIR');
+    if (options.sampling === 'antithetic' && options.samples % 2 !== 0)
+      throw new UsageError('--sampling antithetic: pairs the samples of a prompt; --samples must be even');
+    const { readPrompts } = await import('../../data/prompts.js');
+    const prompts = await readPrompts(options.input);
+    const { engine } = await startBackend(options, log);
+    const { loadModel } = await import('../../models/checkpoint.js');
+    const { rolloutPieces } = await import('../../rollout/engine.js');
+    const { whole } = await import('../../pieces.js');
+    const { loadTokenizer, tokenizerIfPresent } = await import('../../text/tokenizer.js');
+    const { assertSameTokenizer, checkTokenizer } = await import('../../runs/materials.js');
+    const { withEndTokens } = await import('../../runs/endTokens.js');
+    const loaded = await loadModel(options.model);
+    const teacher = options.mixWith ? await loadModel(options.mixWith) : undefined;
+    const needsText = prompts.some((p) => p.ids === undefined);
+    const { withoutBos } = await import('../../text/withoutBos.js');
+    const own = needsText ? await loadTokenizer(options.model) : await tokenizerIfPresent(options.model);
+    const tokenizer = own && !options.bos ? withoutBos(own) : own;
+    const teacherTokenizer = options.mixWith ? await tokenizerIfPresent(options.mixWith) : undefined;
+    if (tokenizer && teacherTokenizer) {
+      assertSameTokenizer([options.model, tokenizer], [options.mixWith!, teacherTokenizer]);
+    }
+    const model = withEndTokens(loaded, { directory: options.model, tokenizer }, log);
+    if (needsText)
+      for (const one of teacher ? [model, teacher] : [model]) checkTokenizer(one.config, tokenizer!);
+    const { chatOptions } = await import('../chatOptions.js');
+    const speaks = prompts.some(({ messages }) => messages !== undefined);
+    const chat = chatOptions(speaks ? tokenizer : undefined, options, log);
+    const encoded = prompts.map((row, index) => ({
+      index,
+      ids: row.ids ?? encodeRow(row, tokenizer!, chat, index),
+    }));
+    const { responseProgress } = await import('../responseProgress.js');
+    const progress = responseProgress(options.quiet);
+    const files = { '--model': options.model, '--input': options.input, '--mix-with': options.mixWith };
+    const shards = await shardsOf(options, engine, files, log);
+    const rolloutOptions: RolloutOptions = {
+      temperature: options.temperature,
+      topK: options.topK,
+      topP: options.topP,
+      ...samplingOf(options, tokenizer),
+      greedy: options.greedy ?? false,
+      samples: options.samples,
+      scheme: options.sampling,
+      maxNewTokens: options.maxNewTokens,
+      eosIds: options.ignoreEos ? [] : model.config.eosIds,
+      seed: options.seed,
+      round: 0,
+      batchSize: options.batchSize,
+      policyVersion: 0,
+      ...(teacher && { teacher: { model: teacher, alpha: options.alpha ?? 0.2 } }),
+      onProgress: (done, total) => progress.update('sampling', done, total),
+    };
+    const trajectories = whole(shards.map(encoded, (own) => rolloutPieces(model, own, rolloutOptions)));
+    progress.finish();
+    for (const t of trajectories) {
+      const row: Record<string, unknown> = {
+        index: t.promptIndex,
+        sample: t.sample,
+        ids: Array.from(t.responseIds),
+        text: tokenizer?.decode(t.responseIds, { skipSpecial: true }) ?? null,
+        logprobs: Array.from(t.studentLogprobs),
+        finished: t.finished,
       };
-      const trajectories = whole(shards.map(encoded, (own) => rolloutPieces(model, own, rolloutOptions)));
-      progress.finish();
-      for (const t of trajectories) {
-        const row: Record<string, unknown> = {
-          index: t.promptIndex,
-          sample: t.sample,
-          ids: Array.from(t.responseIds),
-          text: tokenizer?.decode(t.responseIds, { skipSpecial: true }) ?? null,
-          logprobs: Array.from(t.studentLogprobs),
-          finished: t.finished,
-        };
-        if (t.teacherLogprobs) {
-          row.teacher_logprobs = Array.from(t.teacherLogprobs);
-          row.importance_weights = Array.from(t.studentLogprobs, (q, i) =>
-            Math.exp(q - t.behaviorLogprobs[i]!),
-          );
-        }
-        print(JSON.stringify(row));
+      if (t.teacherLogprobs) {
+        row.teacher_logprobs = Array.from(t.teacherLogprobs);
+        row.importance_weights = Array.from(t.studentLogprobs, (q, i) =>
+          Math.exp(q - t.behaviorLogprobs[i]!),
+        );
       }
-    },
-  );
+      print(JSON.stringify(row));
+    }
+  });
 }
 
 function encodeRow(

@@ -57,8 +57,8 @@ Example:
       const scores = whole(
         shards.map(
           window.map(({ sequence }) => sequence),
-          // biome-ignore lint/correctness/useYield: one piece
           function* (own) {
+            yield;
             return scoreTokens(model, own, { batchSize: options.batchSize });
           },
         ),
