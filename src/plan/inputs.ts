@@ -17,7 +17,8 @@ import {
 } from '../runs/materials.js';
 import { loadTokenizer, type Tokenizer, tokenizerIfPresent } from '../text/tokenizer.js';
 import { withoutBos } from '../text/withoutBos.js';
-import { placeOfTeacher, type TrainConfig } from '../training/config.js';
+import type { TrainConfig } from '../training/config.js';
+import { placeOfTeacher } from '../training/configParts.js';
 import { withSteps } from '../training/epochs.js';
 import { type ModelSize, modelSize } from './flops.js';
 import { lengths } from './passes.js';

@@ -2,12 +2,8 @@ import type { ModelConfig } from '../models/config.js';
 import type { Model } from '../models/model.js';
 import { RemoteTeacher } from '../scoring/remoteTeacher.js';
 import type { Tokenizer } from '../text/tokenizer.js';
-import {
-  isPolicyGradient,
-  placeOfTeacher,
-  type RemoteTeacherConfig,
-  type TrainConfig,
-} from '../training/config.js';
+import { isPolicyGradient, type TrainConfig } from '../training/config.js';
+import { placeOfTeacher, type RemoteTeacherConfig } from '../training/configParts.js';
 import { objectiveOf } from '../training/minillm.js';
 
 /** A teacher behind a server, as a model that can be asked for log-probabilities and for nothing else. */

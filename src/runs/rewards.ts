@@ -1,7 +1,8 @@
 import { setTimeout as wait } from 'node:timers/promises';
 import { UsageError } from '../errors.js';
 import type { Tokenizer } from '../text/tokenizer.js';
-import { type RewardConfig, rewardName, type TrainConfig } from '../training/config.js';
+import type { TrainConfig } from '../training/config.js';
+import { type RewardConfig, rewardName } from '../training/configParts.js';
 import type { RewardFunction, RewardSource, Rewards } from '../training/rewardSource.js';
 import { assertRewards } from './configChecks.js';
 import { RewardThread } from './rewardThread.js';

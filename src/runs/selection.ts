@@ -1,7 +1,8 @@
 import type { Example } from '../data/examples.js';
 import { UsageError } from '../errors.js';
 import { cannotCompute, metricNames } from '../evaluation/evaluationMetrics.js';
-import { placeOfTeacher, type TrainConfig } from '../training/config.js';
+import type { TrainConfig } from '../training/config.js';
+import { placeOfTeacher } from '../training/configParts.js';
 import { type Selection, selectionOf } from '../training/selection.js';
 
 /**
