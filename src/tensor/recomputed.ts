@@ -1,4 +1,5 @@
 import * as tf from '@tensorflow/tfjs-core';
+import { trains } from './frozen.js';
 import { differentiable } from './ops/custom.js';
 import type { Params } from './params.js';
 import { reverse } from './tape.js';
@@ -19,7 +20,7 @@ export function recomputed<T extends tf.Tensor>(
   params: Params,
   constants: tf.Tensor[],
 ): T {
-  const weights = Object.values(params);
+  const weights = Object.values(params).filter(trains);
   return differentiable<T>(
     [x, ...weights],
     (save) => {

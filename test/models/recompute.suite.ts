@@ -3,9 +3,11 @@ import { describe, expect, it } from 'vitest';
 import { type FamilyName, newModelConfig } from '../../src/models/families.js';
 import { forwardHidden, headLogits, initModel, type Model, withRecompute } from '../../src/models/model.js';
 import { normal, stream } from '../../src/random/streams.js';
+import { freeze, trains } from '../../src/tensor/frozen.js';
 import { tokenLogprob } from '../../src/tensor/ops/index.js';
 import { disposeParams, type Params, valueAndGrads } from '../../src/tensor/params.js';
 import { flatParams, tinyWorld } from '../helpers/training.js';
+import { expectClose } from '../tensor/gradcheck.js';
 
 const [VOCAB, WIDTH, BATCH, LENGTH] = [30, 16, 3, 12];
 
@@ -53,16 +55,17 @@ interface Result {
   held: number;
 }
 
-function differentiate(plain: Model, recompute: boolean): Result {
+/** @param trained the parameters that the gradient is of; default: all */
+function differentiate(plain: Model, recompute: boolean, trained: Params = plain.params): Result {
   const model = withRecompute(plain, recompute);
   const before = tf.memory().numTensors;
   let held = 0;
   const { value, grads } = valueAndGrads(
     (p) =>
-      loss(model, p, (bytes) => {
+      loss(model, { ...model.params, ...p }, (bytes) => {
         held = bytes;
       }),
-    model.params,
+    trained,
   );
   const result = {
     value: value.dataSync()[0]!,
@@ -100,6 +103,23 @@ export function recomputeSuite(): void {
       expect(found.grads).toEqual(without.grads);
       expect(Object.values(found.grads).every((g) => g.some((x) => x !== 0))).toBe(true);
       disposeParams(model.params);
+    });
+  });
+
+  describe('of what is frozen no gradient is made, and the others are the same', () => {
+    it.each(models)('%s', (_, make) => {
+      const [all, some] = [make(), make()];
+      const { value, grads } = differentiate(all, false);
+      for (const [i, tensor] of Object.values(some.params).entries()) if (i % 3 > 0) freeze(tensor);
+      const left = Object.fromEntries(Object.entries(some.params).filter(([, tensor]) => trains(tensor)));
+      for (const recompute of [false, true]) {
+        const found = differentiate(some, recompute, left);
+        expect(found.value).toBe(value);
+        expect(Object.keys(found.grads)).toEqual(Object.keys(grads).filter((_, i) => i % 3 === 0));
+        for (const [name, g] of Object.entries(found.grads)) expectClose(g, grads[name]!, 1e-5, name);
+      }
+      disposeParams(all.params);
+      disposeParams(some.params);
     });
   });
 

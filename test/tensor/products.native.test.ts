@@ -46,7 +46,10 @@ describe('matrix products of our kernels', () => {
         );
         // What is multiplied by panels, by strips or by blocks depends on the number of rows and on the order in memory.
         expect(ops.unembed(tx, tf.transpose(tw)).dataSync(), 'b transposed').toEqual(y);
-        const [dw, sums] = weightGradients(tf.transpose(tx), tw, true);
+        const [dw, sums] = weightGradients(tf.transpose(tx), tw, {
+          weight: tf.zeros([1, 1]),
+          bias: tf.zeros([1]),
+        });
         expect(dw!.dataSync(), 'a transposed').toEqual(y);
         expectClose(sums!.dataSync(), columnSums(w.values, N), 1e-5, 'sums of columns');
         for (const rows of [1, 7, 12, 40].filter((rows) => rows < M)) {
@@ -57,7 +60,12 @@ describe('matrix products of our kernels', () => {
     });
     it.each([3, 300])('a sum over no rows is 0: %i columns of a', (width) => {
       for (const bias of [true, false]) {
-        const grads = tf.tidy(() => weightGradients(tf.zeros([0, width]), tf.zeros([0, 40]), bias));
+        const grads = tf.tidy(() =>
+          weightGradients(tf.zeros([0, width]), tf.zeros([0, 40]), {
+            weight: tf.zeros([1, 1]),
+            ...(bias && { bias: tf.zeros([1]) }),
+          }),
+        );
         expect(Array.from(grads[0]!.dataSync())).toEqual(new Array<number>(width * 40).fill(0));
         tf.dispose(grads);
       }

@@ -59,17 +59,17 @@ export function geluBlock(
       const [x, stats1, n, fused, a, kept, y, stats2, m, h, slope, gain1, gain2, wQkv, wOut, wUp, wDown] =
         saved as Saved;
       const du = kernels().geluLinearGrad(dResult, wDown, slope);
-      const dDown = weightGradients(h, dResult, true);
-      const dUp = weightGradients(m, du, true);
+      const dDown = weightGradients(h, dResult, down);
+      const dUp = weightGradients(m, du, up);
       const dm = inputGradient(du, wUp);
       du.dispose();
       const [dy, ...dMlpNorm] = kernels().layerNormGrad(dm, y, gain2, stats2, dResult);
       dm.dispose();
-      const dOut = weightGradients(a, dy, true);
+      const dOut = weightGradients(a, dy, out);
       const da = inputGradient(dy, wOut);
       const [dFused] = kernels().attentionGrad(da, { parts: [fused], o: a, kept }, dims) as [tf.Tensor2D];
       da.dispose();
-      const dQkv = weightGradients(n, dFused, true);
+      const dQkv = weightGradients(n, dFused, qkv);
       const dn = inputGradient(dFused, wQkv);
       dFused.dispose();
       const [dx, ...dAttentionNorm] = kernels().layerNormGrad(dn, x, gain1, stats1, dy);

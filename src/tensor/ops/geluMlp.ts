@@ -46,8 +46,8 @@ export function geluMlp(x: tf.Tensor2D, weights: MlpWeights, residual: tf.Tensor
       const du = kernels().geluLinearGrad(dy, outWeight, slope);
       return [
         inputGradient(du, inWeight),
-        ...weightGradients(x, du, true),
-        ...weightGradients(h, dy, true),
+        ...weightGradients(x, du, { weight: weights.inWeight, bias: inBias }),
+        ...weightGradients(h, dy, { weight: weights.outWeight, bias: outBias }),
         dy,
       ];
     },

@@ -1,7 +1,9 @@
 import type * as tf from '@tensorflow/tfjs-core';
+import { trains } from '../frozen.js';
 import { kernels } from '../kernels.js';
 import { assertShape } from '../shape.js';
-import { differentiable } from './custom.js';
+import type { AffineWeights } from '../weights.js';
+import { differentiable, type Gradient } from './custom.js';
 
 /**
  * Affine map: y = x w + b, plus `residual` where one is given (the residual stream that the map writes to).
@@ -23,7 +25,11 @@ export function linear(x: tf.Tensor2D, w: tf.Tensor2D, b?: tf.Tensor1D, residual
     },
     (dy, saved) => {
       const [x, w] = saved as [tf.Tensor2D, tf.Tensor2D];
-      return [inputGradient(dy, w), ...weightGradients(x, dy, b !== undefined), ...(residual ? [dy] : [])];
+      return [
+        inputGradient(dy, w),
+        ...weightGradients(x, dy, { weight: w, ...(b && { bias: b }) }),
+        ...(residual ? [dy] : []),
+      ];
     },
   );
 }
@@ -43,8 +49,14 @@ export function inputGradient(dy: tf.Tensor2D, w: tf.Tensor2D, others?: tf.Tenso
   return kernels().matMul(dy, w, { transposeB: true, residual: others });
 }
 
-/** The gradients of x w + b for w, xᵀ dy, and with `bias` for b, the sums of the columns of dy. */
-export function weightGradients(x: tf.Tensor2D, dy: tf.Tensor2D, bias: boolean): tf.Tensor[] {
+/** The gradients of x w + b for w, xᵀ dy, and for b if there is one, the sums of the columns of dy; only of what trains. */
+export function weightGradients(
+  x: tf.Tensor2D,
+  dy: tf.Tensor2D,
+  { weight, bias }: AffineWeights,
+): Gradient[] {
+  if (!trains(weight))
+    return bias ? [undefined, trains(bias) ? kernels().columnSums(dy) : undefined] : [undefined];
   return bias ? kernels().weightGrads(x, dy) : [kernels().matMul(x, dy, { transposeA: true })];
 }
 
@@ -66,7 +78,7 @@ export function unembed(x: tf.Tensor2D, table: tf.Tensor2D): tf.Tensor2D {
     },
     (dy, saved) => {
       const [x, table] = saved as [tf.Tensor2D, tf.Tensor2D];
-      return [kernels().matMul(dy, table), kernels().matMul(dy, x, { transposeA: true })];
+      return [kernels().matMul(dy, table), ...weightGradients(dy, x, { weight: table })];
     },
   );
 }

@@ -66,18 +66,15 @@ export function swigluBlock(
       const [x, stats1, n, q, k, v, a, kept, y, stats2, m, g, u, h, cos, sin, gain1, gain2, ...matrices] =
         saved as Saved;
       const [wq, wk, wv, wo, wg, wu, wd] = matrices;
-      const ofWeights = (map: AffineWeights, input: tf.Tensor2D, dy: tf.Tensor2D): tf.Tensor[] =>
-        weightGradients(input, dy, map.bias !== undefined);
-
-      const dDown = ofWeights(down, h, dResult);
+      const dDown = weightGradients(h, dResult, down);
       const dh = inputGradient(dResult, wd);
       const [dg, du] = kernels().swigluGrad(dh, g, u);
-      const [dGate, dUp] = [ofWeights(gate, m, dg), ofWeights(up, m, du)];
+      const [dGate, dUp] = [weightGradients(m, dg, gate), weightGradients(m, du, up)];
       const dm = inputGradient(dg, wg, inputGradient(du, wu));
       tf.dispose([dh, dg, du]);
       const [dy, dGain2] = kernels().rmsNormGrad(dm, y, gain2, stats2, dResult);
 
-      const dOut = ofWeights(out, a, dy);
+      const dOut = weightGradients(a, dy, out);
       const da = inputGradient(dy, wo);
       const [dqTurned, dkTurned, dv] = kernels().attentionGrad(
         da,
@@ -88,9 +85,9 @@ export function swigluBlock(
       const dk = kernels().rotary(dkTurned, [cos, sin], dims.kvHeads, -1);
       tf.dispose([dm, da, dqTurned, dkTurned]);
       const [dQ, dK, dV] = [
-        ofWeights(attention[0], n, dq),
-        ofWeights(attention[1], n, dk),
-        ofWeights(attention[2], n, dv),
+        weightGradients(n, dq, attention[0]),
+        weightGradients(n, dk, attention[1]),
+        weightGradients(n, dv, attention[2]),
       ];
       const dn = inputGradient(dv, wv, inputGradient(dq, wq, inputGradient(dk, wk)));
       const [dx, dGain1] = kernels().rmsNormGrad(dn, x, gain1, stats1, dy);
