@@ -53,8 +53,10 @@ export class Watched implements Cluster {
   waited = 0;
   readonly rank: number;
   readonly size: number;
+  readonly memory?: NonNullable<Cluster['memory']>;
   constructor(private readonly cluster: Cluster) {
     ({ rank: this.rank, size: this.size } = cluster);
+    if (cluster.memory) this.memory = cluster.memory;
   }
   readonly exchange: Cluster['exchange'] = (partner, out, into) => {
     const under = this.clocked(() => this.cluster.exchange(partner, out, into));

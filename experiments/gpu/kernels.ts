@@ -1,6 +1,6 @@
 import * as tf from '@tensorflow/tfjs-core';
 import { initBackend, type Precision, precisions } from '../../src/tensor/backend.js';
-import { type Kernels, kernels as table } from '../../src/tensor/kernels.js';
+import { kernels as table } from '../../src/tensor/kernels.js';
 import { beginCase, cases, type Result, sizesOf } from './kernelCases.js';
 import { oneLine, verdict } from './rows.js';
 
@@ -21,7 +21,7 @@ const BOUNDS: Record<Precision | 'bfloat16', { product: number; other: number }>
 export async function kernelChecks(args: readonly string[]): Promise<void> {
   const named = precisions.filter((name) => args.includes(name));
   const sizes = sizesOf(args.includes('--small') || Boolean(process.env.MINILLM_CUDA_EMULATOR));
-  for (const name of Object.keys(cases) as (keyof Kernels)[]) {
+  for (const name of Object.keys(cases) as (keyof typeof cases)[]) {
     const { run, product = false } = cases[name];
     const notes: string[] = [];
     let holds = true;

@@ -17,6 +17,8 @@ export interface Mpi {
   begin(partner: number, tag: number, out: Uint8Array, into: Uint8Array): number;
   /** @returns false when it is not over after so many seconds */
   wait(swap: number, seconds: number): boolean;
+  /** The memory there as an ArrayBuffer, not a copy. */
+  memory(address: number, bytes: number): ArrayBuffer;
   finalize(): void;
   abort(code: number): never;
 }

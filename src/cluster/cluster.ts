@@ -20,6 +20,11 @@ export interface Cluster {
   /** What rank 0 gives; the others' argument is not read. */
   broadcast(own: Uint8Array): Uint8Array;
   barrier(): void;
+  /**
+   * Memory of this process at an address, to exchange without a copy; where it is missing, copies are. The caller sees to it that
+   * the memory outlives the view.
+   */
+  memory?(address: number, bytes: number): ArrayBuffer;
   /** Ends all processes at once, with this exit code. */
   abort(code: number): never;
 }

@@ -61,6 +61,8 @@ export class MpiCluster implements Cluster {
     };
   };
 
+  readonly memory = (address: number, bytes: number): ArrayBuffer => this.mpi.memory(address, bytes);
+
   gather(own: Uint8Array): Uint8Array[] {
     return gather(this, own);
   }

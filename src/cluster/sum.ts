@@ -5,6 +5,9 @@ export const PIECE = 1 << 20;
 /** Pieces whose first messages are under way while the oldest is summed. */
 const AHEAD = 4;
 
+/** For what comes, half a piece each; kept from one call to the next, for fresh memory would cost more than the sums. */
+const rooms: Float32Array[] = [];
+
 /** Small arrays travel together, up to so many numbers: a message costs as much as thousands of them. */
 const TOGETHER = 1 << 18;
 
@@ -37,8 +40,6 @@ export function bundles(sizes: readonly number[]): number[][] {
 export function sumOverRanks(cluster: Cluster, arrays: Iterable<Float32Array>): void {
   if (cluster.size === 1) return;
   const open: { piece: Generator<undefined, void>; room: Float32Array }[] = [];
-  // Fresh memory for every message would cost more than the sums.
-  const rooms: Float32Array[] = [];
   const finish = (): void => {
     const { piece, room } = open.shift()!;
     for (const _ of piece);

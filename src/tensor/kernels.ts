@@ -92,6 +92,11 @@ export interface Kernels {
   gatherRowsGrad(dy: tf.Tensor2D, rows: tf.Tensor1D, count: number): tf.Tensor2D;
   /** buffer[rows[n]] = values[n] in place; the result is another handle on the buffer. */
   writeRows(buffer: tf.Tensor2D, rows: Int32Array, values: tf.Tensor2D): tf.Tensor2D;
+  /**
+   * Where in this process's memory the numbers of each tensor lie, for who reads and writes them there before anything else happens
+   * to the tensors; undefined where they lie elsewhere.
+   */
+  addresses(xs: tf.Tensor[]): number[] | undefined;
 
   /** ln softmax(logits[n])[ids[n]]. */
   tokenLogprob(logits: tf.Tensor2D, ids: tf.Tensor1D): Kept;

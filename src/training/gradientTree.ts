@@ -1,7 +1,9 @@
 import * as tf from '@tensorflow/tfjs-core';
+import type { Cluster } from '../cluster/cluster.js';
 import type { Shards } from '../cluster/shards.js';
 import { bundles, sumOverRanks } from '../cluster/sum.js';
 import { addGradients } from '../optim/accumulate.js';
+import { kernels } from '../tensor/kernels.js';
 import type { Params } from '../tensor/params.js';
 
 /**
@@ -32,45 +34,55 @@ export class GradientTree {
   }
 }
 
-/** Consumes the gradients. */
+/** Consumes the gradients. In their own memory where it can be reached, else by copies. */
 function overRanks({ cluster }: Shards, grads: Params): Params {
-  const lent = lendsItsMemory();
-  const all = Object.entries(grads);
-  const read: { own: typeof all; values: Float32Array }[] = [];
+  const tensors = Object.values(grads);
+  const within = viewsOf(tensors, cluster);
+  const lent = !within && lendsItsMemory();
+  const numbersOf = (i: number): Float32Array => {
+    if (within) return within[i]!;
+    const own = tensors[i]!.dataSync<'float32'>();
+    return lent ? own.slice() : own;
+  };
+  const read: { bundle: number[]; values: Float32Array }[] = [];
   // One bundle after the other, while those before are on their way.
   function* reading(): Generator<Float32Array> {
-    for (const bundle of bundles(all.map(([, { size }]) => size))) {
-      const own = bundle.map((i) => all[i]!);
-      const tensors = own.map(([, grad]) => grad);
-      const values = numbersOf(tensors, lent);
-      tf.dispose(tensors);
-      read.push({ own, values });
+    for (const bundle of bundles(tensors.map(({ size }) => size))) {
+      const values = bundle.length === 1 ? numbersOf(bundle[0]!) : joined(bundle.map(numbersOf));
+      read.push({ bundle, values });
       yield values;
     }
   }
   sumOverRanks(cluster, reading());
-  const sums: Params = {};
-  for (const { own, values } of read) {
+  for (const { bundle, values } of read) {
     let at = 0;
-    for (const [name, { size, shape }] of own) {
-      sums[name] = tf.tensor(values.subarray(at, at + size), shape);
-      at += size;
+    for (const i of bundle) {
+      const [tensor, sum] = [tensors[i]!, values.subarray(at, at + tensors[i]!.size)];
+      at += tensor.size;
+      if (within && bundle.length > 1) within[i]!.set(sum);
+      if (within) continue;
+      tensors[i] = tf.tensor(sum, tensor.shape);
+      tensor.dispose();
     }
   }
-  return sums;
+  return Object.fromEntries(Object.keys(grads).map((name, i) => [name, tensors[i]!]));
 }
 
-/** The numbers of tensors, one after the other, in memory of ours. */
-function numbersOf(tensors: readonly tf.Tensor[], lent: boolean): Float32Array {
-  if (tensors.length === 1) {
-    const own = tensors[0]!.dataSync<'float32'>();
-    return lent ? own.slice() : own;
-  }
-  const all = new Float32Array(tensors.reduce((sum, { size }) => sum + size, 0));
+/** The memory of the gradients itself; undefined where it cannot be reached, or is another tensor's too. */
+function viewsOf(tensors: tf.Tensor[], { memory }: Cluster): Float32Array[] | undefined {
+  const single = tensors.every(({ dataId, size }) => size > 0 && tf.backend().refCount(dataId) === 1);
+  if (!memory || !single) return undefined;
+  return kernels()
+    .addresses(tensors)
+    ?.map((address, i) => new Float32Array(memory(address, 4 * tensors[i]!.size)));
+}
+
+function joined(parts: readonly Float32Array[]): Float32Array {
+  const all = new Float32Array(parts.reduce((sum, { length }) => sum + length, 0));
   let at = 0;
-  for (const tensor of tensors) {
-    all.set(tensor.dataSync<'float32'>(), at);
-    at += tensor.size;
+  for (const part of parts) {
+    all.set(part, at);
+    at += part.length;
   }
   return all;
 }

@@ -1,11 +1,11 @@
-// Several runs under one mpirun: JSON of { config, out, resume, kill: { rank, pause }, stop: the same } for each.
+// Several runs under one mpirun: JSON of { config, out, resume, kill: { rank, pause }, stop: the same } for each, and the engine.
 import { joinCluster } from '../../.compiled/cluster/launched.js';
 import { readTrainConfig } from '../../.compiled/runs/runConfig.js';
 import { runTraining } from '../../.compiled/runs/train.js';
 import { initBackend } from '../../.compiled/tensor/backend.js';
 
 const cluster = await joinCluster({ rankTimeout: 120 });
-const backend = await initBackend({ backend: 'wasm' });
+const backend = await initBackend({ backend: process.argv[3] ?? 'wasm', threads: 1 });
 for (const { config, out, resume = false, kill, stop } of JSON.parse(process.argv[2])) {
   let pauses = 0;
   // Every piece of work seems to take long enough for a pause.

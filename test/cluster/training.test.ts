@@ -75,6 +75,21 @@ describe.skipIf(absent !== undefined)(`processes under mpirun${absent ? ` (${abs
     },
   );
 
+  it('so they do on the native engine, whose gradients are summed where they lie', async (test) => {
+    const native = await initBackend({ backend: 'tensorflow', threads: 1 }).catch((error: Error) => error);
+    if (native instanceof Error) return test.skip(`the native engine is absent: ${native.message}`);
+    const change = { ...cases.minillm, backend: 'tensorflow', train: { ...train, steps: 4 } };
+    const config = writeConfig(file('native.yaml'), worldConfig(world, 'minillm', change));
+    const wasm = backend;
+    backend = native;
+    await alone(config, file('native-1'));
+    backend = await initBackend({ backend: 'wasm' }).then(() => wasm);
+    const runs = [{ config, out: file('native-2') }];
+    const { code, stderr } = await mpirun(2, [script, JSON.stringify(runs), 'tensorflow']);
+    expect([code, stderr]).toEqual([0, '']);
+    expect(fingerprintOfRun(file('native-2'))).toEqual(fingerprintOfRun(file('native-1')));
+  });
+
   it('a rank that is asked to stop while it samples has all save and stop; one that is killed ends all; any number goes on to the same bytes', async () => {
     const run = { config: file('minillm.yaml'), out: file('killed') };
     // The first validation has some twenty pauses, a round and its steps ten more.

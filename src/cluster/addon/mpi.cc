@@ -121,6 +121,15 @@ napi_value wait(Arguments& a) {
   return yes;
 }
 
+// address, bytes: that memory as an ArrayBuffer. It stays its owner's.
+napi_value memory(Arguments& a) {
+  void* const data = reinterpret_cast<void*>(static_cast<uintptr_t>(a.integer(0)));
+  napi_value buffer;
+  if (napi_create_external_arraybuffer(a.env, data, static_cast<size_t>(a.integer(1)), nullptr, nullptr, &buffer) != napi_ok)
+    throw std::runtime_error("memory that is not JavaScript's cannot be looked at");
+  return buffer;
+}
+
 napi_value finalize(Arguments&) {
   if (started) check(MPI_Finalize(), "MPI_Finalize");
   started = false;
@@ -139,6 +148,7 @@ napi_value start(napi_env env, napi_value exports) {
   define(env, exports, "init", guarded<init>);
   define(env, exports, "begin", guarded<begin>);
   define(env, exports, "wait", guarded<wait>);
+  define(env, exports, "memory", guarded<memory>);
   define(env, exports, "finalize", guarded<finalize>);
   define(env, exports, "abort", guarded<abort>);
   return exports;

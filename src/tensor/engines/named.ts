@@ -27,12 +27,13 @@ export interface NamedEngine {
   writeRows(buffer: tf.Tensor2D, rows: Int32Array, values: tf.Tensor2D): tf.Tensor2D;
   /** A copy with memory of its own. */
   copy(x: tf.Tensor): tf.Tensor;
+  addresses: Kernels['addresses'];
 }
 
 const KINDS: Record<DivergenceKind, number> = { reverseKl: 0, forwardKl: 1, crossEntropy: 2 };
 
 /** The table of kernels by an engine that runs them by name. */
-export function namedKernels({ run, writeRows, copy }: NamedEngine): Kernels {
+export function namedKernels({ run, writeRows, copy, addresses }: NamedEngine): Kernels {
   const one = <T extends tf.Tensor>(
     name: string,
     inputs: tf.Tensor[],
@@ -117,6 +118,7 @@ export function namedKernels({ run, writeRows, copy }: NamedEngine): Kernels {
     gatherRows: (x, rows) => one('MinillmGatherRows', [x, rows]),
     gatherRowsGrad: (dy, rows, count) => one('MinillmGatherRowsGrad', [dy, rows], { count }),
     writeRows,
+    addresses,
 
     tokenLogprob(logits, ids) {
       const [y, norms] = pair<tf.Tensor1D, tf.Tensor>('MinillmTokenLogprob', [logits, ids]);

@@ -65,6 +65,7 @@ function serveDevice(device: Device): LoadedCuda {
             run('MinillmWriteRows', {}, [buffer, tf.tensor1d(rows, 'int32'), values], 1)[0] as tf.Tensor2D,
         ),
       copy: (x) => run('MinillmCopy', {}, [x], 1)[0]!,
+      addresses: () => undefined,
     }),
   );
   return { info: device.info, device, run };

@@ -3,7 +3,7 @@ import type { Kernels } from '../../kernels.js';
 import { overwriteRows } from '../tensorflow/index.js';
 import { addressable, memoryOf } from './memory.js';
 
-type Rows = Pick<Kernels, 'gatherRows' | 'gatherRowsGrad' | 'writeRows'>;
+type Rows = Pick<Kernels, 'gatherRows' | 'gatherRowsGrad' | 'writeRows' | 'addresses'>;
 
 export const rows: Rows = {
   gatherRows: (x, rows) => (addressable() ? copyRows(x, rows) : tf.gather(x, rows)),
@@ -11,6 +11,7 @@ export const rows: Rows = {
   gatherRowsGrad: (dy, rows, count) =>
     tf.scatterND(tf.reshape(rows, [rows.size, 1]), dy, [count, dy.shape[1]]),
   writeRows,
+  addresses: () => undefined,
 };
 
 /** buffer[rows[n]] = values[n] in place; the result is another handle on the buffer. */

@@ -32,6 +32,14 @@ export const tensorflowKernels: Kernels = namedKernels({
   },
   writeRows: overwriteRows,
   copy: (x) => backend().executeSingleOutput('DeepCopy', [floatType], [x]),
+  addresses(xs) {
+    if (xs.length === 0) return [];
+    const attrs = [{ name: 'N', type: INT, value: xs.length }];
+    const halves = tf.tidy(() =>
+      backend().executeSingleOutput('MinillmAddresses', attrs, xs).dataSync<'int32'>(),
+    );
+    return xs.map((_, i) => (halves[2 * i]! >>> 0) + (halves[2 * i + 1]! >>> 0) * 2 ** 32);
+  },
 });
 
 /** TensorFlow's own way to write rows of a tensor in place. The portable engine uses it too, on the native backend. */
