@@ -61,6 +61,9 @@ export const objectiveSchema = z.strictObject({
     .max(1)
     .describe('share of the soft cross-entropy to the teacher in the pretraining loss'),
   lm_coef: finite.min(0).describe('weight of the pretraining loss; 0 = off'),
+  gold_coef: finite
+    .min(0)
+    .describe('weight of the cross-entropy on the gold responses to the same prompts, token mean; 0 = off'),
   max_response: finite
     .int()
     .min(0)
@@ -68,7 +71,7 @@ export const objectiveSchema = z.strictObject({
   returns: z
     .enum(returnNames)
     .describe(
-      'what stands for future rewards: the sampled ones, their expectations −KL_k, or GAE over either',
+      'what stands for future rewards: the sampled ones, their expectations −KL_k, GAE over either, or none of them',
     ),
   gae_lambda: finite
     .min(0)
@@ -111,6 +114,7 @@ const lmops: ObjectiveConfig = {
   temperature: 1,
   kd_ratio: 0.5,
   lm_coef: 1,
+  gold_coef: 0,
   max_response: 0,
   returns: 'sampled',
   gae_lambda: 0.95,

@@ -51,6 +51,7 @@ export interface ReturnForm {
  *     rao-blackwell     F_t = −KL_{t+1} + γ u_{t+1} F_{t+1}
  *     gae               F_t = λ (sampled F_t) + (1−λ) B_{t+1}
  *     gae-rao-blackwell F_t = λ (rao-blackwell F_t) + (1−λ) B_{t+1}
+ *     none              F_t = 0
  *
  * with F_{t+1} on the right in the form itself. `sampled` is R_{t+1} of MiniLLM (arXiv 2306.08543, eq. 3).
  *
@@ -103,10 +104,22 @@ export const returnForms = {
     needsValues: true,
     future: (row, options) => recursion(row, options, true),
   },
+  none: {
+    equation: 'F_t = 0',
+    unbiased: false,
+    claim:
+      'biased: what follows a token is left out; alone with the single-step term it is the per-token reverse KL at the sampled states, held fixed',
+    cost: 'none, and no noise',
+    needsKl: false,
+    needsValues: false,
+    future: ({ rewards }) => new Float64Array(rewards.length),
+  },
 } satisfies Record<string, ReturnForm>;
 
 export type ReturnName = keyof typeof returnForms;
 export const returnNames = Object.keys(returnForms) as [ReturnName, ...ReturnName[]];
+/** Those that estimate the whole gradient. */
+export const futureNames = returnNames.filter((name) => returnForms[name].unbiased);
 
 /** All four forms: λ = 1 is the return itself, `exact` takes the expectations of the rewards. */
 function recursion(

@@ -2,7 +2,7 @@ import { needsValues } from '../objectives/advantages.js';
 import { baselineNames, baselines } from '../objectives/baselines.js';
 import { importanceNames } from '../objectives/importance.js';
 import { type ObjectiveConfig, presetNames, presets } from '../objectives/presets.js';
-import { returnForms, returnNames } from '../objectives/returns.js';
+import { futureNames, returnForms } from '../objectives/returns.js';
 import { type SamplingSchemeName, samplingSchemeNames, samplingSchemes } from '../rollout/uniforms.js';
 import type { Drawing } from './estimator.js';
 import { type CriticName, critics } from './exact.js';
@@ -38,7 +38,7 @@ export function gridOf(
   const configs = alphas.flatMap((alpha) =>
     importanceNames.flatMap((importance) =>
       [true, false].flatMap((single_step) =>
-        returnNames.flatMap((returns) =>
+        futureNames.flatMap((returns) =>
           baselineNames.map(
             (baseline): ObjectiveConfig => ({
               ...plain,
@@ -84,6 +84,7 @@ export function namedForms(alpha: number, kl_coef = 1): Record<string, Objective
   const forms: Record<string, ObjectiveConfig> = {
     'r_t counted twice (single step with R_t)': { ...plain, include_r_t: true },
     'no r_t at all (R_{t+1} without single step)': { ...plain, single_step: false },
+    'single step alone (nothing of the future)': { ...plain, returns: 'none' },
     'remaining, sampled': { ...plain, length_norm: 'remaining' },
     'remaining, rao-blackwell': { ...plain, length_norm: 'remaining', returns: 'rao-blackwell' },
     'ratio of the response (GSPO)': { ...plain, ratio: 'sequence' },

@@ -171,17 +171,27 @@ class Builder {
     for (const [draw, prompts] of this.batches(rollout.rollouts / rollout.samples).entries()) {
       this.draw = draw;
       const share = 1 / SAMPLED;
-      const round = this.answered(prompts).flatMap((s) => Array.from({ length: rollout.samples }, () => s));
+      const given = rollout.states === 'gold';
+      const asked = given ? prompts : this.answered(prompts);
+      const round = asked.flatMap((s) => Array.from({ length: rollout.samples }, () => s));
       // Of every shard of the round equally many (training/minillm.ts).
       const batch = this.parts(round).flatMap((part) => part.slice(0, train.batch_size / train.shards));
-      jobs.push(...this.decode('student_rollout', 0, round, share / steps));
-      for (const t of this.teachers) jobs.push(...this.decode('teacher_rollout', t, round, share / steps));
+      if (given) jobs.push(...this.forward('student', 0, round, train.micro_batch_size, share / steps));
+      else jobs.push(...this.decode('student_rollout', 0, round, share / steps));
+      for (const t of this.teachers)
+        if (given) jobs.push(...this.forward('teacher', t, round, train.micro_batch_size, share / steps));
+        else jobs.push(...this.decode('teacher_rollout', t, round, share / steps));
       if (needsValues(objective))
         jobs.push(...this.forward('value_head', 0, round, train.micro_batch_size, share / steps));
-      if (!keepsRound)
+      if (given || !keepsRound)
         for (const t of this.teachers)
           jobs.push(...this.forward('teacher', t, batch, train.micro_batch_size, share));
       jobs.push(...this.train('student', batch, share));
+      if (objective.gold_coef > 0) {
+        const perShard = train.batch_size / rollout.samples / train.shards;
+        const gold = this.parts(prompts).flatMap((part) => part.slice(0, perShard));
+        jobs.push(...this.train('student', gold, share));
+      }
     }
     if (!this.inputs.hasText || objective.lm_coef === 0) return jobs;
     const text = this.text();

@@ -2,6 +2,7 @@ import { access } from 'node:fs/promises';
 import { UsageError } from '../errors.js';
 import { metricNames } from '../evaluation/evaluationMetrics.js';
 import { baselines } from '../objectives/baselines.js';
+import type { ObjectiveConfig } from '../objectives/presets.js';
 import { returnForms } from '../objectives/returns.js';
 import { checkTaskObjective } from '../objectives/taskRewards.js';
 import { isPolicyGradient, type TrainConfig } from '../training/config.js';
@@ -88,6 +89,7 @@ export function checkTogether(config: TrainConfig, fail: Refuse): void {
   }
   if (isPolicyGradient(config.method)) {
     const objective = objectiveOf({ config });
+    if (rollout.states === 'gold') checkGoldStates(config, objective, fail);
     if (baselines[objective.baseline].ofSamples && rollout.samples < 2) {
       fail(
         `objective.baseline: ${objective.baseline} compares the samples of a prompt; set rollout.samples to 2 or more`,
@@ -123,6 +125,18 @@ export function checkTogether(config: TrainConfig, fail: Refuse): void {
   }
   if (!isPolicyGradient(config.method)) checkNoValueHead(config, fail);
   checkRewards(config, fail);
+}
+
+/** Gold responses are nobody's samples: neither returns nor importance weights mean anything there. */
+function checkGoldStates({ rollout, rewards }: TrainConfig, objective: ObjectiveConfig, fail: Refuse): void {
+  const wrong = [
+    objective.returns !== 'none' && `objective.returns: ${objective.returns}; set none`,
+    objective.include_r_t && 'objective.include_r_t: true; set false',
+    objective.alpha > 0 && `objective.alpha: ${objective.alpha}; set 0`,
+    rollout.samples > 1 && `rollout.samples: ${rollout.samples}; set 1`,
+    rewards && 'rewards: they are of samples; leave them out',
+  ].find((found) => found);
+  if (wrong) fail(`${wrong} (rollout.states: gold has no samples, only the single-step term)`);
 }
 
 /** Rewards reach the student through the returns of sampled responses, which only the policy gradient has. */

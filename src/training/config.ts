@@ -148,6 +148,10 @@ export const trainConfigSchema = z.strictObject({
         .enum(samplingSchemeNames)
         .default('independent')
         .describe('how the random numbers of these K depend on one another'),
+      states: z
+        .enum(['sampled', 'gold'])
+        .default('sampled')
+        .describe('where a round learns: in its own samples, or in the gold responses to its prompts'),
       inner_epochs: count.default(2).describe('passes over the rollouts of a round'),
       max_new_tokens: count.default(256),
       temperature: z
@@ -278,12 +282,13 @@ export const trainConfigSchema = z.strictObject({
 export type TrainConfig = z.output<typeof trainConfigSchema>;
 /**
  * Whether training or its own validation loss reads the reference answers. Methods that answer the prompts themselves, or have the teacher do it,
- * read prompts only: `seqkd`, `minillm`, `opd`, and `gkd` and `imitkd` where no step is on gold responses.
+ * read prompts only: `seqkd`, `minillm`, `opd`, `gkd` and `imitkd`, where no step is on gold responses.
  */
-export function readsReferences({ method, gkd, imitkd }: TrainConfig): boolean {
+export function readsReferences({ method, gkd, imitkd, rollout, objective }: TrainConfig): boolean {
+  if (isPolicyGradient(method)) return rollout.states === 'gold' || (objective.gold_coef ?? 0) > 0;
   if (method === 'gkd') return gkd.lambda < 1 && !gkd.seq_kd;
   if (method === 'imitkd') return imitkd.gold_decay > 0;
-  return !isPolicyGradient(method) && method !== 'seqkd';
+  return method !== 'seqkd';
 }
 
 /** A configuration as a person writes it: what has a default may be left out. */

@@ -22,6 +22,7 @@ export const readers: Readonly<Record<string, readonly MethodName[]>> = {
   'rollout.rollouts': policyGradient,
   'rollout.samples': policyGradient,
   'rollout.sampling': policyGradient,
+  'rollout.states': policyGradient,
   'rollout.inner_epochs': policyGradient,
   'rollout.temperature': answering,
   'rollout.top_k': [...policyGradient, ...answering],

@@ -3,7 +3,7 @@ import type { Cluster } from '../cluster/cluster.js';
 import type { Shards } from '../cluster/shards.js';
 import { bundles, sumOverRanks } from '../cluster/sum.js';
 import { addGradients } from '../optim/accumulate.js';
-import { kernels } from '../tensor/kernels.js';
+import { ownAddresses } from '../tensor/ops/index.js';
 import type { Params } from '../tensor/params.js';
 
 /**
@@ -68,13 +68,10 @@ function overRanks({ cluster }: Shards, grads: Params): Params {
   return Object.fromEntries(Object.keys(grads).map((name, i) => [name, tensors[i]!]));
 }
 
-/** The memory of the gradients itself; undefined where it cannot be reached, or is another tensor's too. */
+/** The memory of the gradients itself, where it can be reached. */
 function viewsOf(tensors: tf.Tensor[], { memory }: Cluster): Float32Array[] | undefined {
-  const single = tensors.every(({ dataId, size }) => size > 0 && tf.backend().refCount(dataId) === 1);
-  if (!memory || !single) return undefined;
-  return kernels()
-    .addresses(tensors)
-    ?.map((address, i) => new Float32Array(memory(address, 4 * tensors[i]!.size)));
+  if (!memory) return undefined;
+  return ownAddresses(tensors)?.map((address, i) => new Float32Array(memory(address, 4 * tensors[i]!.size)));
 }
 
 function joined(parts: readonly Float32Array[]): Float32Array {

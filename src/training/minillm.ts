@@ -6,11 +6,13 @@ import { permutation, stream } from '../random/streams.js';
 import { type RolloutOptions, rolloutPieces } from '../rollout/engine.js';
 import type { Trajectory } from '../rollout/trajectory.js';
 import { drawing } from './answers.js';
+import { goldBatches } from './goldLoss.js';
 import type { Method, StepPlan, TrainingContext } from './method.js';
 import { distinctIndices } from './order.js';
 import { policyBatches } from './policyBatches.js';
 import { pretrainingBatches, pretrainingTeacherTokens, TextTeacher } from './pretraining.js';
 import { scoreRemotely } from './remoteRound.js';
+import { rescore } from './rescore.js';
 import { rolloutMetrics, signalMetrics } from './rolloutMetrics.js';
 import type { TrainingState } from './state.js';
 import { allTokens, sharedVocabulary } from './supervised.js';
@@ -39,7 +41,7 @@ export function minillm(): Method {
 
     async collect(context, state) {
       const { rollouts, max_new_tokens } = context.config.rollout;
-      const capture = context.teachers[0]!.remote
+      const capture = scoredLater(context)
         ? undefined
         : teacherOfRound.capture(context, state.round, rollouts, max_new_tokens);
       const sampled = await paused(collectRound(context, state, capture), context.pause);
@@ -48,7 +50,7 @@ export function minillm(): Method {
     },
 
     async reenter(context, state) {
-      if (context.teachers[0]!.remote) return;
+      if (scoredLater(context)) return;
       const replay = teacherOfRound.replay(
         context,
         state.round,
@@ -74,11 +76,16 @@ export function minillm(): Method {
                 state.rollouts,
                 part.map((t) => rows.get(t)!),
                 rolloutOptions(context, state),
+                !scoredLater(context),
               ),
       });
       if (signals.ema) state.ema = signals.ema;
       return {
-        micro: [...micro, ...pretrainingBatches(context, state, objective, teacherOfText)],
+        micro: [
+          ...micro,
+          ...pretrainingBatches(context, state, objective, teacherOfText),
+          ...goldBatches(context, trajectories, objective),
+        ],
         metrics: signalMetrics(trajectories, signals, objective.kl_coef),
         tokens: allTokens(trajectories),
         teacherTokens:
@@ -96,7 +103,8 @@ export function minillm(): Method {
 
 /**
  * Prompts follow one another through seeded epochs, round after round; each is answered `samples` times. The order is that in
- * which the methods on gold responses meet the examples (`batchOf`).
+ * which the methods on gold responses meet the examples (`batchOf`). With `rollout.states: gold` the gold responses stand in for the
+ * samples, scored by both models as they are.
  */
 function collectRound(
   context: TrainingContext,
@@ -109,6 +117,17 @@ function collectRound(
   const picked = distinctIndices(config.seed, 'train', state.round - 1, train.length, prompts).map(
     (index) => ({ index, ids: train.at(index)!.promptIds }),
   );
+  if (config.rollout.states === 'gold')
+    return shards.map(picked, function* (own) {
+      const gold = own.map(({ index }) => train.at(index)!);
+      const scored = rescore(context, gold, objectiveOf(context), config.train.micro_batch_size);
+      yield;
+      return scored.map(({ trajectory }, i) => ({
+        ...trajectory,
+        promptIndex: own[i]!.index,
+        policyVersion: state.step,
+      }));
+    });
   return shards.map(picked, function* (own, first) {
     const observer = capture && { onTeacherLogits: capture(first * samples) };
     const options = { ...rolloutOptions(context, state), ...observer };
@@ -116,6 +135,10 @@ function collectRound(
     return teachers[0]!.remote ? scoreRemotely(context, sampled, objectiveOf(context)) : sampled;
   });
 }
+
+/** Whether the teacher's logits are not met while sampling: it is elsewhere, or nothing is sampled. */
+const scoredLater = ({ teachers, config }: TrainingContext): boolean =>
+  teachers[0]!.remote !== undefined || config.rollout.states === 'gold';
 
 function rolloutOptions(context: TrainingContext, state: TrainingState): RolloutOptions {
   const { config, teachers, eosIds, stop } = context;

@@ -80,6 +80,7 @@ export class TeacherLogits {
   /**
    * Logits [N, V] of some of this rank's rollouts of the round, in the order given; the caller disposes.
    *
+   * @param replayed whether the round is decoded again where nothing is kept of it; else these rollouts are scored
    * @param rollouts indices into `trajectories`, the whole round @param options those the round was sampled with
    */
   rows(
@@ -88,10 +89,10 @@ export class TeacherLogits {
     trajectories: readonly Trajectory[],
     rollouts: readonly number[],
     options: RolloutOptions,
+    replayed = true,
   ): tf.Tensor2D {
     const { maxNewTokens } = options;
-    const remote = models.teachers[0]!.remote !== undefined; // keeps what it was told itself
-    if (!remote && this.round !== round) whole(this.replay(models, round, trajectories, options));
+    if (replayed && this.round !== round) whole(this.replay(models, round, trajectories, options));
     if (!this.kept)
       return score(
         models,

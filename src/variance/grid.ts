@@ -2,7 +2,7 @@ import { UsageError } from '../errors.js';
 import { baselineNames, baselines } from '../objectives/baselines.js';
 import { importanceNames } from '../objectives/importance.js';
 import { type ObjectiveConfig, presetNames, presets } from '../objectives/presets.js';
-import { returnForms, returnNames } from '../objectives/returns.js';
+import { futureNames, returnForms } from '../objectives/returns.js';
 import { type SamplingSchemeName, samplingSchemeNames, samplingSchemes } from '../rollout/uniforms.js';
 
 /** One way to estimate the gradient. */
@@ -67,7 +67,7 @@ function grid({ base, samples }: GridOptions): Estimator[] {
         importanceNames
           .filter((importance) => alpha > 0 || importance === 'none')
           .flatMap((importance) =>
-            returnNames
+            futureNames
               .filter((returns) => base.length_norm !== 'total' || !returnForms[returns].needsValues)
               .flatMap((returns) =>
                 baselineNames
@@ -131,7 +131,7 @@ function matching(all: readonly Estimator[], pattern: string): Estimator[] {
   if (found.length > 0) return found;
   throw new UsageError(
     `--estimators ${pattern}: no such estimator; expected returns/baseline/importance/sampling/alpha with * for any (${[
-      returnNames,
+      futureNames,
       baselineNames,
       importanceNames,
       samplingSchemeNames,

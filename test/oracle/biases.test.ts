@@ -36,6 +36,7 @@ describe('relative bias and cosine with the exact gradient', () => {
   it.each([
     ['r_t counted twice (single step with R_t)', [0.85715, 0.993327], [0.966129, 0.998031]],
     ['no r_t at all (R_{t+1} without single step)', [0.85715, 0.6238], [0.966129, 0.321187]],
+    ['single step alone (nothing of the future)', [0.271902, 0.968777], [0.129966, 0.991852]],
     ['remaining, sampled', [0.077447, 0.998535], [0.176713, 0.990477]],
     ['remaining, rao-blackwell', [0.089374, 0.997171], [0.06443, 0.998112]],
     ['ratio of the response (GSPO)', [0.200364, 0.984724], [0.341988, 0.99255]],

@@ -2,7 +2,7 @@ import { describe, expect, it } from 'vitest';
 import { baselineNames } from '../../src/objectives/baselines.js';
 import { importanceNames } from '../../src/objectives/importance.js';
 import { presets } from '../../src/objectives/presets.js';
-import { returnNames } from '../../src/objectives/returns.js';
+import { futureNames } from '../../src/objectives/returns.js';
 import { enumerate } from '../../src/oracle/enumeration.js';
 import { estimatorMoments } from '../../src/oracle/estimator.js';
 import { type EstimatorRow, runOracle } from '../../src/oracle/oracle.js';
@@ -34,7 +34,7 @@ describe.each([
   it('judges every combination', () => {
     expect(result.left_out).toBe(0);
     for (const [axis, names] of Object.entries({
-      returns: returnNames,
+      returns: futureNames,
       baseline: baselineNames,
       importance: importanceNames,
       sampling: samplingSchemeNames,

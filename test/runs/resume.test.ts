@@ -94,6 +94,16 @@ describe.each([
     { method: 'minillm', objective: { baseline: 'value', returns: 'gae-rao-blackwell', gae_lambda: 0.9 } },
     4,
   ],
+  // A round that nobody sampled.
+  [
+    'minillm-gold',
+    {
+      method: 'minillm',
+      objective: { returns: 'none', alpha: 0, gold_coef: 0.5 },
+      rollout: { states: 'gold', rollouts: 8, inner_epochs: 2, max_new_tokens: 6 },
+    },
+    3,
+  ],
   ['seqkd', { train: { steps: 3 } }, 4],
   ['reverse-kd', { train: { steps: 3 } }, 3],
   ['gkd', { train: { steps: 5 } }, 4],

@@ -127,6 +127,7 @@ describe('a training configuration', () => {
     ['trian.lr=1', 'Unrecognized key: "trian"'],
     ['train.lr=fast', 'train.lr: '],
     ['rollout.rollouts=63', 'rollout.rollouts: 63 is not a multiple of train.batch_size 32'],
+    ['rollout.states=gold', 'objective.returns: sampled; set none'],
     ['train.batch_size=48', 'rollout.rollouts: 64 is not a multiple of train.batch_size 48'],
     ['data.valid=absent', `data.valid: ${join(process.cwd(), 'absent')} does not exist`],
     ['objective.preset=papre', 'objective.preset: '],
@@ -174,6 +175,14 @@ describe('a configuration from an object', () => {
     [{ teacher: undefined }, 'teacher: missing; minillm needs one'],
     [{ data: { train: 'absent', valid: 'valid.jsonl' } }, `data.train: ${at('absent')} does not exist`],
     [{ rollout: { rollouts: 63 } }, 'rollout.rollouts: 63 is not a multiple'],
+    ...Object.entries({
+      'objective.returns: sampled': {},
+      'objective.include_r_t: true': { returns: 'none', include_r_t: true },
+      'objective.alpha: 0.2': { returns: 'none' },
+    }).map(([line, switches]): [object, string] => [
+      { rollout: { states: 'gold' }, objective: { preset: 'paper', ...switches } },
+      line,
+    ]),
   ])('refuses %j in the words of a file', async (change, line) => {
     const wrong = { ...fields(), ...change } as TrainConfigInput;
     await expect(trainConfigFrom(wrong, place.path)).rejects.toThrow(`configuration: ${line}`);

@@ -2,7 +2,7 @@ import { describe, expect, it } from 'vitest';
 import { baselineNames, baselines } from '../../src/objectives/baselines.js';
 import { importanceNames } from '../../src/objectives/importance.js';
 import { presetNames, presets, resolveObjective } from '../../src/objectives/presets.js';
-import { returnNames } from '../../src/objectives/returns.js';
+import { futureNames } from '../../src/objectives/returns.js';
 import { samplingSchemeNames } from '../../src/rollout/uniforms.js';
 import { estimators, referenceEstimator } from '../../src/variance/grid.js';
 
@@ -13,10 +13,10 @@ const names = (options: Partial<Parameters<typeof estimators>[0]> = {}): string[
 describe('the grid', () => {
   it('with all: every entry of every record, weights only where there is mixing', () => {
     const all = names({ all: true });
-    const plain = returnNames.length * baselineNames.length * samplingSchemeNames.length;
+    const plain = futureNames.length * baselineNames.length * samplingSchemeNames.length;
     expect(all).toHaveLength(presetNames.length + plain + plain * importanceNames.length);
     expect(new Set(all).size).toBe(all.length);
-    for (const [i, list] of [returnNames, baselineNames, importanceNames, samplingSchemeNames].entries()) {
+    for (const [i, list] of [futureNames, baselineNames, importanceNames, samplingSchemeNames].entries()) {
       expect(new Set(all.slice(presetNames.length).map((name) => name.split('/')[i]))).toEqual(new Set(list));
     }
   });
@@ -25,7 +25,7 @@ describe('the grid', () => {
     const some = names();
     expect(some).toHaveLength(
       presetNames.length +
-        returnNames.length * baselineNames.length +
+        futureNames.length * baselineNames.length +
         (samplingSchemeNames.length - 1) +
         importanceNames.length,
     );
@@ -48,7 +48,7 @@ describe('the grid', () => {
   it('patterns', () => {
     expect(names({ patterns: ['preset/paper', '*/none/none/independent/0'] })).toEqual([
       'preset/paper',
-      ...returnNames.map((r) => `${r}/none/none/independent/0`),
+      ...futureNames.map((r) => `${r}/none/none/independent/0`),
     ]);
     expect(names({ patterns: ['sampled/position/token/independent'] })).toEqual([
       'sampled/position/token/independent/0.2',

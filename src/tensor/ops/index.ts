@@ -1,6 +1,7 @@
 export type { AttentionDims, Head } from '../kernels.js';
 export type { AffineWeights, DecoderWeights, NormWeights } from '../weights.js';
 export { exactGelu, gelu, swiglu } from './activations.js';
+export { ownAddresses } from './addresses.js';
 export { causalAttention } from './attention.js';
 export { type DecodeDims, decodeAttention } from './decodeAttention.js';
 export { decodeModel } from './decodeModel.js';
