@@ -6,9 +6,10 @@ import { brief, UsageError } from '../errors.js';
 import type { Params } from '../tensor/params.js';
 import { disposeParams } from '../tensor/params.js';
 import { endTokens, type Family, type ModelConfig, type ParameterSpec } from './config.js';
+import type { ModelDtype } from './dtypes.js';
 import { familyOf, parseConfig } from './families.js';
 import { exists, readJsonObject } from './files.js';
-import { loadTensor, type ModelDtype, pieceFor } from './loadTensor.js';
+import { loadTensor, pieceFor } from './loadTensor.js';
 import type { Model } from './model.js';
 import { type TensorSource, type WeightDtype, writeSafetensors } from './safetensorsWriter.js';
 import { hasWeights, openWeights, type Weights } from './weights.js';
@@ -69,7 +70,7 @@ export async function loadConfig(directory: string): Promise<ModelConfig> {
  */
 export async function loadModel(
   directory: string,
-  { dtype = 'float32' }: { dtype?: ModelDtype } = {},
+  { dtype = 'float32' }: { dtype?: ModelDtype | undefined } = {},
 ): Promise<Model> {
   const config = await loadConfig(directory);
   const weights = await openWeights(directory);

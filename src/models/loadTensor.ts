@@ -1,13 +1,10 @@
 import * as tf from '@tensorflow/tfjs-core';
 import { UsageError } from '../errors.js';
-import { asHalf, halfDtypes, packedColumns, packHalves, unpackHalves } from '../tensor/halves.js';
+import { asHalf, packedColumns, packHalves, unpackHalves } from '../tensor/halves.js';
 import { writeRows } from '../tensor/ops/index.js';
 import type { ParameterSpec } from './config.js';
+import type { ModelDtype } from './dtypes.js';
 import type { Weights } from './weights.js';
-
-/** How weights are kept in memory. */
-export const modelDtypes = ['float32', ...halfDtypes] as const;
-export type ModelDtype = (typeof modelDtypes)[number];
 
 /** From here on a number is nearer to infinity than to the largest float16 (IEEE 754-2019, 4.3.1). */
 const BEYOND_FLOAT16 = 65520;

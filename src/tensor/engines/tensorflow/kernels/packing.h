@@ -27,9 +27,28 @@ inline void interleave(const Element* from, int64_t lineStride, int64_t stride, 
     }
     return;
   }
+  int64_t k = 0;
+  if constexpr (!floats) {
+    // Two neighbours of a line are exchanged as one, and parted after it.
+    for (; k + 2 * LANES <= K; k += 2 * LANES)
+      for (int part = 0; part < WIDTH; part += LANES) {
+        vf square[LANES];
+#pragma GCC unroll 16
+        for (int i = 0; i < LANES; i++) {
+          const Element* line = from + (part + i) * lineStride + k;
+          square[i] = part + i < count ? load(reinterpret_cast<const float*>(line)) : all(0);
+          __builtin_prefetch(line + LINE);
+        }
+        transpose(square);
+#pragma GCC unroll 16
+        for (int i = 0; i < LANES; i++) {
+          store(to + (k + 2 * i) * WIDTH + part, first<Element>((vi)square[i]));
+          store(to + (k + 2 * i + 1) * WIDTH + part, second<Element>((vi)square[i]));
+        }
+      }
+  }
   // Squares of LANES lines and elements. Where WIDTH is less, a store writes on into the place of the next element, which is
   // written after it; the last one of a square writes no more than is its own.
-  int64_t k = 0;
   constexpr int LINES = std::min(WIDTH, LANES);
   static_assert(WIDTH < LANES || WIDTH % LANES == 0);
   for (; k + LANES <= K; k += LANES) {

@@ -41,19 +41,33 @@ inline vi widened(const uint16_t* p) {
   std::memcpy(&x, p, sizeof x);
   return __builtin_convertvector(x, vi);
 }
+// Of the two numbers in each lane the first, in the lower half, and the second.
+template <class Half>
+inline vf first(vi pairs);
+template <class Half>
+inline vf second(vi pairs);
+template <>
+inline vf first<Bfloat16>(vi pairs) { return (vf)(pairs << 16); }
+template <>
+inline vf second<Bfloat16>(vi pairs) { return (vf)(pairs & static_cast<int32_t>(0xffff0000)); }
+template <>
+inline vf first<Float16>(vi pairs) {
+  const vi magnitude = pairs & 0x7fff;
+  // Below 2^-14 a float16 is a multiple of 2^-24; above, the exponent's bias and the place of the fraction differ.
+  const vf small = __builtin_convertvector(magnitude, vf) * 0x1p-24f;
+  const vf size = choose(magnitude < 0x400, small, (vf)((magnitude << 13) + 0x38000000));
+  return (vf)((vi)size | (pairs & 0x8000) << 16);
+}
+template <>
+inline vf second<Float16>(vi pairs) { return first<Float16>(pairs >> 16); }
+
 inline vf load(const Bfloat16* p) { return (vf)(widened(&p->bits) << 16); }
 #if defined(__AVX512F__) && defined(__AVX512DQ__)
 inline vf load(const Float16* p) { return (vf)_mm512_cvtph_ps(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p))); }
 #elif defined(__AVX2__) && defined(__F16C__)
 inline vf load(const Float16* p) { return (vf)_mm256_cvtph_ps(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p))); }
 #else
-inline vf load(const Float16* p) {
-  const vi bits = widened(&p->bits), magnitude = bits & 0x7fff;
-  // Below 2^-14 a float16 is a multiple of 2^-24; above, the exponent's bias and the place of the fraction differ.
-  const vf small = __builtin_convertvector(magnitude, vf) * 0x1p-24f;
-  const vf size = choose(magnitude < 0x400, small, (vf)((magnitude << 13) + 0x38000000));
-  return (vf)((vi)size | (bits & 0x8000) << 16);
-}
+inline vf load(const Float16* p) { return first<Float16>(widened(&p->bits)); }
 #endif
 inline float number(float x) { return x; }
 template <class Half>
