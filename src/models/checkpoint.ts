@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import * as tf from '@tensorflow/tfjs-core';
 import { makeDirectory, writeAtomically } from '../durable.js';
 import { brief, UsageError } from '../errors.js';
+import { halfOf, shapeOf, unpackHalves } from '../tensor/halves.js';
 import type { Params } from '../tensor/params.js';
 import { disposeParams } from '../tensor/params.js';
 import { endTokens, type Family, type ModelConfig, type ParameterSpec } from './config.js';
@@ -220,10 +221,12 @@ function checkShape(weights: Weights, name: string, { shape, transposed }: Param
 }
 
 function sourceOf(name: string, tensor: tf.Tensor, { transposed }: ParameterSpec): TensorSource {
-  const shape = transposed ? [...tensor.shape].reverse() : tensor.shape;
+  const shape = transposed ? [...shapeOf(tensor)].reverse() : shapeOf(tensor);
   const data = async (): Promise<Float32Array> => {
-    if (!transposed) return tensor.data<'float32'>();
-    const stored = tf.tidy(() => tf.transpose(tensor));
+    const half = halfOf(tensor);
+    const values = half && unpackHalves(await tensor.data<'int32'>(), half.shape[1], half.dtype);
+    if (!transposed) return values ?? tensor.data<'float32'>();
+    const stored = tf.tidy(() => tf.transpose(half ? tf.tensor2d(values!, half.shape) : tensor));
     try {
       return await stored.data<'float32'>();
     } finally {
