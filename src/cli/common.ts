@@ -1,4 +1,5 @@
 import { type Command, InvalidArgumentError, Option } from 'commander';
+import { modelDtypes } from '../models/dtypes.js';
 import { writeAbove } from '../runs/progress.js';
 import {
   type BackendInfo,
@@ -86,6 +87,13 @@ export function startConfigured(
       ...options,
     },
     log,
+  );
+}
+
+/** A flag for how the weights of a model that does not train are kept in memory. */
+export function dtypeOption(flag: '--dtype' | '--teacher-dtype', whose: string): Option {
+  return new Option(`${flag} <type>`, `how ${whose} weights are kept in memory (default: float32)`).choices(
+    modelDtypes,
   );
 }
 

@@ -3,9 +3,11 @@ import { join } from 'node:path';
 import * as tf from '@tensorflow/tfjs-core';
 import { makeDirectory, writeAtomically } from '../durable.js';
 import { brief, UsageError } from '../errors.js';
+import { halfOf, shapeOf, unpackHalves } from '../tensor/halves.js';
 import type { Params } from '../tensor/params.js';
 import { disposeParams } from '../tensor/params.js';
 import { endTokens, type Family, type ModelConfig, type ParameterSpec } from './config.js';
+import type { ModelDtype } from './dtypes.js';
 import { familyOf, parseConfig } from './families.js';
 import { exists, readJsonObject } from './files.js';
 import { loadTensor, pieceFor } from './loadTensor.js';
@@ -56,16 +58,21 @@ export async function loadConfig(directory: string): Promise<ModelConfig> {
 }
 
 /**
- * Loads a model directory in Hugging Face layout: config.json, model.safetensors or its shards. Weights become
- * 32-bit floats, linear maps [in, out]. The caller owns the parameters (`disposeParams`).
+ * Loads a model directory in Hugging Face layout: config.json, model.safetensors or its shards. Linear maps are [in, out]. The
+ * caller owns the parameters (`disposeParams`).
  *
  * Accepted besides the names that `transformers` writes today: names without the family's prefix, as in checkpoints
  * of the headless model; buffers of old versions, which are ignored; for a tied head either of the two names, or both
  * with the same values (`transformers` 4 drops a head that differs, 5 keeps it: an error here).
  *
+ * @param options.dtype what weights are rounded to (to the nearest; what is stored so stays bit for bit), default float32. As bfloat16 or
+ *   float16 matrices take half the memory and do not train (tensor/halves.ts); norms and biases take part as float32.
  * @throws UsageError in one line for the first file, field or tensor that is missing, malformed or does not fit
  */
-export async function loadModel(directory: string): Promise<Model> {
+export async function loadModel(
+  directory: string,
+  { dtype = 'float32' }: { dtype?: ModelDtype | undefined } = {},
+): Promise<Model> {
   const config = await loadConfig(directory);
   const weights = await openWeights(directory);
   const params: Params = {};
@@ -73,9 +80,9 @@ export async function loadModel(directory: string): Promise<Model> {
     const specs = familyOf(config).parameters(config);
     const stored = checkWeights(config, weights);
     if (config.tiedHead) await checkTied(weights, stored.get(familyOf(config).embedding)!);
-    const piece = pieceFor(specs);
+    const piece = pieceFor(specs, dtype);
     for (const [name, spec] of Object.entries(specs)) {
-      params[name] = await loadTensor(weights, stored.get(name)!, spec, piece);
+      params[name] = await loadTensor(weights, stored.get(name)!, spec, piece, dtype);
     }
     return { config, params };
   } catch (error) {
@@ -214,10 +221,12 @@ function checkShape(weights: Weights, name: string, { shape, transposed }: Param
 }
 
 function sourceOf(name: string, tensor: tf.Tensor, { transposed }: ParameterSpec): TensorSource {
-  const shape = transposed ? [...tensor.shape].reverse() : tensor.shape;
+  const shape = transposed ? [...shapeOf(tensor)].reverse() : shapeOf(tensor);
   const data = async (): Promise<Float32Array> => {
-    if (!transposed) return tensor.data<'float32'>();
-    const stored = tf.tidy(() => tf.transpose(tensor));
+    const half = halfOf(tensor);
+    const values = half && unpackHalves(await tensor.data<'int32'>(), half.shape[1], half.dtype);
+    if (!transposed) return values ?? tensor.data<'float32'>();
+    const stored = tf.tidy(() => tf.transpose(half ? tf.tensor2d(values!, half.shape) : tensor));
     try {
       return await stored.data<'float32'>();
     } finally {

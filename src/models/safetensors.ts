@@ -1,7 +1,7 @@
 import { type FileHandle, open } from 'node:fs/promises';
 import { UsageError } from '../errors.js';
+import { fromBf16, fromF16 } from '../tensor/halfFloats.js';
 import { describeIo, lfsPointer } from './files.js';
-import { fromBf16, fromF16 } from './halfFloats.js';
 import { MAX_HEADER_BYTES, parseHeader, type TensorEntry } from './safetensorsHeader.js';
 
 export type { TensorEntry } from './safetensorsHeader.js';

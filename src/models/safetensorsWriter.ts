@@ -1,7 +1,7 @@
 import type { FileHandle } from 'node:fs/promises';
 import { writeAtomically } from '../durable.js';
 import { UsageError } from '../errors.js';
-import { toBf16, toF16 } from './halfFloats.js';
+import { toBf16, toF16 } from '../tensor/halfFloats.js';
 
 /** How weights may be stored. In memory they are always 32-bit floats. */
 export const weightDtypes = ['f32', 'f16', 'bf16'] as const;

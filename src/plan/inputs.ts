@@ -4,6 +4,8 @@ import { loadExamples } from '../data/examples.js';
 import { UsageError } from '../errors.js';
 import { inspectModel } from '../models/checkpoint.js';
 import type { ModelConfig } from '../models/config.js';
+import type { ModelDtype } from '../models/dtypes.js';
+import { familyOf } from '../models/families.js';
 import type { Sequence } from '../models/packed.js';
 import {
   assertSameTokenizer,
@@ -28,6 +30,8 @@ export interface PlannedModel {
   source: string;
   config: ModelConfig;
   size: ModelSize;
+  /** How the weights are kept; default float32. */
+  dtype?: ModelDtype;
   /** `new`: drawn when the run begins; `absent`: only config.json is there. */
   weights: 'there' | 'absent' | 'new';
 }
@@ -79,7 +83,8 @@ export async function planInputs(
   const remote: string[] = [];
   for (const place of [config.teacher ?? []].flat().map(placeOfTeacher)) {
     if (typeof place !== 'string') remote.push(place.url);
-    else if (config.method !== 'sft') models.push(await teacherOf(place, models[0]!.source, tokenizer));
+    else if (config.method !== 'sft')
+      models.push(await teacherOf(place, config.teacher_dtype, models[0]!.source, tokenizer));
   }
   const hasText = readsCorpus(config) && (config.data.corpus ?? config.data.wordnet) !== undefined;
   for (const model of models) {
@@ -103,17 +108,28 @@ async function studentOf(
 
 async function teacherOf(
   place: string,
+  dtype: ModelDtype | undefined,
   student: string,
   tokenizer: Tokenizer | undefined,
 ): Promise<PlannedModel> {
   const own = await tokenizerIfPresent(place);
   if (own && tokenizer) assertSameTokenizer([student, tokenizer], [place, own]);
-  return { role: 'teacher', ...(await inspected(place)) };
+  return { role: 'teacher', ...(await inspected(place)), ...(dtype && { dtype }) };
 }
 
 async function inspected(source: string): Promise<Omit<PlannedModel, 'role'>> {
   const { config, weights } = await inspectModel(source);
   return { source, config, size: modelSize(config), weights: weights ? 'there' : 'absent' };
+}
+
+/** What a model's weights take in memory; of 16 bits are the matrices (models/loadTensor.ts). */
+export function weightBytes({ config, dtype = 'float32' }: PlannedModel): number {
+  const specs = Object.values(familyOf(config).parameters(config));
+  return specs.reduce((sum, { shape }) => {
+    const [first, second] = shape as [number, number?];
+    if (dtype === 'float32' || second === undefined) return sum + 4 * first * (second ?? 1);
+    return sum + 4 * first * Math.ceil(second / 2);
+  }, 0);
 }
 
 async function planData(

@@ -6,9 +6,9 @@ import { MICRO_BATCH } from '../training/microBatches.js';
 import { objectiveOf } from '../training/minillm.js';
 import { keptTextLogits } from '../training/pretraining.js';
 import { keptTeacherLogits } from '../training/teacherLogits.js';
-import type { PlanInputs } from './inputs.js';
+import { type PlanInputs, weightBytes } from './inputs.js';
 
-/** Bytes; everything is float32. */
+/** Bytes; everything is float32 but what `teacher_dtype` says. */
 export interface MemoryPlan {
   /** Node, TensorFlow, our code, a tokenizer and a few thousand rows; on a card what is in use before the run, by whomever. */
   process: number;
@@ -103,7 +103,7 @@ export function memoryOf(
     process: inUse,
     student_weights: 4 * n,
     adam_moments: 8 * n,
-    teacher_weights: taught.reduce((sum, { size }) => sum + 4 * size.parameters, 0),
+    teacher_weights: taught.reduce((sum, teacher) => sum + weightBytes(teacher), 0),
     teacher_logits_kept: keptRound + keptText,
     kv_cache: decoding.reduce(
       (sum, { config: c }) => sum + 8 * width * slots * c.layers * c.kvHeads * c.headDim,

@@ -4,7 +4,7 @@ import type { TrainConfig } from '../training/config.js';
 import { MICRO_BATCH } from '../training/microBatches.js';
 import { teacherLogitsBudget } from '../training/teacherLogits.js';
 import { calibrate, type Speeds } from './calibrate.js';
-import type { PlanInputs, PlannedModel } from './inputs.js';
+import { type PlanInputs, type PlannedModel, weightBytes } from './inputs.js';
 import { type MemoryPlan, memoryOf } from './memory.js';
 import type { Network } from './network.js';
 import { optimizerSeconds, planRanks, type RanksPlan } from './ranks.js';
@@ -159,7 +159,7 @@ export function planRun(
 
 /** Bytes of every model's weights. */
 function weightsOf(models: readonly PlannedModel[]): number {
-  return models.reduce((sum, { size }) => sum + 4 * size.parameters, 0);
+  return models.reduce((sum, model) => sum + weightBytes(model), 0);
 }
 
 function work(

@@ -6,7 +6,7 @@ import type { ObjectiveConfig } from '../objectives/presets.js';
 import { returnForms } from '../objectives/returns.js';
 import { checkTaskObjective } from '../objectives/taskRewards.js';
 import { isPolicyGradient, type TrainConfig } from '../training/config.js';
-import { isUrl, rewardName } from '../training/configParts.js';
+import { isUrl, placeOfTeacher, rewardName } from '../training/configParts.js';
 import { objectiveOf } from '../training/minillm.js';
 import type { Refuse } from './blame.js';
 import { checkRemoteTeacher } from './remoteTeacher.js';
@@ -44,6 +44,19 @@ function checkText({ method, objective, distillm, data }: TrainConfig, fail: Ref
     fail(`${field}: ${weight} weighs a loss on plain text; give data.corpus, or set it to 0`);
 }
 
+/** Weights of 16 bits do not train: a step is often smaller than what they can tell apart. */
+function checkDtypes({ student_dtype, teacher_dtype, teacher }: TrainConfig, fail: Refuse): void {
+  if ((student_dtype ?? 'float32') !== 'float32')
+    fail(
+      `student_dtype: ${student_dtype} weights do not train, and every weight of a student does; use float32`,
+    );
+  const places = [teacher ?? []].flat().map(placeOfTeacher);
+  if (teacher_dtype && places.length > 0 && places.every((place) => typeof place !== 'string'))
+    fail(
+      'teacher_dtype: this teacher is behind a server, which keeps the weights; give --dtype to minillm serve',
+    );
+}
+
 /** What one field means for another. */
 export function checkTogether(config: TrainConfig, fail: Refuse): void {
   const { data, train, rollout } = config;
@@ -66,6 +79,7 @@ export function checkTogether(config: TrainConfig, fail: Refuse): void {
     );
   }
   checkRemoteTeacher(config, fail);
+  checkDtypes(config, fail);
   const unknown = config.eval.metrics.find((name) => !(metricNames as string[]).includes(name));
   if (unknown !== undefined)
     fail(`eval.metrics: ${unknown} is no metric; expected some of ${metricNames.join(', ')}`);

@@ -94,7 +94,11 @@ export async function loadMaterials(
         continue;
       }
       const ends = { directory: place, tokenizer: teacherTokenizers.get(place) };
-      const teacher = withEndTokens(await loadModel(place), ends, log);
+      const teacher = withEndTokens(
+        await loadModel(place, { dtype: config.teacher_dtype ?? 'float32' }),
+        ends,
+        log,
+      );
       teachers.push(teacher);
       const foreign = foreignEnds(student, teacher, place, tokenizer.eosId);
       if (foreign) log(foreign);

@@ -5,20 +5,21 @@ import type { DecoderWeights } from './weights.js';
  * The table of kernels: everything that an engine computes for us beyond TensorFlow.js's own operations. An operation in `ops/`
  * is the mathematics, its checks and its gradient, written once on this table; an engine (`engines/`) is one implementation of it.
  *
- * All tensors are float32 but for ids, rows and positions (int32). A kernel neither keeps nor disposes its inputs; its results
+ * All tensors are float32 but for ids, rows and positions (int32). Where it says "may be of 16 bits" a matrix that does not train may
+ * be kept as bfloat16 or float16 (halves.ts); arithmetic and results are those of the float32 matrix of the same numbers. A kernel neither keeps nor disposes its inputs; its results
  * belong to the caller. None is differentiable by itself. Shapes are checked by the operations.
  */
 export interface Kernels {
-  /** y = op(a) op(b) (+ bias on every row) (+ residual). */
+  /** y = op(a) op(b) (+ bias on every row) (+ residual). b may be of 16 bits. */
   matMul(a: tf.Tensor2D, b: tf.Tensor2D, options?: ProductOptions): tf.Tensor2D;
-  /** h = gelu(x w + b), and the slope of the GELU there (anything if not `withSlope`). @returns [N, F] each */
+  /** h = gelu(x w + b), and the slope of the GELU there (anything if not `withSlope`). w may be of 16 bits. @returns [N, F] each */
   linearGelu(
     x: tf.Tensor2D,
     w: tf.Tensor2D,
     b: tf.Tensor1D,
     withSlope: boolean,
   ): [h: tf.Tensor2D, slope: tf.Tensor2D];
-  /** The gradient of gelu(u) w for u: (dy wᵀ) · slope. */
+  /** The gradient of gelu(u) w for u: (dy wᵀ) · slope. w may be of 16 bits. */
   geluLinearGrad(dy: tf.Tensor2D, w: tf.Tensor2D, slope: tf.Tensor2D): tf.Tensor2D;
   /** xᵀ dy, and the sums of the columns of dy. */
   weightGrads(x: tf.Tensor2D, dy: tf.Tensor2D): [dw: tf.Tensor2D, db: tf.Tensor1D];
@@ -77,7 +78,7 @@ export interface Kernels {
     positions: Int32Array,
     dims: { heads: number; kvHeads: number; window: number },
   ): tf.Tensor2D;
-  /** One token of every sequence through a whole model up to its last norm; writes to the caches in place. */
+  /** One token of every sequence through a whole model up to its last norm; writes to the caches in place. Matrices may be of 16 bits. */
   decode(
     model: DecoderWeights,
     tokens: Int32Array,
@@ -86,7 +87,7 @@ export interface Kernels {
     dims: { heads: number; kvHeads: number },
   ): tf.Tensor2D;
 
-  /** y[n] = x[rows[n]]. An index out of range is an error, or on a card undefined: callers check. */
+  /** y[n] = x[rows[n]], float32; x may be of 16 bits. An index out of range is an error, or on a card undefined: callers check. */
   gatherRows(x: tf.Tensor2D, rows: tf.Tensor1D): tf.Tensor2D;
   /** The rows of dy with equal index added up, [count, D]. */
   gatherRowsGrad(dy: tf.Tensor2D, rows: tf.Tensor1D, count: number): tf.Tensor2D;
@@ -101,7 +102,7 @@ export interface Kernels {
   /** ln softmax(logits[n])[ids[n]]. */
   tokenLogprob(logits: tf.Tensor2D, ids: tf.Tensor1D): Kept;
   tokenLogprobGrad(dy: tf.Tensor1D, kept: tf.Tensor[]): tf.Tensor2D;
-  /** The same from the states before the head, without the matrix of logits. @param budget logits held at once */
+  /** The same from the states before the head, without the matrix of logits. The head may be of 16 bits. @param budget logits held at once */
   headLogprob(states: tf.Tensor2D, head: Head, ids: tf.Tensor1D, budget: number): tf.Tensor1D;
   /** A divergence of each row of logits (ops/divergences.ts). @param chunk logits worked on at a time, where that matters */
   divergence(kind: DivergenceKind, student: tf.Tensor2D, teacher: tf.Tensor2D, chunk?: number): Kept;

@@ -1,18 +1,19 @@
 import type * as tf from '@tensorflow/tfjs-core';
 import { UsageError } from '../errors.js';
+import { shapeOf } from './halves.js';
 
 /**
- * Checks a shape at a public door. `null` stands for any size.
+ * Checks a shape at a public door; of a 16-bit matrix that of the numbers it means. `null` stands for any size.
  *
  * @throws UsageError naming the argument, what was found and what was expected.
  */
 export function assertShape(x: tf.Tensor, expected: readonly (number | null)[], name: string): void {
+  const shape = shapeOf(x);
   const ok =
-    x.shape.length === expected.length &&
-    expected.every((size, axis) => size === null || size === x.shape[axis]);
+    shape.length === expected.length && expected.every((size, axis) => size === null || size === shape[axis]);
   if (ok) return;
   const wanted = expected.map((size) => size ?? 'any').join(', ');
-  throw new UsageError(`${name}: shape [${x.shape.join(', ')}] found, [${wanted}] expected`);
+  throw new UsageError(`${name}: shape [${shape.join(', ')}] found, [${wanted}] expected`);
 }
 
 /** Checks that a tensor holds integer indices, one for each of `count` rows (any count if null). */

@@ -1,6 +1,7 @@
 import { z } from 'zod';
 import { turnChoices } from '../data/conversations.js';
 import { specialTokenUses } from '../data/examples.js';
+import { modelDtypes } from '../models/dtypes.js';
 import { objectiveOverrides, presetNames } from '../objectives/presets.js';
 import { kdScaleNames } from '../objectives/softening.js';
 import { samplingSchemeNames } from '../rollout/uniforms.js';
@@ -41,6 +42,11 @@ export const trainConfigSchema = z.strictObject({
     })
     .optional()
     .describe('Hugging Face directory; babyllama takes several'),
+  student_dtype: z.enum(modelDtypes).optional().describe('how its weights are kept; default: float32'),
+  teacher_dtype: z
+    .enum(modelDtypes)
+    .optional()
+    .describe("how teachers' weights are kept in memory; default: float32"),
   data: z.strictObject({
     wordnet: wordnet
       .optional()

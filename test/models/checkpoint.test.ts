@@ -22,6 +22,7 @@ import { type NamedArray, SafetensorsFile } from '../../src/models/safetensors.j
 import { writeSafetensors } from '../../src/models/safetensorsWriter.js';
 import { scoreTokens } from '../../src/scoring/score.js';
 import { initBackend } from '../../src/tensor/backend.js';
+import { halfOf } from '../../src/tensor/halves.js';
 import { disposeParams } from '../../src/tensor/params.js';
 import {
   type ExpectedGrads,
@@ -29,6 +30,7 @@ import {
   fixtureNames,
   maxDifference,
   readExpected,
+  slowGreedy,
   tinystories,
   tinystoriesAbsent,
 } from './fixtures.js';
@@ -135,6 +137,33 @@ describe('saving and loading', () => {
       const difference = maxDifference(await scores(first, sequences[2]!), logprobs[2]!);
       expect(difference).toBeGreaterThan(1e-4);
       expect(difference).toBeLessThan(tolerance);
+    },
+  );
+
+  it.each(fixtureNames)(
+    '%s: kept in 16 bits as in the file, scores and continues as float32 does',
+    async (name) => {
+      const { sequences } = readExpected(`${name}/expected.json`);
+      const rows = sequences.map((ids) => Int32Array.from(ids));
+      for (const [stored, dtype] of [['f16', 'float16'] as const, ['bf16', 'bfloat16'] as const]) {
+        const [first, second] = [freshDir(), freshDir()];
+        const given = await loadModel(`${fixtureDir}${name}`);
+        await saveModel(first, given, { dtype: stored });
+        disposeParams(given.params);
+        const full = await loadModel(first);
+        const half = await loadModel(first, { dtype });
+        const matrices = Object.values(full.params).filter(({ rank }) => rank === 2).length;
+        expect(Object.values(half.params).filter((tensor) => halfOf(tensor)?.dtype === dtype)).toHaveLength(
+          matrices,
+        );
+        expect(scoreTokens(half, rows)).toEqual(scoreTokens(full, rows));
+        const prompt = Array.from(rows[0]!.slice(0, 3));
+        expect(slowGreedy(half, prompt, 4)).toEqual(slowGreedy(full, prompt, 4));
+        await saveModel(second, half, { dtype: stored });
+        expect(sha256(join(second, 'model.safetensors'))).toBe(sha256(join(first, 'model.safetensors')));
+        disposeParams(full.params);
+        disposeParams(half.params);
+      }
     },
   );
 

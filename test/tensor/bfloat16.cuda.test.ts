@@ -5,6 +5,7 @@ import { forwardHidden } from '../../src/models/model.js';
 import { adamw } from '../../src/optim/adamw.js';
 import { disposeState } from '../../src/optim/state.js';
 import { stream } from '../../src/random/streams.js';
+import { halfMatrix } from '../../src/tensor/halves.js';
 import { kernels } from '../../src/tensor/kernels.js';
 import { disposeParams } from '../../src/tensor/params.js';
 import { emulatorAbsent } from '../helpers/emulator.js';
@@ -137,6 +138,26 @@ describe.skipIf(absent)(
       expect(product()).toBeCloseTo(8.5, 5);
       tf.dispose([x, params, grads]);
       disposeState(next.state);
+    });
+
+    it('weights that are bfloat16 are multiplied by as they lie, those of an odd width by a copy for the call', () => {
+      for (const width of [6, 5]) {
+        // 7 bits of fraction: bfloat16 has them exactly.
+        const w = Float32Array.from(random(4, width), (v) => Math.round(128 * v) / 128);
+        tf.tidy(() => {
+          const [X, W, half] = [
+            matrix(random(3, 4), 3, 4),
+            matrix(w, 4, width),
+            halfMatrix(w, [4, width], 'bfloat16'),
+          ];
+          const expected = kernels().matMul(X, W).dataSync();
+          const y = kernels().matMul(X, half);
+          expect(y.dataSync()).toEqual(expected);
+          const once = inUse();
+          kernels().matMul(X, half).dispose();
+          expect(inUse()).toBe(once);
+        });
+      }
     });
 
     it('models in pieces and token by token agree, near to their float32', () => {

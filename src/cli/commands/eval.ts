@@ -2,10 +2,12 @@ import { existsSync } from 'node:fs';
 import { basename, join, resolve } from 'node:path';
 import { Command } from 'commander';
 import { UsageError } from '../../errors.js';
+import type { ModelDtype } from '../../models/dtypes.js';
 import { promptFormats } from '../../text/template.js';
 import {
   type CommonOptions,
   day,
+  dtypeOption,
   integerList,
   jsonObject,
   logger,
@@ -20,7 +22,9 @@ import { FORBID_NGRAMS } from '../samplingOptions.js';
 
 interface EvalOptions extends CommonOptions, ShardOptions {
   model: string;
+  dtype?: ModelDtype;
   teacher?: string;
+  teacherDtype?: ModelDtype;
   data: string;
   metrics?: string;
   seeds: number[];
@@ -55,6 +59,8 @@ export function evalCommand(): Command {
     .requiredOption('--model <dir>', 'Hugging Face model directory')
     .requiredOption('--data <file>', 'JSONL or JSON with instruction, input, output')
     .option('--teacher <dir>', 'teacher, for the KL metrics')
+    .addOption(dtypeOption('--dtype', "the model's"))
+    .addOption(dtypeOption('--teacher-dtype', "the teacher's"))
     .option('--metrics <list>', 'comma-separated, of those below (default: all that can be computed)')
     .option('--seeds <list>', 'seeds of the samples', integerList, [10, 20, 30, 40, 50])
     .option(
@@ -94,6 +100,8 @@ export function evalCommand(): Command {
     const { evaluate } = await import('../../evaluation/evaluate.js');
     const { cannotCompute, metricNames } = await import('../../evaluation/evaluationMetrics.js');
     const template = oneOf(options.template, promptFormats, '--template');
+    if (options.teacherDtype !== undefined && !options.teacher)
+      throw new UsageError('--teacher-dtype: has no meaning without --teacher DIR');
     const asked = options.metrics?.split(',').map((name) => oneOf(name, metricNames, '--metrics'));
     const backend = await startBackend(options, log);
     const { loadModel } = await import('../../models/checkpoint.js');
@@ -105,8 +113,10 @@ export function evalCommand(): Command {
     const own = await loadTokenizer(options.model);
     const tokenizer = options.bos ? own : withoutBos(own);
     const ends = { directory: options.model, tokenizer };
-    const model = withEndTokens(await loadModel(options.model), ends, log);
-    const teacher = options.teacher ? await loadModel(options.teacher) : undefined;
+    const model = withEndTokens(await loadModel(options.model, options), ends, log);
+    const teacher = options.teacher
+      ? await loadModel(options.teacher, { dtype: options.teacherDtype })
+      : undefined;
     const teacherTokenizer = options.teacher ? await tokenizerIfPresent(options.teacher) : undefined;
     if (teacherTokenizer) {
       const { assertSameTokenizer } = await import('../../runs/materials.js');
@@ -222,13 +232,18 @@ function leftOut<T extends string>(
 
 async function storeOf(
   directory: string,
-  { model, teacher }: EvalOptions,
+  { model, dtype, teacher, teacherDtype }: EvalOptions,
   engine: string,
   log: (line: string) => void,
 ) {
   const { generationCache } = await import('../../runs/generationCache.js');
   const { modelDigest } = await import('../../runs/modelDigest.js');
-  const digests = { model: await modelDigest(model), teacher: teacher && (await modelDigest(teacher)) };
+  const digestOf = async (at: string, kept: ModelDtype = 'float32'): Promise<string> =>
+    `${await modelDigest(at)}${kept === 'float32' ? '' : ` as ${kept}`}`;
+  const digests = {
+    model: await digestOf(model, dtype),
+    teacher: teacher && (await digestOf(teacher, teacherDtype)),
+  };
   return generationCache(directory, { ...digests, engine, log });
 }
 

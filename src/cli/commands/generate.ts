@@ -1,12 +1,14 @@
 import { Command, Option } from 'commander';
 import type { PromptRow } from '../../data/prompts.js';
 import { UsageError } from '../../errors.js';
+import type { ModelDtype } from '../../models/dtypes.js';
 import type { RolloutOptions } from '../../rollout/engine.js';
 import type { ChatOptions } from '../../text/chat.js';
 import type { Tokenizer } from '../../text/tokenizer.js';
 import {
   type CommonOptions,
   day,
+  dtypeOption,
   jsonObject,
   logger,
   nonNegativeInteger,
@@ -21,6 +23,8 @@ import { type SamplingFlags, samplingOf, withSamplingFlags } from '../samplingOp
 
 interface GenerateOptions extends SamplingFlags, CommonOptions, ShardOptions {
   model: string;
+  dtype?: ModelDtype;
+  teacherDtype?: ModelDtype;
   input: string;
   maxNewTokens: number;
   temperature: number;
@@ -43,6 +47,7 @@ export function generateCommand(): Command {
   const command = new Command('generate')
     .description('sample responses to prompts, as JSONL in the order of the input')
     .requiredOption('--model <dir>', 'Hugging Face model directory')
+    .addOption(dtypeOption('--dtype', "the model's"))
     .requiredOption('--input <file>', 'JSONL or JSON rows {"prompt":"…"}, {"messages":[…]} or {"ids":[…]}')
     .option('--max-new-tokens <n>', 'longest response', positiveInteger, 64)
     .option('--temperature <t>', 'divides the logits', numberBetween(1e-6, 1e6), 1)
@@ -69,6 +74,7 @@ export function generateCommand(): Command {
     .option('--no-bos', 'no beginning token in front of a prompt, as trained with data.bos: false')
     .option('--ignore-eos', 'go on to the length limit')
     .option('--mix-with <dir>', 'sample from (1−α) model + α of this teacher')
+    .addOption(dtypeOption('--teacher-dtype', "that teacher's"))
     .option('--alpha <a>', 'share of the teacher, 0 to 1 (default 0.2)', numberBetween(0, 1))
     .addHelpText(
       'after',
@@ -79,6 +85,8 @@ export function generateCommand(): Command {
     const log = logger(options);
     if (options.alpha !== undefined && !options.mixWith)
       throw new UsageError('--alpha: has no meaning without --mix-with DIR');
+    if (options.teacherDtype !== undefined && !options.mixWith)
+      throw new UsageError('--teacher-dtype: has no meaning without --mix-with DIR');
     if (options.sampling === 'antithetic' && options.samples % 2 !== 0)
       throw new UsageError('--sampling antithetic: pairs the samples of a prompt; --samples must be even');
     const { readPrompts } = await import('../../data/prompts.js');
@@ -90,8 +98,10 @@ export function generateCommand(): Command {
     const { loadTokenizer, tokenizerIfPresent } = await import('../../text/tokenizer.js');
     const { assertSameTokenizer, checkTokenizer } = await import('../../runs/materials.js');
     const { withEndTokens } = await import('../../runs/endTokens.js');
-    const loaded = await loadModel(options.model);
-    const teacher = options.mixWith ? await loadModel(options.mixWith) : undefined;
+    const loaded = await loadModel(options.model, options);
+    const teacher = options.mixWith
+      ? await loadModel(options.mixWith, { dtype: options.teacherDtype })
+      : undefined;
     const needsText = prompts.some((p) => p.ids === undefined);
     const { withoutBos } = await import('../../text/withoutBos.js');
     const own = needsText ? await loadTokenizer(options.model) : await tokenizerIfPresent(options.model);

@@ -1,5 +1,6 @@
 import { Command, Option } from 'commander';
 import { UsageError } from '../../errors.js';
+import type { ModelDtype } from '../../models/dtypes.js';
 import type { Model } from '../../models/model.js';
 import { type ObjectiveConfig, presetNames } from '../../objectives/presets.js';
 import type { Tokenizer } from '../../text/tokenizer.js';
@@ -8,6 +9,7 @@ import type { Rescored, SampledResponse } from '../../training/rescore.js';
 import type { Models } from '../../training/supervised.js';
 import {
   type CommonOptions,
+  dtypeOption,
   logger,
   nonNegativeInteger,
   positiveInteger,
@@ -22,6 +24,7 @@ import { switchesFrom } from '../objective.js';
 interface InspectOptions extends CommonOptions {
   student: string;
   teacher: string;
+  teacherDtype?: ModelDtype;
   rollouts?: string;
   prompts?: string;
   samples: number;
@@ -40,6 +43,7 @@ export function inspectCommand(): Command {
     .description('every intermediate of the MiniLLM loss on given or sampled responses, and its gradient')
     .requiredOption('--student <dir>', 'Hugging Face model directory')
     .requiredOption('--teacher <dir>', 'Hugging Face model directory')
+    .addOption(dtypeOption('--teacher-dtype', "the teacher's"))
     .option('--rollouts <file>', 'JSONL or JSON rows {"prompt_ids":[…],"response_ids":[…]}, see below')
     .option('--prompts <file>', 'sample the responses: JSONL or JSON rows {"prompt":"…"} or {"ids":[…]}')
     .option('--samples <k>', 'with --prompts: responses per prompt', positiveInteger, 1)
@@ -97,7 +101,7 @@ Example:
         { directory: options.student, tokenizer },
         log,
       ),
-      teachers: [await loadModel(options.teacher)],
+      teachers: [await loadModel(options.teacher, { dtype: options.teacherDtype })],
     };
     for (const { where, promptIds, responseIds } of given ?? [])
       checkIds(models, [...promptIds, ...responseIds], where);

@@ -1,9 +1,11 @@
 import { Command } from 'commander';
 import { UsageError } from '../../errors.js';
+import type { ModelDtype } from '../../models/dtypes.js';
 import type { Model } from '../../models/model.js';
 import type { Tokenizer } from '../../text/tokenizer.js';
 import {
   type CommonOptions,
+  dtypeOption,
   logger,
   positiveInteger,
   print,
@@ -14,6 +16,7 @@ import { type ShardOptions, shardsOf, withShardOptions } from '../ranks.js';
 
 interface ScoreCommandOptions extends CommonOptions, ShardOptions {
   model: string;
+  dtype?: ModelDtype;
   input: string;
   batchSize: number;
   bos: boolean;
@@ -26,6 +29,7 @@ export function scoreCommand(): Command {
   const command = new Command('score')
     .description('log-probabilities of given tokens, as JSONL in the order of the input')
     .requiredOption('--model <dir>', 'Hugging Face model directory')
+    .addOption(dtypeOption('--dtype', "the model's"))
     .requiredOption('--input <file>', 'JSONL or JSON rows {"ids":[…]} or {"prompt":"…","response":"…"}')
     .option('--batch-size <b>', 'sequences read together; no result depends on it', positiveInteger, 32)
     .option('--no-bos', 'no beginning token in front of a prompt, as trained with data.bos: false')
@@ -47,7 +51,7 @@ Example:
     const { loadModel } = await import('../../models/checkpoint.js');
     const { disposeParams } = await import('../../tensor/params.js');
     const { scoreTokens } = await import('../../scoring/score.js');
-    const model = await loadModel(options.model);
+    const model = await loadModel(options.model, options);
     const sequences = await toSequences(rows, model, options.model, options.bos);
     const { whole } = await import('../../pieces.js');
     const files = { '--model': options.model, '--input': options.input };

@@ -1,8 +1,10 @@
 import { basename, resolve } from 'node:path';
 import { Command } from 'commander';
 import { RunError, UsageError } from '../../errors.js';
+import type { ModelDtype } from '../../models/dtypes.js';
 import {
   type CommonOptions,
+  dtypeOption,
   localModel,
   logger,
   nonNegativeInteger,
@@ -13,6 +15,7 @@ import {
 } from '../common.js';
 
 interface ServeOptions extends CommonOptions {
+  dtype?: ModelDtype;
   port: number;
   host: string;
   name?: string;
@@ -28,6 +31,7 @@ export function serveCommand(): Command {
       'serve a local model as a teacher for other machines (vLLM protocol and whole distributions)',
     )
     .argument('<model>', 'Hugging Face model directory or id')
+    .addOption(dtypeOption('--dtype', "the model's"))
     .option('--port <n>', 'port; 0: any that is free', nonNegativeInteger, 8000)
     .option('--host <address>', 'address to listen on', '127.0.0.1')
     .option('--name <id>', 'name of the model in the protocol (default: that of the directory)')
@@ -60,7 +64,7 @@ Example:
     const { scoringServer } = await import('../../scoring/server.js');
     const { disposeParams } = await import('../../tensor/params.js');
     const { checkTokenizer } = await import('../../runs/materials.js');
-    const model = await loadModel(directory);
+    const model = await loadModel(directory, options);
     const tokenizer = await tokenizerIfPresent(directory);
     if (tokenizer) checkTokenizer(model.config, tokenizer);
     const id = options.name ?? basename(resolve(name));

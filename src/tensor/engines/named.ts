@@ -1,4 +1,5 @@
 import * as tf from '@tensorflow/tfjs-core';
+import { halfDtypes, halfOf, shapeOf } from '../halves.js';
 import type {
   AttentionDims,
   AttentionParts,
@@ -52,11 +53,12 @@ export function namedKernels({ run, writeRows, copy, addresses }: NamedEngine): 
         transpose_b: Number(transposeB ?? false),
         has_bias: Number(bias !== undefined),
         has_residual: Number(residual !== undefined),
+        ...halfAttrs(b),
       });
     },
     linearGelu: (x, w, b, withSlope) =>
-      pair('MinillmLinearGelu', [x, w, b], { with_slope: Number(withSlope) }),
-    geluLinearGrad: (dy, w, slope) => one('MinillmGeluLinearGrad', [dy, w, slope]),
+      pair('MinillmLinearGelu', [x, w, b], { with_slope: Number(withSlope), ...halfAttrs(w) }),
+    geluLinearGrad: (dy, w, slope) => one('MinillmGeluLinearGrad', [dy, w, slope], halfAttrs(w)),
     weightGrads: (x, dy) => pair('MinillmWeightGrads', [x, dy]),
     columnSums: (x) => one('MinillmColumnSums', [x]),
 
@@ -101,7 +103,10 @@ export function namedKernels({ run, writeRows, copy, addresses }: NamedEngine): 
     decode: (model, tokens, positions, cache, { heads, kvHeads }) =>
       tf.tidy(() => {
         const none = tf.tensor1d([], 'float32');
-        const params = decoderTensors(model, none);
+        const tensors = decoderTensors(model, none);
+        const halves = tensors.filter(halfOf);
+        const kinds = tensors.flatMap((tensor) => [kindOf(tensor), shapeOf(tensor)[1] ?? 0]);
+        const params = tensors.map((tensor) => (halfOf(tensor) ? none : tensor));
         const inputs = [
           tf.tensor1d(tokens, 'int32'),
           tf.tensor1d(positions, 'int32'),
@@ -110,12 +115,17 @@ export function namedKernels({ run, writeRows, copy, addresses }: NamedEngine): 
           ...cache.keys,
           ...cache.values,
           ...params,
+          ...halves,
+          tf.tensor1d(halves.length > 0 ? kinds : [], 'int32'),
         ];
-        const attrs = { L: model.blocks.length, P: params.length, heads, kv_heads: kvHeads, eps: model.eps };
+        const attrs = {
+          ...{ L: model.blocks.length, P: params.length, H: halves.length },
+          ...{ heads, kv_heads: kvHeads, eps: model.eps },
+        };
         return one<tf.Tensor2D>('MinillmDecode', inputs, attrs);
       }),
 
-    gatherRows: (x, rows) => one('MinillmGatherRows', [x, rows]),
+    gatherRows: (x, rows) => one('MinillmGatherRows', [x, rows], halfAttrs(x)),
     gatherRowsGrad: (dy, rows, count) => one('MinillmGatherRowsGrad', [dy, rows], { count }),
     writeRows,
     addresses,
@@ -126,7 +136,10 @@ export function namedKernels({ run, writeRows, copy, addresses }: NamedEngine): 
     },
     tokenLogprobGrad: (dy, kept) => one('MinillmTokenLogprobGrad', [dy, ...kept]),
     headLogprob: (states, { weight, tied }, ids) =>
-      one('MinillmHeadLogprob', [states, weight, ids], { transposed: Number(tied) }),
+      one('MinillmHeadLogprob', [states, weight, ids], {
+        transposed: Number(tied),
+        ...halfAttrs(weight),
+      }),
     divergence(kind, student, teacher) {
       const [y, norms] = pair<tf.Tensor1D, tf.Tensor>('MinillmDivergence', [student, teacher], {
         kind: KINDS[kind],
@@ -181,6 +194,17 @@ function own(tensors: tf.Tensor[], copyOf: (x: tf.Tensor) => tf.Tensor): tf.Tens
     tensor.dispose();
     return copy;
   });
+}
+
+/** 0 of float32, 1 of bfloat16, 2 of float16. */
+function kindOf(x: tf.Tensor): number {
+  const half = halfOf(x);
+  return half ? 1 + halfDtypes.indexOf(half.dtype) : 0;
+}
+
+/** Of the input that may be a 16-bit matrix: its kind, and how many columns it has then. */
+function halfAttrs(x: tf.Tensor2D): Record<string, number> {
+  return { halves: kindOf(x), columns: halfOf(x)?.shape[1] ?? 0 };
 }
 
 const attentionAttrs = (

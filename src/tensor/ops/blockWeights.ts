@@ -1,4 +1,5 @@
 import type * as tf from '@tensorflow/tfjs-core';
+import { shapeOf } from '../halves.js';
 import type { AttentionDims } from '../kernels.js';
 import { assertShape } from '../shape.js';
 import type { AffineWeights, BlockWeights, NormWeights } from '../weights.js';
@@ -17,7 +18,7 @@ export function assertBlock(
   where: string,
 ): void {
   assertShape(x, [batch * length, null], `${where}: x`);
-  const [width, inner] = [x.shape[1], up.weight.shape[1]];
+  const [width, inner] = [x.shape[1], shapeOf(up.weight)[1]!];
   const [queries, keys] = [heads * headDim, kvHeads * headDim];
   for (const { gain, bias } of [attentionNorm, mlpNorm]) {
     assertShape(gain, [width], `${where}: gain`);

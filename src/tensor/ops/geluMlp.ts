@@ -1,4 +1,5 @@
 import type * as tf from '@tensorflow/tfjs-core';
+import { shapeOf } from '../halves.js';
 import { kernels } from '../kernels.js';
 import { assertShape } from '../shape.js';
 import { differentiable } from './custom.js';
@@ -24,7 +25,7 @@ export interface MlpWeights {
  */
 export function geluMlp(x: tf.Tensor2D, weights: MlpWeights, residual: tf.Tensor2D): tf.Tensor2D {
   const { inWeight, inBias, outWeight, outBias } = weights;
-  const [width, inner] = inWeight.shape;
+  const [width, inner] = shapeOf(inWeight) as [number, number];
   assertShape(x, [null, width], 'geluMlp: x');
   assertShape(inBias, [inner], 'geluMlp: inBias');
   assertShape(outWeight, [inner, null], 'geluMlp: outWeight');

@@ -1,5 +1,6 @@
 import type * as tf from '@tensorflow/tfjs-core';
 import { trains } from '../frozen.js';
+import { shapeOf } from '../halves.js';
 import { kernels } from '../kernels.js';
 import { assertShape } from '../shape.js';
 import type { AffineWeights } from '../weights.js';
@@ -15,8 +16,8 @@ import { differentiable, type Gradient } from './custom.js';
 export function linear(x: tf.Tensor2D, w: tf.Tensor2D, b?: tf.Tensor1D, residual?: tf.Tensor2D): tf.Tensor2D {
   assertShape(x, [null, null], 'linear: x');
   assertShape(w, [x.shape[1], null], 'linear: w');
-  if (b) assertShape(b, [w.shape[1]], 'linear: b');
-  if (residual) assertShape(residual, [x.shape[0], w.shape[1]], 'linear: residual');
+  if (b) assertShape(b, [shapeOf(w)[1]!], 'linear: b');
+  if (residual) assertShape(residual, [x.shape[0], shapeOf(w)[1]!], 'linear: residual');
   return differentiable<tf.Tensor2D>(
     [x, w, ...(b ? [b] : []), ...(residual ? [residual] : [])],
     (save) => {

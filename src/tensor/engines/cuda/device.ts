@@ -72,6 +72,8 @@ export interface Product {
   transposeB?: boolean;
   /** b will be multiplied by again before it changes: the weights of a model. */
   weights?: boolean;
+  /** b is bfloat16 as it lies; only in that precision. */
+  bfloat16B?: boolean;
   /** Address of [columns]; 0 or absent: none. */
   bias?: number;
   /** Address of [rows, columns]; may be y itself; 0 or absent: none. */

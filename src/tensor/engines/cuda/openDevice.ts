@@ -136,10 +136,11 @@ function deviceOf(
     matMul(product) {
       const number = precisions.indexOf(this.precision);
       if (this.precision !== 'bfloat16') return addon.matMul(...numbersOf(product), number);
-      const { rows, columns, inner, batch = 1, weights = false } = product;
+      const { rows, columns, inner, batch = 1, weights = false, bfloat16B = false } = product;
       const { strideA = rows * inner, strideB = inner * columns } = product;
       const a = halves.copy(product.a, rows * inner + (batch - 1) * strideA, false);
-      const b = halves.copy(product.b, inner * columns + (batch - 1) * strideB, weights);
+      const asItIs = { address: product.b, release() {} };
+      const b = bfloat16B ? asItIs : halves.copy(product.b, inner * columns + (batch - 1) * strideB, weights);
       addon.matMul(...numbersOf({ ...product, a: a.address, b: b.address }), number);
       a.release();
       b.release();

@@ -3,6 +3,7 @@ import type { Kernels } from '../../kernels.js';
 import { addressable, memoryOf } from './memory.js';
 import { products } from './products.js';
 import { softmax } from './softmax.js';
+import { widened } from './widened.js';
 
 /**
  * With p = softmax(x), y = (x[id] − max x) + ln max p, where max p = 1/Σ exp(x − max x) is at least 1/V, so that nothing
@@ -25,14 +26,15 @@ export const losses: Pick<Kernels, 'tokenLogprob' | 'tokenLogprobGrad' | 'headLo
   headLogprob: (states, { weight, tied }, ids, budget) =>
     tf.tidy(() => {
       const [rows, width] = states.shape;
-      const step = Math.max(1, Math.floor(budget / weight.shape[tied ? 0 : 1]));
+      const floats = widened(weight);
+      const step = Math.max(1, Math.floor(budget / floats.shape[tied ? 0 : 1]));
       const parts: tf.Tensor1D[] = [];
       for (let start = 0; start < rows; start += step) {
         const count = Math.min(step, rows - start);
         parts.push(
           tf.tidy(() => {
             const some = tf.slice(states, [start, 0], [count, width]);
-            const logits = products.matMul(some, weight, { transposeB: tied });
+            const logits = products.matMul(some, floats, { transposeB: tied });
             return losses.tokenLogprob(logits, tf.slice(ids, [start], [count]))[0];
           }),
         );

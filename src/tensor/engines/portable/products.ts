@@ -2,22 +2,30 @@ import * as tf from '@tensorflow/tfjs-core';
 import type { Kernels } from '../../kernels.js';
 import { gelu } from './activations.js';
 import { addressable } from './memory.js';
+import { onFloats } from './widened.js';
 
 type Products = Pick<Kernels, 'matMul' | 'linearGelu' | 'geluLinearGrad' | 'weightGrads' | 'columnSums'>;
 
 /** Products by TensorFlow.js's own `matMul`. */
 export const products: Products = {
   matMul(a, b, { transposeA = false, transposeB = false, bias, residual } = {}) {
-    let y = product(a, b, transposeA, transposeB);
+    let y = onFloats(b, (floats) => product(a, floats, transposeA, transposeB));
     if (bias) y = tf.add(y, bias);
     return residual ? tf.add(y, residual) : y;
   },
   linearGelu(x, w, b, withSlope) {
-    const u = tf.add<tf.Tensor2D>(tf.matMul(x, w), b);
+    const u = tf.add<tf.Tensor2D>(
+      onFloats(w, (floats) => tf.matMul<tf.Tensor2D>(x, floats)),
+      b,
+    );
     const { y, slope } = gelu(u);
     return [y, withSlope ? slope() : y];
   },
-  geluLinearGrad: (dy, w, slope) => tf.mul(product(dy, w, false, true), slope),
+  geluLinearGrad: (dy, w, slope) =>
+    tf.mul(
+      onFloats(w, (floats) => product(dy, floats, false, true)),
+      slope,
+    ),
   weightGrads: (x, dy) => [product(x, dy, true, false), columnSums(dy)],
   columnSums,
 };

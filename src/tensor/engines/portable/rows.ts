@@ -1,12 +1,19 @@
 import * as tf from '@tensorflow/tfjs-core';
+import { asHalf, halfOf } from '../../halves.js';
 import type { Kernels } from '../../kernels.js';
 import { overwriteRows } from '../tensorflow/index.js';
 import { addressable, memoryOf } from './memory.js';
+import { widened } from './widened.js';
 
 type Rows = Pick<Kernels, 'gatherRows' | 'gatherRowsGrad' | 'writeRows' | 'addresses'>;
 
 export const rows: Rows = {
-  gatherRows: (x, rows) => (addressable() ? copyRows(x, rows) : tf.gather(x, rows)),
+  gatherRows(x, rows) {
+    const gather = addressable() ? copyRows : tf.gather<tf.Tensor2D>;
+    const half = halfOf(x);
+    if (!half) return gather(x, rows);
+    return tf.tidy(() => widened(asHalf(gather(x, rows), { ...half, shape: [rows.size, half.shape[1]] })));
+  },
   // TensorFlow.js' own gradient of gather is missing on wasm and very slow on cpu; scatterND adds duplicates up.
   gatherRowsGrad: (dy, rows, count) =>
     tf.scatterND(tf.reshape(rows, [rows.size, 1]), dy, [count, dy.shape[1]]),
@@ -30,10 +37,10 @@ export function writeRows(buffer: tf.Tensor2D, rows: Int32Array, values: tf.Tens
 function copyRows(x: tf.Tensor2D, rows: tf.Tensor1D): tf.Tensor2D {
   const [count, width] = x.shape;
   const source = memoryOf(x);
-  const out = new Float32Array(rows.size * width);
+  const out = new (x.dtype === 'int32' ? Int32Array : Float32Array)(rows.size * width);
   memoryOf(rows).forEach((row, n) => {
     if (!(row >= 0 && row < count)) throw new RangeError(`index ${row} of ${count} rows`);
     out.set(source.subarray(row * width, (row + 1) * width), n * width);
   });
-  return tf.tensor2d(out, [rows.size, width]);
+  return tf.tensor2d(out, [rows.size, width], x.dtype);
 }

@@ -13,25 +13,29 @@ const INT = 1;
 const FLOAT = 2;
 const TYPE = 4;
 const FLOAT32 = 1;
+const INT32 = 3;
 
 const floats = new Set(['eps', 'a', 'b', 'c', 'k']);
 const backend = (): NativeBackend => tf.backend() as unknown as NativeBackend;
-const floatType = { name: 'T', type: TYPE, value: FLOAT32 };
+const typed = (value: number) => ({ name: 'T', type: TYPE, value });
+const typeOf = (x: tf.Tensor) => typed(x.dtype === 'int32' ? INT32 : FLOAT32);
 
 /** Our C++ kernels as operations of TensorFlow (kernels/). Each is one call of the addon. */
 export const tensorflowKernels: Kernels = namedKernels({
   run(name, attrs, inputs, results) {
-    const list = Object.entries(attrs).map(([name, value]) => ({
+    const list: unknown[] = Object.entries(attrs).map(([name, value]) => ({
       name,
       type: floats.has(name) ? FLOAT : INT,
       value,
     }));
+    // An operation that takes a 16-bit matrix has a type for it: those come as int32.
+    if ('halves' in attrs) list.push(typed(attrs.halves ? INT32 : FLOAT32));
     return results === 1
       ? [backend().executeSingleOutput(name, list, inputs)]
       : backend().executeMultipleOutputs(name, list, inputs, results);
   },
   writeRows: overwriteRows,
-  copy: (x) => backend().executeSingleOutput('DeepCopy', [floatType], [x]),
+  copy: (x) => backend().executeSingleOutput('DeepCopy', [typeOf(x)], [x]),
   addresses(xs) {
     if (xs.length === 0) return [];
     const attrs = [{ name: 'N', type: INT, value: xs.length }];
@@ -46,7 +50,7 @@ export const tensorflowKernels: Kernels = namedKernels({
 export function overwriteRows(buffer: tf.Tensor2D, rows: Int32Array, values: tf.Tensor2D): tf.Tensor2D {
   return tf.tidy(() => {
     const inputs = [buffer, tf.tensor1d(rows, 'int32'), values];
-    return backend().executeSingleOutput('InplaceUpdate', [floatType], inputs) as tf.Tensor2D;
+    return backend().executeSingleOutput('InplaceUpdate', [typeOf(buffer)], inputs) as tf.Tensor2D;
   });
 }
 

@@ -8,6 +8,34 @@ extern "C" __global__ void gather_rows(const float* x, const int* rows, float* y
   y[i] = x[(long long)row * width + i % width];
 }
 
+// Number i of a matrix that is of `kind`: 0 float32, 1 bfloat16, 2 float16 without infinities; exactly.
+__device__ __forceinline__ float numberOf(const void* x, int kind, long long i) {
+  if (kind == 0) return static_cast<const float*>(x)[i];
+  const uint32 half = static_cast<const unsigned short*>(x)[i], magnitude = half & 0x7fff;
+  union { uint32 bits; float number; } of;
+  if (kind == 1) of.bits = half << 16;
+  // Below 2^-14 a float16 is a multiple of 2^-24; above, the exponent's bias and the place of the fraction differ.
+  else if (magnitude < 0x400) of.number = (half & 0x8000 ? -1.f : 1.f) * (float)magnitude * 5.9604644775390625e-8f;
+  else of.bits = (half & 0x8000) << 16 | ((magnitude << 13) + 0x38000000);
+  return of.number;
+}
+
+// y, rows of `width` numbers, from rows `stride` apart.
+extern "C" __global__ void gather_widen(const void* x, float* y, int width, int stride, int kind, long long size) {
+  const long long i = (long long)blockIdx.x * blockDim.x + threadIdx.x;
+  if (i < size) y[i] = numberOf(x, kind, i / width * stride + i % width);
+}
+
+// gather_rows from such a matrix; with `add` added to what y holds.
+extern "C" __global__ void gather_rows_widened(const void* x, const int* rows, float* y, int count, int width, int stride, int kind,
+                                               int add, long long size) {
+  const long long i = (long long)blockIdx.x * blockDim.x + threadIdx.x;
+  if (i >= size) return;
+  const int row = min(max(rows[i / width], 0), count - 1);
+  const float number = numberOf(x, kind, (long long)row * stride + i % width);
+  y[i] = add ? y[i] + number : number;
+}
+
 // Sorts up to `capacity` (a power of two) keys in one block: number of the row, then place. keys [capacity].
 extern "C" __global__ void gather_sort(const int* rows, unsigned long long* keys, int from, int used, int capacity) {
   SHARED(unsigned long long, key);

@@ -1,6 +1,7 @@
 import { blocksOf, type Call, type CudaKernel, columnsOf, type DeviceTensor } from '../call.js';
 import { headKernel } from './attention.js';
 import { THREADS } from './elementwise.js';
+import { factor, isWidened, type Matrix, matrixOf, widenRows } from './halves.js';
 import { threadsFor } from './norms.js';
 
 /** The tensors of a block, in the order of tensorflow/kernels/decode.cc. */
@@ -68,25 +69,34 @@ export const decode: Record<string, CudaKernel> = {
   MinillmDecode: decodeModel,
 };
 
+/** The parameters; those of 16 bits are in a list of their own (tensorflow/kernels/decode.cc). */
+function parametersOf(call: Call, first: number, count: number, halves: number): Matrix[] {
+  const params = call.inputs.slice(first, first + count);
+  if (halves === 0) return params.map((x) => matrixOf(x));
+  const kinds = call.known(first + count + halves)!;
+  let next = first + count;
+  return params.map((x, i) => {
+    const kind = kinds[2 * i]!;
+    return kind === 0 ? matrixOf(x) : matrixOf(call.inputs[next++]!, kind, kinds[2 * i + 1]!);
+  });
+}
+
 function decodeModel(call: Call): DeviceTensor[] {
   const { device, inputs, attrs } = call;
   const {
     L: layers,
+    P: count,
+    H: halves,
     heads,
     kv_heads: kvHeads,
     eps,
-  } = attrs as { L: number; heads: number; kv_heads: number; eps: number };
+  } = attrs as { L: number; P: number; H: number; heads: number; kv_heads: number; eps: number };
   const [ids, positions, cos, sin, windows] = inputs as DeviceTensor[] &
     [DeviceTensor, DeviceTensor, DeviceTensor, DeviceTensor, DeviceTensor];
   const keys = inputs.slice(5, 5 + layers);
   const values = inputs.slice(5 + layers, 5 + 2 * layers);
-  const params = inputs.slice(5 + 2 * layers);
-  const [tokens, places, lastGain, lastBias] = params as [
-    DeviceTensor,
-    DeviceTensor,
-    DeviceTensor,
-    DeviceTensor,
-  ];
+  const params = parametersOf(call, 5 + 2 * layers, count, halves);
+  const [tokens, places, lastGain, lastBias] = params as [Matrix, Matrix, Matrix, Matrix];
   const batch = ids.size;
   const width = columnsOf(tokens);
   const hidden = call.out([batch, width]);
@@ -97,6 +107,11 @@ function decodeModel(call: Call): DeviceTensor[] {
   const inner = columnsOf(params[SHARED + 14]!);
   const room = (columns: number): number => call.scratch(4 * batch * columns);
   let [x, other] = [room(width), room(width)];
+  // One matrix at a time is widened, where one must be.
+  const largest = params
+    .slice(SHARED)
+    .reduce((most, w) => Math.max(most, isWidened(call, w) ? w.size : 0), 0);
+  const widened = call.scratch(4 * largest);
   const [h, y, qkv, attended, up, gate] = [width, width, together, queries, inner, inner].map(room) as [
     number,
     number,
@@ -110,20 +125,25 @@ function decodeModel(call: Call): DeviceTensor[] {
     device.launch('decode_norm', batch, threadsFor(width), [from, gain.address, or0(bias), to, width, eps]);
   const affine = (
     from: number,
-    w: readonly DeviceTensor[],
+    w: readonly Matrix[],
     y: number,
     more: { leadY?: number; residual?: number } = {},
   ) =>
     device.matMul({
-      ...{ a: from, b: w[0]!.address, y, rows: batch, columns: columnsOf(w[0]!), inner: w[0]!.shape[0]! },
-      weights: true,
+      ...{ a: from, y, rows: batch, columns: columnsOf(w[0]!), inner: w[0]!.shape[0]! },
+      ...factor(call, w[0]!, widened),
       bias: or0(w[1]!),
       ...more,
     });
   const all = batch * width;
-  device.launch('decode_embed', blocksOf(all, THREADS), THREADS, [
-    ...[tokens.address, or0(places), ids.address, positions.address, x, width, all],
-  ]);
+  if (halves > 0) {
+    widenRows(call, tokens, ids.address, x, batch);
+    if (places.size > 0) widenRows(call, places, positions.address, x, batch, true);
+  } else {
+    device.launch('decode_embed', blocksOf(all, THREADS), THREADS, [
+      ...[tokens.address, or0(places), ids.address, positions.address, x, width, all],
+    ]);
+  }
   for (let layer = 0; layer < layers; layer++) {
     const w = params.slice(SHARED + layer * OF_BLOCK, SHARED + (layer + 1) * OF_BLOCK);
     norm(x, w[0]!, w[1]!, h);

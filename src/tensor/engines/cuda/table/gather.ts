@@ -1,18 +1,24 @@
 import { blocksOf, type CudaKernel, columnsOf, type DeviceTensor } from '../call.js';
 import { THREADS } from './elementwise.js';
+import { matrixOf, widenRows } from './halves.js';
 
 /** Keys that one block sorts in shared memory: 64 kB, which every card since Ampere has. More rows than that are added chunk after chunk. */
 const MOST = 1 << 13;
 
 export const gather: Record<string, CudaKernel> = {
   MinillmGatherRows(call) {
-    const [x, rows] = call.inputs as [DeviceTensor, DeviceTensor];
+    const [given, rows] = call.inputs as [DeviceTensor, DeviceTensor];
+    const x = matrixOf(given, call.attrs.halves, call.attrs.columns);
     const width = columnsOf(x);
     // On the device an index is cut to the table; here, where it costs nothing, it is an error.
     for (const row of Array.from(call.known(1) ?? []))
       if (!(row >= 0 && row < x.shape[0]!)) throw new RangeError(`index ${row} of ${x.shape[0]} rows`);
     const y = call.out([rows.size, width]);
     if (y.size === 0) return [y];
+    if (x.kind !== 0) {
+      widenRows(call, x, rows.address, y.address, rows.size);
+      return [y];
+    }
     const args = [x.address, rows.address, y.address, x.shape[0]!, width, y.size];
     call.device.launch('gather_rows', blocksOf(y.size, THREADS), THREADS, args);
     return [y];

@@ -1,4 +1,5 @@
 import { type CudaKernel, columnsOf, type DeviceTensor, rowsOf } from '../call.js';
+import { factor, matrixOf } from './halves.js';
 import { threadsFor } from './norms.js';
 
 /** Logits that scoring holds at once: a quarter of a gigabyte. */
@@ -22,17 +23,19 @@ export const losses: Record<string, CudaKernel> = {
     return [dLogits];
   },
   MinillmHeadLogprob(call) {
-    const [states, head, ids] = call.inputs as [DeviceTensor, DeviceTensor, DeviceTensor];
+    const [states, given, ids] = call.inputs as [DeviceTensor, DeviceTensor, DeviceTensor];
+    const head = matrixOf(given, call.attrs.halves, call.attrs.columns);
     const transposeB = Boolean(call.attrs.transposed);
     const [rows, inner] = [rowsOf(states), columnsOf(states)];
     const width = transposeB ? head.shape[0]! : columnsOf(head);
     const y = call.out([rows]);
     const most = Math.max(1, Math.min(rows, Math.floor(BUDGET / width)));
     const logits = call.scratch(4 * most * width);
+    const right = factor(call, head);
     for (let from = 0; from < rows; from += most) {
       const count = Math.min(most, rows - from);
-      const operands = { a: states.address + 4 * from * inner, b: head.address, y: logits };
-      call.device.matMul({ ...operands, rows: count, columns: width, inner, transposeB, weights: true });
+      const operands = { a: states.address + 4 * from * inner, ...right, y: logits };
+      call.device.matMul({ ...operands, rows: count, columns: width, inner, transposeB });
       const args = [logits, ids.address + 4 * from, y.address + 4 * from, 0, width];
       call.device.launch('losses_token', count, threadsFor(width), args);
     }

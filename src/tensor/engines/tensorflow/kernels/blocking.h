@@ -14,7 +14,8 @@ constexpr int64_t KC = 256;  // a panel of B, KC * NR floats, fits the first cac
 inline int64_t up(int64_t x, int64_t to) { return (x + to - 1) / to * to; }
 
 inline Matrix from(Matrix m, int64_t row, int64_t col) {
-  return {m.data + row * m.rowStride + col * m.colStride, m.rowStride, m.colStride};
+  const int64_t number = row * m.rowStride + col * m.colStride, bytes = m.kind == Kind::FLOAT ? 4 : 2;
+  return {static_cast<const char*>(m.data) + number * bytes, m.rowStride, m.colStride, m.kind};
 }
 
 // The blocking over K: of each part where it begins, how deep it is, and what remains to be done with its sums.

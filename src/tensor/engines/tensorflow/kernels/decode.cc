@@ -10,6 +10,7 @@
 #include "op.h"
 #include "pool.h"
 #include "vec.h"
+#include "weights.h"
 
 namespace minillm {
 namespace {
@@ -21,7 +22,8 @@ enum OfBlock {
   GAIN2, BIAS2, UP, UP_BIAS, GATE, GATE_BIAS, DOWN, DOWN_BIAS, OF_BLOCK
 };
 
-const float* orNull(const Tensor& x) { return x.size() > 0 ? x.floats() : nullptr; }
+template <class Vector>
+const float* orNull(const Vector& x) { return x.size() > 0 ? x.floats() : nullptr; }
 
 struct Sizes {
   int64_t batch, width, heads, kvHeads, headWidth, inner;
@@ -29,11 +31,11 @@ struct Sizes {
   int64_t kv() const { return kvHeads * headWidth; }
 
   // Whether the tensors of a block are of these sizes.
-  bool fit(const Tensor* w) const {
+  bool fit(const Weights* w) const {
     const bool fused = w[K].size() == 0;
     const auto map = [&](int weight, int64_t from, int64_t to) {
       const int64_t bias = w[weight + 1].size();
-      return w[weight].rows() == from && w[weight].cols() == to && (bias == 0 || bias == to);
+      return w[weight].fit() && w[weight].rows() == from && w[weight].cols() == to && (bias == 0 || bias == to);
     };
     const auto norm = [&](int gain) {
       return w[gain].size() == width && (w[gain + 1].size() == 0 || w[gain + 1].size() == width);
@@ -46,7 +48,7 @@ struct Sizes {
   }
 };
 
-void normalise(const float* x, int64_t rows, int64_t width, const Tensor& gain, const Tensor& bias, float eps, float* out) {
+void normalise(const float* x, int64_t rows, int64_t width, const Weights& gain, const Weights& bias, float eps, float* out) {
   parallelRanges(rows, 16, [&](int64_t from, int64_t to) {
     for (int64_t r = from; r < to; r++) {
       if (bias.size() > 0) layerNormRow(x + r * width, width, gain.floats(), bias.floats(), eps, out + r * width);
@@ -56,29 +58,41 @@ void normalise(const float* x, int64_t rows, int64_t width, const Tensor& gain, 
 }
 
 // c = a w + bias and what else `end` asks for; w and its bias are neighbours in the list.
-void affine(int64_t rows, const float* a, const Tensor* w, float* c, int64_t ldc, Epilogue end = {}) {
+void affine(int64_t rows, const float* a, const Weights* w, float* c, int64_t ldc, Epilogue end = {}) {
   end.bias = orNull(w[1]);
   const int64_t inputs = w->rows(), outputs = w->cols();
-  multiply(rows, outputs, inputs, {a, inputs, 1}, {w->floats(), outputs, 1}, c, ldc, end);
+  multiply(rows, outputs, inputs, {a, inputs, 1}, w->plain(), c, ldc, end);
 }
 
 struct Decode {
   static constexpr const char* name = "MinillmDecode";
-  // windows [L]: how many slots back a layer looks, 0 for all. keys and values: [B * Hkv * slots, Dh] of each layer.
+  // windows [L]: how many slots back a layer looks, 0 for all. keys and values: [B * Hkv * slots, Dh] of each layer. In the place of
+  // a parameter of 16 bits params has something empty, and halves has it; kinds [P, 2]: what it is and its columns (weights.h), [0]
+  // where all are float.
   static constexpr const char* inputs[] = {"ids: int32", "positions: int32",  "cos: float",        "sin: float",
-                                           "windows: int32", "keys: L * float", "values: L * float", "params: P * float"};
+                                           "windows: int32", "keys: L * float", "values: L * float", "params: P * float",
+                                           "halves: H * int32", "kinds: int32"};
   static constexpr const char* outputs[] = {"hidden: float"};
-  static constexpr const char* attrs[] = {"L: int >= 1", "P: int >= 1", "heads: int", "kv_heads: int", "eps: float"};
+  static constexpr const char* attrs[] = {"L: int >= 1", "P: int >= 1", "heads: int", "kv_heads: int", "eps: float", "H: int >= 0"};
   static void run(Call& call) {
     const int layers = static_cast<int>(call.attrs.ints[0]), count = static_cast<int>(call.attrs.ints[1]);
     const Tensor ids = call.in(0), positions = call.in(1), cos = call.in(2), sin = call.in(3), windows = call.in(4);
-    std::vector<Tensor> keys, values, params;
+    const int halves = static_cast<int>(call.attrs.ints[5]), lists = 5 + 2 * layers + count;
+    const Tensor kinds = call.in(lists + halves);
+    std::vector<Tensor> keys, values;
+    std::vector<Weights> params;
     for (int l = 0; l < layers; l++) keys.push_back(call.in(5 + l));
     for (int l = 0; l < layers; l++) values.push_back(call.in(5 + layers + l));
-    for (int i = 0; i < count; i++) params.push_back(call.in(5 + 2 * layers + i));
-    if (!call.expect(count == SHARED + layers * OF_BLOCK && windows.size() == layers, "Decode: too few or too many tensors"))
+    bool whole = kinds.size() == (halves > 0 ? 2 * count : 0);
+    for (int i = 0, next = 0; whole && i < count; i++) {
+      const int32_t* kind = kinds.ints() + 2 * i;
+      const bool half = halves > 0 && kind[0] != 0;
+      whole = !half || next < halves;
+      if (whole) params.emplace_back(call.in(half ? lists + next++ : 5 + 2 * layers + i), half ? kind[0] : 0, half ? kind[1] : 0);
+    }
+    if (!call.expect(whole && count == SHARED + layers * OF_BLOCK && windows.size() == layers, "Decode: too few or too many tensors"))
       return;
-    const Tensor &tokens = params[TOKENS], &places = params[PLACES];
+    const Weights &tokens = params[TOKENS], &places = params[PLACES];
     const auto block = [&](int l) { return params.data() + SHARED + l * OF_BLOCK; };
     const Sizes s{ids.size(), tokens.cols(), call.attrs.ints[2], call.attrs.ints[3], keys[0].cols(), block(0)[UP].cols()};
     const int64_t pairs = s.batch * s.kvHeads, slots = pairs > 0 ? keys[0].rows() / pairs : 0, half = s.headWidth / 2;
@@ -86,7 +100,7 @@ struct Decode {
                inside(positions, s.batch, slots) && (cos.size() == 0 || cos.size() == s.batch * half) &&
                sin.size() == cos.size() && params[LAST_GAIN].size() == s.width &&
                (params[LAST_BIAS].size() == 0 || params[LAST_BIAS].size() == s.width) &&
-               (places.size() == 0 || (places.cols() == s.width && inside(positions, s.batch, places.rows())));
+               (places.size() == 0 || (places.cols() == s.width && places.fit() && inside(positions, s.batch, places.rows()))) && tokens.fit();
     for (int l = 0; fit && l < layers; l++)
       fit = s.fit(block(l)) && keys[l].size() == pairs * slots * s.headWidth && values[l].size() == keys[l].size();
     if (!call.expect(fit, "Decode: the shapes, ids or positions do not fit")) return;
@@ -100,9 +114,11 @@ struct Decode {
     float *attended = qkv + s.batch * together, *inner = attended + s.batch * s.q(), *gate = inner + s.batch * s.inner;
 
     for (int64_t b = 0; b < s.batch; b++) {
-      const float* token = tokens.floats() + ids.ints()[b] * s.width;
-      const float* place = places.size() > 0 ? places.floats() + positions.ints()[b] * s.width : nullptr;
-      for (int64_t i = 0; i < s.width; i++) x[b * s.width + i] = token[i] + (place ? place[i] : 0);
+      float* row = x + b * s.width;
+      tokens.row(ids.ints()[b], row);
+      if (places.size() == 0) continue;
+      places.row(positions.ints()[b], h);
+      for (int64_t i = 0; i < s.width; i++) row[i] += h[i];
     }
     Attending attending{s.batch, s.heads, s.kvHeads, s.headWidth, slots, 0};
     attending.q = qkv, attending.k = qkv + s.q(), attending.v = qkv + s.q() + s.kv();
@@ -110,7 +126,7 @@ struct Decode {
     attending.positions = positions.ints(), attending.out = attended;
     attending.cos = orNull(cos), attending.sin = orNull(sin), attending.eps = eps;
     for (int l = 0; l < layers; l++) {
-      const Tensor* w = block(l);
+      const Weights* w = block(l);
       normalise(x, s.batch, s.width, w[GAIN1], w[BIAS1], eps, h);
       affine(s.batch, h, w + Q, qkv, together);
       if (w[K].size() > 0) {

@@ -50,10 +50,12 @@ void strip(int64_t M, int64_t cols, int64_t K, const float* a, Matrix b, const S
       }
       for (int64_t i = 0; i < M; i += MR) {
         const int rows = static_cast<int>(std::min<int64_t>(MR, M - i));
-        const float* left = a + i * K + k * MR;
-        float* sum = sums + j * high + i * NR;
-        if (i == 0) sumsOf(rows, run, left, InPlace<RUN>{panel.data, panel.rowStride}, sum, k == 0);
-        else sumsOf(rows, run, left, InPlace<0>{panel.data, panel.rowStride}, sum, k == 0);
+        const auto sumUp = [&](const auto& right) { sumsOf(rows, run, a + i * K + k * MR, right, sums + j * high + i * NR, k == 0); };
+        if (panel.kind == Kind::BFLOAT16) sumUp(Widening<RUN, Bfloat16>{static_cast<const Bfloat16*>(panel.data), panel.rowStride, edge});
+        else if (panel.kind == Kind::FLOAT16) sumUp(Widening<RUN, Float16>{static_cast<const Float16*>(panel.data), panel.rowStride, edge});
+        else if (i == 0) sumUp(InPlace<RUN>{panel.floats(), panel.rowStride});
+        else sumUp(InPlace<0>{panel.floats(), panel.rowStride});
+        if (panel.kind != Kind::FLOAT) panel = {edge, NR, 1};
       }
     }
   }
@@ -93,7 +95,8 @@ void multiplyPanels(int64_t M, int64_t N, const Parts& parts, Matrix a, Matrix b
         for (int64_t i = first; i < last; i++) {
           const Part part = parts[i];
           packPanels(from(b, part.k0, j), part.k, cols, packed, sums ? sums + j : nullptr);
-          const float* next = b.colStride == parts.K ? b.data + (j + WIDE) * parts.K + part.k0 * WIDE : nullptr;
+          const int64_t ahead = (j + WIDE) * parts.K + part.k0 * WIDE;
+          const float* next = b.colStride == parts.K ? static_cast<const float*>(from(b, ahead, 0).data) : nullptr;
           block<ABREAST>(M, cols, part.k, leftOf(part), packed, {c + j, ldc, 0, j, part.add, part.finishing}, next);
         }
       }

@@ -5,6 +5,7 @@
 #include "op.h"
 #include "pool.h"
 #include "rows.h"
+#include "weights.h"
 
 namespace minillm {
 namespace {
@@ -13,17 +14,17 @@ constexpr int64_t GRAIN = 16;  // rows
 
 struct GatherRows {
   static constexpr const char* name = "MinillmGatherRows";
-  static constexpr const char* inputs[] = {"x: float", "rows: int32"};
+  static constexpr const char* inputs[] = {"x: T", "rows: int32"};
   static constexpr const char* outputs[] = {"y: float"};
-  static constexpr const char* attrs[] = {""};
+  static constexpr const char* attrs[] = {"halves: int", "columns: int", "T: {float, int32}"};
   static void run(Call& call) {
-    const Tensor x = call.in(0), rows = call.in(1);
+    const Tensor rows = call.in(1);
+    const Weights x(call.in(0), call.attrs.ints[0], call.attrs.ints[1]);
     const int64_t count = rows.size(), width = x.cols();
-    if (!call.expect(inside(rows, count, x.rows()), "GatherRows: a row is not in the matrix")) return;
+    if (!call.expect(x.fit() && inside(rows, count, x.rows()), "GatherRows: a row is not in the matrix")) return;
     const Tensor y = call.out(0, {count, width});
     parallelRanges(count, GRAIN, [&](int64_t from, int64_t to) {
-      for (int64_t n = from; n < to; n++)
-        std::memcpy(y.floats() + n * width, x.floats() + rows.ints()[n] * width, width * sizeof(float));
+      for (int64_t n = from; n < to; n++) x.row(rows.ints()[n], y.floats() + n * width);
     });
   }
 };

@@ -1,15 +1,20 @@
-// Matrix products in float32, row-major.
+// Matrix products in float32, row-major. What is multiplied by may be kept in 16 bits: it is widened on its way, exactly.
 #pragma once
 #include <cstdint>
 #include <functional>
 
 namespace minillm {
 
-// A matrix as it lies in memory: element (i, j) at data[i * rowStride + j * colStride]. One of the strides is 1.
+// What the elements of a matrix are.
+enum class Kind { FLOAT, BFLOAT16, FLOAT16 };
+
+// A matrix as it lies in memory: element (i, j) is number i * rowStride + j * colStride. One of the strides is 1. Only on the
+// right of a product may it be other than FLOAT.
 struct Matrix {
-  const float* data;
+  const void* data;
   int64_t rowStride, colStride;
-  float at(int64_t i, int64_t j) const { return data[i * rowStride + j * colStride]; }
+  Kind kind = Kind::FLOAT;
+  const float* floats() const { return static_cast<const float*>(data); }
 };
 
 // What happens beside the product. The matrices [M, N] have the row stride of C.

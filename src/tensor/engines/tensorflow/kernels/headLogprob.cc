@@ -7,6 +7,7 @@
 #include "op.h"
 #include "rows.h"
 #include "vec.h"
+#include "weights.h"
 
 namespace minillm {
 namespace {
@@ -29,19 +30,20 @@ struct Mass {
 
 struct HeadLogprob {
   static constexpr const char* name = "MinillmHeadLogprob";
-  static constexpr const char* inputs[] = {"states: float", "head: float", "ids: int32"};  // head [D, V], or [V, D]
+  static constexpr const char* inputs[] = {"states: float", "head: T", "ids: int32"};  // head [D, V], or [V, D]
   static constexpr const char* outputs[] = {"y: float"};
-  static constexpr const char* attrs[] = {"transposed: int"};
+  static constexpr const char* attrs[] = {"transposed: int", "halves: int", "columns: int", "T: {float, int32}"};
   static void run(Call& call) {
-    const Tensor states = call.in(0), head = call.in(1), ids = call.in(2);
+    const Tensor states = call.in(0), ids = call.in(2);
+    const Weights head(call.in(1), call.attrs.ints[1], call.attrs.ints[2]);
     const bool transposed = call.attrs.ints[0];
     const int64_t rows = states.rows(), width = states.cols(), vocab = transposed ? head.rows() : head.cols();
-    bool fit = ids.size() == rows && width > 0 && (transposed ? head.cols() : head.rows()) == width;
+    bool fit = ids.size() == rows && width > 0 && head.fit() && (transposed ? head.cols() : head.rows()) == width;
     if (!call.expect(fit, "HeadLogprob: the shapes do not fit")) return;
     if (!call.expect(inside(ids, rows, vocab), "HeadLogprob: an id is outside the vocabulary")) return;
     const Tensor y = call.out(0, {rows});
     std::vector<Mass> masses(rows);
-    const Matrix b = transposed ? Matrix{head.floats(), 1, width} : Matrix{head.floats(), vocab, 1};
+    const Matrix b = transposed ? head.transposed() : head.plain();
     multiplyInBlocks(rows, vocab, width, {states.floats(), width, 1}, b,
                      [&](int64_t row, int64_t count, int64_t column, int64_t columns, const float* x, int64_t stride) {
                        for (int64_t r = 0; r < count; r++, x += stride) {

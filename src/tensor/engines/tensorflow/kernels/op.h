@@ -5,7 +5,7 @@
 //     static constexpr const char* name = "MinillmGelu";
 //     static constexpr const char* inputs[] = {"x: float"};
 //     static constexpr const char* outputs[] = {"y: float"};
-//     static constexpr const char* attrs[] = {"slope: float"};    // at most 8, int or float
+//     static constexpr const char* attrs[] = {"slope: float"};    // at most 8, int or float; last, if any, a type
 //     static void run(Call& call);
 //   };
 //   static Register<Gelu> gelu;
@@ -58,6 +58,7 @@ class Tensor {
     return all;
   }
   int64_t rows() const { return cols() == 0 ? 0 : size() / cols(); }
+  bool isInts() const { return TF_TensorType(tensor) == TF_INT32; }
 
  private:
   TF_Tensor* tensor;
@@ -149,6 +150,7 @@ class Register {
     Attrs* attrs = new Attrs();
     TF_Status* status = TF_NewStatus();
     eachAttr([&](const char* spec, int i, bool isFloat) {
+      if (std::strchr(spec, '{')) return;  // a type: the inputs tell
       const std::string name(spec, std::strchr(spec, ':') - spec);
       if (isFloat) TF_OpKernelConstruction_GetAttrFloat(construction, name.c_str(), &attrs->floats[i], status);
       else TF_OpKernelConstruction_GetAttrInt64(construction, name.c_str(), &attrs->ints[i], status);

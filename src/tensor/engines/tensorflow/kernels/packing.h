@@ -2,6 +2,7 @@
 #pragma once
 #include <algorithm>
 #include <cstring>
+#include <type_traits>
 
 #include "tile.h"
 
@@ -9,13 +10,15 @@ namespace minillm {
 
 // to[k * WIDTH + i] = element k of line i: lines of memory side by side, the missing ones 0. Element k of all lines is
 // written at once, so that the writes are sequential; the reads jump, so what comes next is asked for ahead.
-template <int WIDTH>
-inline void interleave(const float* from, int64_t lineStride, int64_t stride, int count, int64_t K, float* to) {
+template <int WIDTH, class Element>
+inline void interleave(const Element* from, int64_t lineStride, int64_t stride, int count, int64_t K, float* to) {
+  constexpr bool floats = std::is_same_v<Element, float>;
+  constexpr int LINE = CACHE_LINE * static_cast<int>(sizeof(float) / sizeof(Element));
   if (lineStride == 1) {
     for (int64_t k = 0; k < K; k++) {
-      const float* row = from + k * stride;
-      for (int i = 0; i < WIDTH; i += CACHE_LINE) __builtin_prefetch(row + ROWS_AHEAD * stride + i);
-      if (count == WIDTH) {
+      const Element* row = from + k * stride;
+      for (int i = 0; i < WIDTH; i += LINE) __builtin_prefetch(row + ROWS_AHEAD * stride + i);
+      if (floats && count == WIDTH) {
         std::memcpy(to + k * WIDTH, row, WIDTH * sizeof(float));
         continue;
       }
@@ -24,9 +27,28 @@ inline void interleave(const float* from, int64_t lineStride, int64_t stride, in
     }
     return;
   }
+  int64_t k = 0;
+  if constexpr (!floats) {
+    // Two neighbours of a line are exchanged as one, and parted after it.
+    for (; k + 2 * LANES <= K; k += 2 * LANES)
+      for (int part = 0; part < WIDTH; part += LANES) {
+        vf square[LANES];
+#pragma GCC unroll 16
+        for (int i = 0; i < LANES; i++) {
+          const Element* line = from + (part + i) * lineStride + k;
+          square[i] = part + i < count ? load(reinterpret_cast<const float*>(line)) : all(0);
+          __builtin_prefetch(line + LINE);
+        }
+        transpose(square);
+#pragma GCC unroll 16
+        for (int i = 0; i < LANES; i++) {
+          store(to + (k + 2 * i) * WIDTH + part, first<Element>((vi)square[i]));
+          store(to + (k + 2 * i + 1) * WIDTH + part, second<Element>((vi)square[i]));
+        }
+      }
+  }
   // Squares of LANES lines and elements. Where WIDTH is less, a store writes on into the place of the next element, which is
   // written after it; the last one of a square writes no more than is its own.
-  int64_t k = 0;
   constexpr int LINES = std::min(WIDTH, LANES);
   static_assert(WIDTH < LANES || WIDTH % LANES == 0);
   for (; k + LANES <= K; k += LANES) {
@@ -38,9 +60,9 @@ inline void interleave(const float* from, int64_t lineStride, int64_t stride, in
           square[i] = all(0);
           continue;
         }
-        const float* line = from + (part + i) * lineStride + k;
+        const Element* line = from + (part + i) * lineStride + k;
         square[i] = load(line);
-        __builtin_prefetch(line + CACHE_LINE);
+        __builtin_prefetch(line + LINE);
       }
       transpose(square);
 #pragma GCC unroll 16
@@ -50,7 +72,7 @@ inline void interleave(const float* from, int64_t lineStride, int64_t stride, in
   }
   for (; k < K; k++) {
 #pragma GCC unroll 16
-    for (int i = 0; i < WIDTH; i++) to[k * WIDTH + i] = i < count ? from[i * lineStride + k] : 0;
+    for (int i = 0; i < WIDTH; i++) to[k * WIDTH + i] = i < count ? number(from[i * lineStride + k]) : 0;
   }
 }
 
@@ -69,16 +91,20 @@ inline void copyPanels(const float* from, int64_t stride, int64_t K, float* to) 
 // Rows of `a` in panels of MR, each panel K x MR; missing rows are 0.
 inline void packA(Matrix a, int64_t rows, int64_t K, float* to) {
   constexpr int TOGETHER = 4;
+  const float* from = a.floats();
   if (a.rowStride == 1)
-    for (; rows >= TOGETHER * MR; rows -= TOGETHER * MR, a.data += TOGETHER * MR, to += TOGETHER * MR * K)
-      copyPanels<TOGETHER>(a.data, a.colStride, K, to);
+    for (; rows >= TOGETHER * MR; rows -= TOGETHER * MR, from += TOGETHER * MR, to += TOGETHER * MR * K)
+      copyPanels<TOGETHER>(from, a.colStride, K, to);
   for (int64_t i = 0; i < rows; i += MR, to += MR * K)
-    interleave<MR>(a.data + i * a.rowStride, a.rowStride, a.colStride, std::min<int64_t>(MR, rows - i), K, to);
+    interleave<MR>(from + i * a.rowStride, a.rowStride, a.colStride, std::min<int64_t>(MR, rows - i), K, to);
 }
 
 // One panel of B, K x NR; missing columns are 0. `sums`, if any: [cols], the columns are added to it.
 inline void packPanel(Matrix b, int64_t K, int cols, float* to, float* sums = nullptr) {
-  interleave<NR>(b.data, b.colStride, b.rowStride, cols, K, to);
+  const auto pack = [&](auto* from) { interleave<NR>(from, b.colStride, b.rowStride, cols, K, to); };
+  if (b.kind == Kind::FLOAT) pack(b.floats());
+  else if (b.kind == Kind::BFLOAT16) pack(static_cast<const Bfloat16*>(b.data));
+  else pack(static_cast<const Float16*>(b.data));
   if (!sums) return;
   vf low = all(0), high = all(0);
   for (int64_t k = 0; k < K; k++, to += NR) {

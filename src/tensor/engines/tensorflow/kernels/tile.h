@@ -57,6 +57,21 @@ struct InPlace {
   }
 };
 
+// The same of 16-bit numbers. They are left behind widened, K x NR, for the rows below.
+template <int AHEAD, class Half>
+struct Widening {
+  const Half* data;
+  int64_t stride;
+  float* kept;
+  vf load(int64_t k, int j) const {
+    const Half* row = data + k * stride + j * LANES;
+    if (j == 0) __builtin_prefetch(row + AHEAD * stride, 0, 2);
+    const vf x = minillm::load(row);
+    minillm::store(kept + k * NR + j * LANES, x);
+    return x;
+  }
+};
+
 // acc += ROWS rows of a panel of A (K x MR) times panels of B. What is touched at the end is asked for a row at a time over three
 // quarters of the sums, in STEPS: all at once would hold up what the sums read.
 template <int STEPS, class B, int ROWS, int WIDE>

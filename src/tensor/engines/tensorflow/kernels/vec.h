@@ -31,6 +31,51 @@ inline vf choose(vi mask, vf yes, vf no) { return mask ? yes : no; }
 inline vf vmax(vf a, vf b) { return a > b ? a : b; }
 inline vf vmin(vf a, vf b) { return a < b ? a : b; }
 
+// Numbers of 16 bits as they lie in memory, widened on their way into a register: exactly, so that it is as if they had been float32.
+struct Bfloat16 { uint16_t bits; };
+struct Float16 { uint16_t bits; };
+
+inline vi widened(const uint16_t* p) {
+  typedef uint16_t vh __attribute__((vector_size(2 * LANES)));
+  vh x;
+  std::memcpy(&x, p, sizeof x);
+  return __builtin_convertvector(x, vi);
+}
+// Of the two numbers in each lane the first, in the lower half, and the second.
+template <class Half>
+inline vf first(vi pairs);
+template <class Half>
+inline vf second(vi pairs);
+template <>
+inline vf first<Bfloat16>(vi pairs) { return (vf)(pairs << 16); }
+template <>
+inline vf second<Bfloat16>(vi pairs) { return (vf)(pairs & static_cast<int32_t>(0xffff0000)); }
+template <>
+inline vf first<Float16>(vi pairs) {
+  const vi magnitude = pairs & 0x7fff;
+  // Below 2^-14 a float16 is a multiple of 2^-24; above, the exponent's bias and the place of the fraction differ.
+  const vf small = __builtin_convertvector(magnitude, vf) * 0x1p-24f;
+  const vf size = choose(magnitude < 0x400, small, (vf)((magnitude << 13) + 0x38000000));
+  return (vf)((vi)size | (pairs & 0x8000) << 16);
+}
+template <>
+inline vf second<Float16>(vi pairs) { return first<Float16>(pairs >> 16); }
+
+inline vf load(const Bfloat16* p) { return (vf)(widened(&p->bits) << 16); }
+#if defined(__AVX512F__) && defined(__AVX512DQ__)
+inline vf load(const Float16* p) { return (vf)_mm512_cvtph_ps(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p))); }
+#elif defined(__AVX2__) && defined(__F16C__)
+inline vf load(const Float16* p) { return (vf)_mm256_cvtph_ps(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p))); }
+#else
+inline vf load(const Float16* p) { return first<Float16>(widened(&p->bits)); }
+#endif
+inline float number(float x) { return x; }
+template <class Half>
+inline float number(Half x) {
+  Half some[LANES] = {x};
+  return load(some)[0];
+}
+
 // Folds a vector to one number by halves: the lanes always meet in the same order.
 template <int COUNT, class Meet>
 inline float fold(const float* x, Meet meet) {
@@ -113,6 +158,13 @@ inline void lanes(int64_t size, Body body) {
   if (i < size) body(i, static_cast<int>(size - i));
 }
 inline vf loadAt(const float* p, int count, float fill = 0) { return count == LANES ? load(p) : load(p, count, fill); }
+template <class Half>
+inline vf loadAt(const Half* p, int count) {
+  if (count == LANES) return load(p);
+  Half some[LANES] = {};
+  std::memcpy(some, p, count * sizeof(Half));
+  return load(some);
+}
 inline void storeAt(float* p, vf x, int count) {
   if (count == LANES) store(p, x);
   else store(p, x, count);

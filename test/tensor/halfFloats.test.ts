@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
-import { fromBf16, fromF16, toBf16, toF16 } from '../../src/models/halfFloats.js';
 import { stream } from '../../src/random/streams.js';
+import { fromBf16, fromF16, toBf16, toF16 } from '../../src/tensor/halfFloats.js';
 
 const f32 = (...values: number[]) => Float32Array.from(values);
 const u16 = (...values: number[]) => Uint16Array.from(values);
