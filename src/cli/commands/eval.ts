@@ -227,7 +227,7 @@ async function storeOf(
   log: (line: string) => void,
 ) {
   const { generationCache } = await import('../../runs/generationCache.js');
-  const { modelDigest } = await import('../../runs/modelDigest.js');
+  const { modelDigest } = await import('../../models/modelDigest.js');
   const digests = { model: await modelDigest(model), teacher: teacher && (await modelDigest(teacher)) };
   return generationCache(directory, { ...digests, engine, log });
 }

@@ -86,7 +86,7 @@ Example:
     const texts = options.pretrain ? await readTexts(options.pretrain) : [];
     await startBackend(options, log);
     const { loadModel } = await import('../../models/checkpoint.js');
-    const { disposeParams } = await import('../../tensor/params.js');
+    const { disposeModel } = await import('../../models/model.js');
     const { inspectStep } = await import('../../training/inspect.js');
     const { rescore } = await import('../../training/rescore.js');
     const tokenizer = await commonTokenizer(options.student, options.teacher);
@@ -111,7 +111,7 @@ Example:
       objective,
       options.batchSize,
     );
-    for (const { params } of [models.student, ...models.teachers]) disposeParams(params);
+    for (const model of [models.student, ...models.teachers]) disposeModel(model);
     if (options.json) print(JSON.stringify(asJson(result, records, options.preset, objective)));
     else print(inspectionTable(result, records, tokenizer));
   });

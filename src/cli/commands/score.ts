@@ -45,7 +45,7 @@ Example:
     const rows = await readInput(options.input);
     const { engine } = await startBackend(options, log);
     const { loadModel } = await import('../../models/checkpoint.js');
-    const { disposeParams } = await import('../../tensor/params.js');
+    const { disposeModel } = await import('../../models/model.js');
     const { scoreTokens } = await import('../../scoring/score.js');
     const model = await loadModel(options.model);
     const sequences = await toSequences(rows, model, options.model, options.bos);
@@ -72,7 +72,7 @@ Example:
       });
       log(`${start + window.length}/${sequences.length} rows`);
     }
-    disposeParams(model.params);
+    disposeModel(model);
   });
 }
 

@@ -58,7 +58,7 @@ Example:
     const { tokenizerIfPresent } = await import('../../text/tokenizer.js');
     const { localTeacher } = await import('../../scoring/localTeacher.js');
     const { scoringServer } = await import('../../scoring/server.js');
-    const { disposeParams } = await import('../../tensor/params.js');
+    const { disposeModel } = await import('../../models/model.js');
     const { checkTokenizer } = await import('../../runs/materials.js');
     const model = await loadModel(directory);
     const tokenizer = await tokenizerIfPresent(directory);
@@ -91,7 +91,7 @@ Example:
         for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, close);
       });
     });
-    disposeParams(model.params);
+    disposeModel(model);
     log('closed');
   });
 }
