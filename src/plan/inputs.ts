@@ -2,6 +2,7 @@ import { stat } from 'node:fs/promises';
 import { corpusChunks } from '../data/corpus.js';
 import { loadExamples } from '../data/examples.js';
 import { UsageError } from '../errors.js';
+import { tokenizerDirectory } from '../models/adapter.js';
 import { inspectModel } from '../models/checkpoint.js';
 import type { ModelConfig } from '../models/config.js';
 import type { Sequence } from '../models/packed.js';
@@ -15,6 +16,7 @@ import {
   newStudentConfig,
   readsCorpus,
 } from '../runs/materials.js';
+import { isBaseOf, studentConfig } from '../runs/students.js';
 import { loadTokenizer, type Tokenizer, tokenizerIfPresent } from '../text/tokenizer.js';
 import { withoutBos } from '../text/withoutBos.js';
 import type { TrainConfig } from '../training/config.js';
@@ -28,6 +30,8 @@ export interface PlannedModel {
   source: string;
   config: ModelConfig;
   size: ModelSize;
+  /** A teacher that is the base of the student's adapters: its weights are in memory with the student's. */
+  shared?: boolean;
   /** `new`: drawn when the run begins; `absent`: only config.json is there. */
   weights: 'there' | 'absent' | 'new';
 }
@@ -73,13 +77,15 @@ export async function planInputs(
 ): Promise<PlanInputs> {
   const { student } = config;
   const own =
-    typeof student === 'string' ? await tokenizerIfPresent(student) : await loadTokenizer(student.tokenizer);
+    typeof student === 'string'
+      ? await tokenizerIfPresent(await tokenizerDirectory(student))
+      : await loadTokenizer(student.tokenizer);
   const tokenizer = own && !config.data.bos ? withoutBos(own) : own;
-  const models = [await studentOf(student, tokenizer)];
+  const models = [await studentOf(config, tokenizer)];
   const remote: string[] = [];
   for (const place of [config.teacher ?? []].flat().map(placeOfTeacher)) {
     if (typeof place !== 'string') remote.push(place.url);
-    else if (config.method !== 'sft') models.push(await teacherOf(place, models[0]!.source, tokenizer));
+    else if (config.method !== 'sft') models.push(await teacherOf(place, models[0]!, tokenizer));
   }
   const hasText = readsCorpus(config) && (config.data.corpus ?? config.data.wordnet) !== undefined;
   for (const model of models) {
@@ -91,24 +97,27 @@ export async function planInputs(
 }
 
 async function studentOf(
-  student: TrainConfig['student'],
+  { student, lora }: TrainConfig,
   tokenizer: Tokenizer | undefined,
 ): Promise<PlannedModel> {
   if (typeof student !== 'string') {
     const config = newStudentConfig(student, tokenizer!);
     return { role: 'student', source: 'new', config, size: modelSize(config), weights: 'new' };
   }
-  return { role: 'student', ...(await inspected(student)) };
+  const found = await inspected(student);
+  const config = studentConfig(found.config, student, lora);
+  return { ...found, role: 'student', config, size: modelSize(config) };
 }
 
 async function teacherOf(
   place: string,
-  student: string,
+  student: PlannedModel,
   tokenizer: Tokenizer | undefined,
 ): Promise<PlannedModel> {
-  const own = await tokenizerIfPresent(place);
-  if (own && tokenizer) assertSameTokenizer([student, tokenizer], [place, own]);
-  return { role: 'teacher', ...(await inspected(place)) };
+  const own = await tokenizerIfPresent(await tokenizerDirectory(place));
+  if (own && tokenizer) assertSameTokenizer([student.source, tokenizer], [place, own]);
+  const shared = await isBaseOf(student, student.source, place);
+  return { role: 'teacher', ...(await inspected(place)), ...(shared && { shared }) };
 }
 
 async function inspected(source: string): Promise<Omit<PlannedModel, 'role'>> {

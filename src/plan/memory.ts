@@ -56,7 +56,8 @@ export function memoryOf(
   ranks = 1,
 ): MemoryPlan {
   const [student, ...teachers] = models;
-  const n = student!.size.parameters;
+  const n = student!.size.trained;
+  const adapters = student!.config.lora ? n : 0;
   const taught = config.method === 'sft' ? [] : teachers;
   const vocabulary = Math.min(...models.map((model) => model.config.vocabSize));
   const { rollout, train, pretrain } = config;
@@ -101,9 +102,9 @@ export function memoryOf(
       : 0;
   const parts = {
     process: inUse,
-    student_weights: 4 * n,
+    student_weights: 4 * (student!.size.parameters + adapters),
     adam_moments: 8 * n,
-    teacher_weights: taught.reduce((sum, { size }) => sum + 4 * size.parameters, 0),
+    teacher_weights: taught.reduce((sum, { size, shared }) => sum + (shared ? 0 : 4 * size.parameters), 0),
     teacher_logits_kept: keptRound + keptText,
     kv_cache: decoding.reduce(
       (sum, { config: c }) => sum + 8 * width * slots * c.layers * c.kvHeads * c.headDim,

@@ -58,6 +58,8 @@ export function checkTogether(config: TrainConfig, fail: Refuse): void {
       `data.max_prompt_tokens: ${data.max_prompt_tokens} leaves no room for a response within data.max_tokens ${data.max_tokens}`,
     );
   }
+  if (config.lora && typeof config.student !== 'string')
+    fail('lora: a new student has no weights that adapters could stand on; give the directory of a model');
   if (config.method !== 'sft' && !config.teacher) fail(`teacher: missing; ${config.method} needs one`);
   if (Array.isArray(config.teacher) && config.teacher.length > 1 && config.method !== 'babyllama') {
     fail(

@@ -3,6 +3,7 @@ import { createReadStream, existsSync } from 'node:fs';
 import { readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { UsageError } from '../errors.js';
+import { placesOf } from '../models/adapter.js';
 import type { TrainConfig } from '../training/config.js';
 import { writeFileAtomic } from './atomic.js';
 import { runPaths } from './runDirectory.js';
@@ -68,9 +69,15 @@ export async function digestsOf({ data, student, teacher, rewards = [] }: TrainC
   ];
   const found: Digests = {};
   for (const [field, path] of places) {
-    if (typeof path === 'string' && existsSync(path)) found[field] = await digest(path);
+    if (typeof path === 'string' && existsSync(path)) found[field] = await digestOf(path);
   }
   return found;
+}
+
+/** `digest`; of an adapter also that of its base. */
+async function digestOf(path: string): Promise<string> {
+  const { base, adapter } = await placesOf(path, {});
+  return adapter === undefined ? digest(path) : `${await digest(adapter)}+${await digest(base)}`;
 }
 
 /** Of a file, or of a model directory: its shape, weights and tokenizer. */
