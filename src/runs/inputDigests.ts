@@ -69,19 +69,18 @@ export async function digestsOf({ data, student, teacher, rewards = [] }: TrainC
   ];
   const found: Digests = {};
   for (const [field, path] of places) {
-    if (typeof path === 'string' && existsSync(path)) found[field] = await digestOf(path);
+    if (typeof path === 'string' && existsSync(path)) found[field] = await digest(path);
   }
   return found;
 }
 
-/** `digest`; of an adapter also that of its base. */
-async function digestOf(path: string): Promise<string> {
+/** Of a file, or of a model directory: its shape, weights and tokenizer; of an adapter also that of its base. */
+export async function digest(path: string): Promise<string> {
   const { base, adapter } = await placesOf(path, {});
-  return adapter === undefined ? digest(path) : `${await digest(adapter)}+${await digest(base)}`;
+  return adapter === undefined ? ownDigest(path) : `${await ownDigest(adapter)}+${await ownDigest(base)}`;
 }
 
-/** Of a file, or of a model directory: its shape, weights and tokenizer. */
-export async function digest(path: string): Promise<string> {
+async function ownDigest(path: string): Promise<string> {
   const names = await readdir(path).catch(() => undefined);
   const read = names
     ? names

@@ -4,6 +4,7 @@ import { Command } from 'commander';
 import { UsageError } from '../../errors.js';
 import { promptFormats } from '../../text/template.js';
 import {
+  type AdapterOption,
   type CommonOptions,
   day,
   integerList,
@@ -13,12 +14,13 @@ import {
   positiveInteger,
   print,
   startBackend,
+  withAdapterOption,
   withCommonOptions,
 } from '../common.js';
 import { ranks, type ShardOptions, shardsOf, withShardOptions } from '../ranks.js';
 import { FORBID_NGRAMS } from '../samplingOptions.js';
 
-interface EvalOptions extends CommonOptions, ShardOptions {
+interface EvalOptions extends CommonOptions, AdapterOption, ShardOptions {
   model: string;
   teacher?: string;
   data: string;
@@ -89,6 +91,7 @@ export function evalCommand(): Command {
       'after',
       `\n${metricHelp}\n\nExample:\n  minillm eval --model runs/smoke/final --teacher experiments/wordnet/teacher --data test.jsonl --template plain --seeds 10,20\n`,
     );
+  withAdapterOption(command);
   return withCommonOptions(withShardOptions(command)).action(async (options: EvalOptions) => {
     const log = logger(options);
     const { evaluate } = await import('../../evaluation/evaluate.js');
@@ -102,12 +105,15 @@ export function evalCommand(): Command {
     const { chatOptions } = await import('../chatOptions.js');
     const { loadExamples, saySpecials } = await import('../../data/examples.js');
     const { withoutBos } = await import('../../text/withoutBos.js');
-    const own = await loadTokenizer(options.model);
+    const { tokenizerDirectory } = await import('../../models/adapter.js');
+    const own = await loadTokenizer(await tokenizerDirectory(options.model));
     const tokenizer = options.bos ? own : withoutBos(own);
     const ends = { directory: options.model, tokenizer };
-    const model = withEndTokens(await loadModel(options.model), ends, log);
+    const model = withEndTokens(await loadModel(options.model, options), ends, log);
     const teacher = options.teacher ? await loadModel(options.teacher) : undefined;
-    const teacherTokenizer = options.teacher ? await tokenizerIfPresent(options.teacher) : undefined;
+    const teacherTokenizer = options.teacher
+      ? await tokenizerIfPresent(await tokenizerDirectory(options.teacher))
+      : undefined;
     if (teacherTokenizer) {
       const { assertSameTokenizer } = await import('../../runs/materials.js');
       assertSameTokenizer([options.model, tokenizer], [options.teacher!, teacherTokenizer]);
@@ -152,7 +158,12 @@ export function evalCommand(): Command {
     const { responseProgress } = await import('../responseProgress.js');
     const progress = responseProgress(options.quiet);
     const { model: modelFile, teacher: teacherFile, data: dataFile } = options;
-    const files = { '--model': modelFile, '--teacher': teacherFile, '--data': dataFile };
+    const files = {
+      '--model': modelFile,
+      '--adapter': options.adapter,
+      '--teacher': teacherFile,
+      '--data': dataFile,
+    };
     const shards = await shardsOf(options, backend.engine, files, log);
     const result = evaluate(model, teacher, tokenizer, examples, {
       metrics,
@@ -222,13 +233,16 @@ function leftOut<T extends string>(
 
 async function storeOf(
   directory: string,
-  { model, teacher }: EvalOptions,
+  { model, adapter, teacher }: EvalOptions,
   engine: string,
   log: (line: string) => void,
 ) {
   const { generationCache } = await import('../../runs/generationCache.js');
-  const { modelDigest } = await import('../../models/modelDigest.js');
-  const digests = { model: await modelDigest(model), teacher: teacher && (await modelDigest(teacher)) };
+  const { sourceDigest } = await import('../../models/adapter.js');
+  const digests = {
+    model: await sourceDigest(model, { adapter }),
+    teacher: teacher && (await sourceDigest(teacher)),
+  };
   return generationCache(directory, { ...digests, engine, log });
 }
 

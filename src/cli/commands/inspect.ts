@@ -7,6 +7,7 @@ import type { Inspection } from '../../training/inspect.js';
 import type { Rescored, SampledResponse } from '../../training/rescore.js';
 import type { Models } from '../../training/supervised.js';
 import {
+  type AdapterOption,
   type CommonOptions,
   logger,
   nonNegativeInteger,
@@ -14,12 +15,13 @@ import {
   print,
   repeated,
   startBackend,
+  withAdapterOption,
   withCommonOptions,
 } from '../common.js';
 import { inspectionTable } from '../inspectionTable.js';
 import { switchesFrom } from '../objective.js';
 
-interface InspectOptions extends CommonOptions {
+interface InspectOptions extends CommonOptions, AdapterOption {
   student: string;
   teacher: string;
   rollouts?: string;
@@ -73,6 +75,7 @@ Example:
   echo '{"prompt_ids":[5,9,2],"response_ids":[7,3,1]}' > rollouts.jsonl
   minillm inspect --student runs/sft/final --teacher models/teacher --rollouts rollouts.jsonl --preset lmops`,
     );
+  withAdapterOption(command);
   return withCommonOptions(command).action(async (options: InspectOptions) => {
     const log = logger(options);
     if ((options.rollouts === undefined) === (options.prompts === undefined))
@@ -93,7 +96,7 @@ Example:
     const { withEndTokens } = await import('../../runs/endTokens.js');
     const models = {
       student: withEndTokens(
-        await loadModel(options.student),
+        await loadModel(options.student, options),
         { directory: options.student, tokenizer },
         log,
       ),
@@ -121,8 +124,9 @@ Example:
 async function commonTokenizer(student: string, teacher: string): Promise<Tokenizer | undefined> {
   const { tokenizerIfPresent } = await import('../../text/tokenizer.js');
   const { assertSameTokenizer } = await import('../../runs/materials.js');
-  const own = await tokenizerIfPresent(student);
-  const other = await tokenizerIfPresent(teacher);
+  const { tokenizerDirectory } = await import('../../models/adapter.js');
+  const own = await tokenizerIfPresent(await tokenizerDirectory(student));
+  const other = await tokenizerIfPresent(await tokenizerDirectory(teacher));
   if (own && other) assertSameTokenizer([student, own], [teacher, other]);
   return own ?? other;
 }

@@ -3,16 +3,18 @@ import { UsageError } from '../../errors.js';
 import type { Model } from '../../models/model.js';
 import type { Tokenizer } from '../../text/tokenizer.js';
 import {
+  type AdapterOption,
   type CommonOptions,
   logger,
   positiveInteger,
   print,
   startBackend,
+  withAdapterOption,
   withCommonOptions,
 } from '../common.js';
 import { type ShardOptions, shardsOf, withShardOptions } from '../ranks.js';
 
-interface ScoreCommandOptions extends CommonOptions, ShardOptions {
+interface ScoreCommandOptions extends CommonOptions, AdapterOption, ShardOptions {
   model: string;
   input: string;
   batchSize: number;
@@ -40,6 +42,7 @@ Example:
   minillm score --model runs/smoke/final --input rows.jsonl > scores.jsonl
 `,
     );
+  withAdapterOption(command);
   return withCommonOptions(withShardOptions(command)).action(async (options: ScoreCommandOptions) => {
     const log = logger(options);
     const rows = await readInput(options.input);
@@ -47,10 +50,10 @@ Example:
     const { loadModel } = await import('../../models/checkpoint.js');
     const { disposeModel } = await import('../../models/model.js');
     const { scoreTokens } = await import('../../scoring/score.js');
-    const model = await loadModel(options.model);
+    const model = await loadModel(options.model, options);
     const sequences = await toSequences(rows, model, options.model, options.bos);
     const { whole } = await import('../../pieces.js');
-    const files = { '--model': options.model, '--input': options.input };
+    const files = { '--model': options.model, '--adapter': options.adapter, '--input': options.input };
     const shards = await shardsOf(options, engine, files, log);
     for (let start = 0; start < sequences.length; start += WINDOW) {
       const window = sequences.slice(start, start + WINDOW);
@@ -127,7 +130,9 @@ async function toSequences(
     if ('ids' in row) scored = { row: row.ids, from: row.span[0], sequence: row.ids.slice(...row.span) };
     else {
       if (!tokenizer) {
-        const own = await (await import('../../text/tokenizer.js')).loadTokenizer(directory);
+        const own = await (await import('../../text/tokenizer.js')).loadTokenizer(
+          await (await import('../../models/adapter.js')).tokenizerDirectory(directory),
+        );
         tokenizer = bos ? own : (await import('../../text/withoutBos.js')).withoutBos(own);
         (await import('../../runs/materials.js')).checkTokenizer(model.config, tokenizer);
       }

@@ -2,6 +2,7 @@ import { basename, resolve } from 'node:path';
 import { Command } from 'commander';
 import { RunError, UsageError } from '../../errors.js';
 import {
+  type AdapterOption,
   type CommonOptions,
   localModel,
   logger,
@@ -9,10 +10,11 @@ import {
   positiveInteger,
   print,
   startBackend,
+  withAdapterOption,
   withCommonOptions,
 } from '../common.js';
 
-interface ServeOptions extends CommonOptions {
+interface ServeOptions extends CommonOptions, AdapterOption {
   port: number;
   host: string;
   name?: string;
@@ -48,20 +50,22 @@ Example:
   minillm serve experiments/wordnet/teacher --port 8000
 `,
     );
+  withAdapterOption(command);
   return withCommonOptions(command).action(async (name: string, options: ServeOptions) => {
     const log = logger(options);
     if (options.port > 65535) throw new UsageError(`--port: ${options.port}, expected 0 to 65535`);
     const apiKey = keyOf(options);
     const directory = await localModel(name, options);
     await startBackend(options, log);
+    const { tokenizerDirectory } = await import('../../models/adapter.js');
     const { loadModel } = await import('../../models/checkpoint.js');
     const { tokenizerIfPresent } = await import('../../text/tokenizer.js');
     const { localTeacher } = await import('../../scoring/localTeacher.js');
     const { scoringServer } = await import('../../scoring/server.js');
     const { disposeModel } = await import('../../models/model.js');
     const { checkTokenizer } = await import('../../runs/materials.js');
-    const model = await loadModel(directory);
-    const tokenizer = await tokenizerIfPresent(directory);
+    const model = await loadModel(directory, options);
+    const tokenizer = await tokenizerIfPresent(await tokenizerDirectory(directory));
     if (tokenizer) checkTokenizer(model.config, tokenizer);
     const id = options.name ?? basename(resolve(name));
     const server = scoringServer({
