@@ -26,7 +26,8 @@ export type { Summary } from './evaluation/metrics/statistics.js';
 export { loadConfig, loadModel, saveModel } from './models/checkpoint.js';
 export type { ModelConfig, NewModel } from './models/config.js';
 export { gpt2Config, llamaConfig } from './models/families.js';
-export { fromPretrained, type HubOptions, resolveModel } from './models/hub.js';
+export { fromPretrained } from './models/fromPretrained.js';
+export { type HubOptions, resolveModel } from './models/hub.js';
 export {
   forwardHidden,
   headLogits,

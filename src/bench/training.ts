@@ -1,9 +1,8 @@
 import type { Example } from '../data/examples.js';
-import { withRecompute } from '../models/model.js';
+import { disposeModel, withRecompute } from '../models/model.js';
 import { disposeState } from '../optim/state.js';
 import { integer, stream } from '../random/streams.js';
 import { deviceMemory, settle } from '../tensor/deviceMemory.js';
-import { disposeParams } from '../tensor/params.js';
 import { type TrainConfig, trainConfigSchema } from '../training/config.js';
 import { optimizerOf, optimizerStep } from '../training/loop.js';
 import type { Method, MicroBatch, TrainingContext } from '../training/method.js';
@@ -114,7 +113,7 @@ export function trainingBench(
     dispose(): void {
       method.dispose?.();
       disposeState(state.optimizer);
-      disposeParams(state.params);
+      disposeModel({ ...student, params: state.params });
     },
   };
 }

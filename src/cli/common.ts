@@ -37,6 +37,18 @@ export function withCommonOptions(command: Command): Command {
     .option('--debug', 'show stack traces');
 }
 
+export interface AdapterOption {
+  adapter?: string;
+}
+
+/** The flag of commands whose model may have an adapter beside it. */
+export function withAdapterOption(command: Command): Command {
+  return command.option(
+    '--adapter <dir>',
+    'adapter of the model, as PEFT or a LoRA run saves it (an adapter directory may also be the model itself)',
+  );
+}
+
 /** Progress, logs and notes: standard error, so that standard output carries only results. */
 export function logger(options: CommonOptions): (line: string) => void {
   return options.quiet ? () => {} : (line) => writeAbove(line);

@@ -111,11 +111,18 @@ export async function loadInputs(
   const { loadExamples } = await import('../data/examples.js');
   const { assertSameTokenizer, checkTokenizer } = await import('../runs/materials.js');
   const { withEndTokens } = await import('../runs/endTokens.js');
+  const { loadStudent } = await import('../runs/students.js');
   const { withoutBos } = await import('../text/withoutBos.js');
-  const own = await loadTokenizer(studentDir);
+  const { isAdapter, tokenizerDirectory } = await import('../models/adapter.js');
+  const own = await loadTokenizer(await tokenizerDirectory(studentDir));
   const tokenizer = bos ? own : withoutBos(own);
-  assertSameTokenizer([studentDir, tokenizer], [teacherDir, await loadTokenizer(teacherDir)]);
-  const student = withEndTokens(await loadModel(studentDir), { directory: studentDir, tokenizer }, log);
+  assertSameTokenizer(
+    [studentDir, tokenizer],
+    [teacherDir, await loadTokenizer(await tokenizerDirectory(teacherDir))],
+  );
+  const lora = (await isAdapter(studentDir)) ? undefined : config?.lora;
+  const loaded = await loadStudent(studentDir, { lora, seed: config?.seed ?? 1 }, log);
+  const student = withEndTokens(loaded, { directory: studentDir, tokenizer }, log);
   const teacher = await loadModel(teacherDir);
   for (const { config } of [student, teacher]) checkTokenizer(config, tokenizer);
   const context = Math.min(student.config.maxPositions, teacher.config.maxPositions);

@@ -1,4 +1,5 @@
 import * as tf from '@tensorflow/tfjs-core';
+import { weightsOf } from '../models/lora.js';
 import { forwardHidden, headLogits, type Model } from '../models/model.js';
 import { cutVocabulary, packSequences, type Sequence } from '../models/packed.js';
 import type { Pieces } from '../pieces.js';
@@ -84,16 +85,16 @@ function* overTokens(
   const step = Math.max(1, Math.floor(LOGITS / Math.max(...models.map((m) => m.config.vocabSize))));
   for (const indices of byLength(sequences, batchSize)) {
     const batch = packSequences(indices.map((i) => sequences[i]!));
-    const hidden = models.map(({ params, config }) =>
-      tf.tidy(() => forwardHidden(params, config, batch.ids, batch.batch, batch.length)),
+    const hidden = models.map((model) =>
+      tf.tidy(() => forwardHidden(weightsOf(model), model.config, batch.ids, batch.batch, batch.length)),
     );
     const columns: Float32Array[] = [];
     for (let start = 0; start < batch.rows.length; start += step) {
       const rows = batch.rows.slice(start, start + step);
       const values = tf.tidy(() => {
         const at = tf.tensor1d(rows, 'int32');
-        const logits = models.map(({ params, config }, m) =>
-          cutVocabulary(headLogits(params, config, gatherRows(hidden[m]!, at)), vocab),
+        const logits = models.map((model, m) =>
+          cutVocabulary(headLogits(weightsOf(model), model.config, gatherRows(hidden[m]!, at)), vocab),
         );
         return read(logits, tf.tensor1d(batch.targets.slice(start, start + step), 'int32'));
       });

@@ -1,6 +1,6 @@
 import * as tf from '@tensorflow/tfjs-core';
 import { UsageError } from '../errors.js';
-import { type AffineWeights, linear } from '../tensor/ops/index.js';
+import { type AffineWeights, affineMap } from '../tensor/ops/index.js';
 import type { Params } from '../tensor/params.js';
 import { recomputed } from '../tensor/recomputed.js';
 import { recording } from '../tensor/tape.js';
@@ -16,20 +16,33 @@ export function parameter<T extends tf.Tensor>(params: Params, name: string): T 
 /** The linear map `name`, with its bias if the model has one, added to `residual` if there is one. [N, I] to [N, O]. */
 export function affine(
   params: Params,
+  config: ModelConfig,
   name: string,
   x: tf.Tensor2D,
   bias: boolean,
   residual?: tf.Tensor2D,
 ): tf.Tensor2D {
-  const b = bias ? parameter<tf.Tensor1D>(params, `${name}.bias`) : undefined;
-  return linear(x, parameter(params, `${name}.weight`), b, residual);
+  return affineMap(x, affineWeights(params, config, name, bias), residual);
 }
 
-/** The linear map `name`, with its bias if the model has one. */
-export function affineWeights(params: Params, name: string, bias: boolean): AffineWeights {
+/** The linear map `name`, with its bias and its adapter if the model has them. */
+export function affineWeights(
+  params: Params,
+  { lora }: ModelConfig,
+  name: string,
+  bias: boolean,
+): AffineWeights {
+  const adapter = lora?.maps[name];
   return {
     weight: parameter(params, `${name}.weight`),
     ...(bias && { bias: parameter(params, `${name}.bias`) }),
+    ...(adapter && {
+      lora: {
+        a: parameter(params, `${name}.lora_A.weight`),
+        b: parameter(params, `${name}.lora_B.weight`),
+        scale: adapter.scale,
+      },
+    }),
   };
 }
 
@@ -40,7 +53,7 @@ export function affineSpec(
   options: { bias: boolean; transposed: boolean; std: number },
 ): Record<string, ParameterSpec> {
   return {
-    [`${name}.weight`]: { shape: [from, to], transposed: options.transposed, init: options.std },
+    [`${name}.weight`]: { shape: [from, to], transposed: options.transposed, init: options.std, map: true },
     ...(options.bias && { [`${name}.bias`]: { shape: [to], transposed: false, init: 'zeros' as const } }),
   };
 }

@@ -3,6 +3,7 @@ import { UsageError } from '../errors.js';
 import { causalAttention, decodeAttention, decodeModel, gatherRows, writeRows } from '../tensor/ops/index.js';
 import { type ModelConfig, windowOf } from './config.js';
 import { familyOf } from './families.js';
+import { weightsOf } from './lora.js';
 import { checkTokens, type Model, slotPositions } from './model.js';
 
 /**
@@ -51,7 +52,8 @@ export function prefill(
   batch: number,
   length: number,
 ): tf.Tensor2D {
-  const { config, params } = model;
+  const { config } = model;
+  const params = weightsOf(model);
   if (batch !== cache.batch)
     throw new UsageError(`a batch of ${batch} for a cache of ${cache.batch} sequences`);
   if (length > cache.slots) throw new UsageError(`${length} tokens for a cache of ${cache.slots} slots`);
@@ -92,7 +94,8 @@ export function decodeStep(
   tokens: Int32Array,
   positions: Int32Array,
 ): tf.Tensor2D {
-  const { config, params } = model;
+  const { config } = model;
+  const params = weightsOf(model);
   const { batch, slots } = cache;
   const { heads, kvHeads, headDim } = config;
   checkTokens(config, tokens, positions);

@@ -1,65 +1,50 @@
-import { readdir, readFile, rm, stat } from 'node:fs/promises';
+import { readdir, rm, stat } from 'node:fs/promises';
 import { join } from 'node:path';
-import * as tf from '@tensorflow/tfjs-core';
 import { makeDirectory, writeAtomically } from '../durable.js';
-import { brief, UsageError } from '../errors.js';
-import { halfOf, shapeOf, unpackHalves } from '../tensor/halves.js';
+import { UsageError } from '../errors.js';
 import type { Params } from '../tensor/params.js';
 import { disposeParams } from '../tensor/params.js';
-import { endTokens, type Family, type ModelConfig, type ParameterSpec } from './config.js';
+import { adapterConfigOf, checkBase, loadAdapter, placesOf, saveAdapter } from './adapter.js';
+import type { Family, ModelConfig, ParameterSpec } from './config.js';
 import type { ModelDtype } from './dtypes.js';
 import { familyOf, parseConfig } from './families.js';
-import { exists, readJsonObject } from './files.js';
+import { readJsonObject } from './files.js';
 import { loadTensor, pieceFor } from './loadTensor.js';
+import { frozen } from './lora.js';
 import type { Model } from './model.js';
+import { checkShape, copyTokenizer, generationConfig, sourceOf, withGeneration } from './modelFiles.js';
 import { type TensorSource, type WeightDtype, writeSafetensors } from './safetensorsWriter.js';
 import { hasWeights, openWeights, type Weights } from './weights.js';
-
-/** Everything that a tokenizer may consist of; only tokenizer.json is always there. */
-const tokenizerFiles = [
-  'tokenizer.json',
-  'tokenizer_config.json',
-  'special_tokens_map.json',
-  'added_tokens.json',
-  'vocab.json',
-  'merges.txt',
-  'tokenizer.model',
-  'chat_template.jinja',
-] as const;
 
 /** A head of its own, under this name in every family. */
 const HEAD = 'lm_head.weight';
 
-const torchDtype: Record<WeightDtype, string> = { f32: 'float32', f16: 'float16', bf16: 'bfloat16' };
+export interface LoadOptions {
+  /** Directory of an adapter for the model; default: the directory itself may be one, and name its base. */
+  adapter?: string | undefined;
+  /** How the weights are kept, those of an adapter aside; default float32. */
+  dtype?: ModelDtype | undefined;
+}
 
 /** The configuration of a model directory, with the end tokens of generation_config.json where it names some. */
-export async function loadConfig(directory: string): Promise<ModelConfig> {
+export async function loadConfig(directory: string, options: LoadOptions = {}): Promise<ModelConfig> {
+  const { base, adapter } = await placesOf(directory, options);
+  const config = await plainConfig(base);
+  return adapter === undefined ? config : adapterConfigOf(adapter, config);
+}
+
+async function plainConfig(directory: string): Promise<ModelConfig> {
   const info = await stat(directory).catch(() => undefined);
   if (!info?.isDirectory()) throw new UsageError(`${directory}: no such model directory`);
-  if (await exists(join(directory, 'adapter_config.json'))) {
-    throw new UsageError(
-      `${directory}: holds an adapter (adapter_config.json), which is not read; merge it into its model and save that`,
-    );
-  }
   const file = join(directory, 'config.json');
-  const plain = parseConfig(await readJsonObject(file), file);
-  const generation = join(directory, 'generation_config.json');
-  if (!(await exists(generation))) return plain;
-  const config = { ...plain, generation: await readJsonObject(generation) };
-  const eos = config.generation.eos_token_id;
-  if (eos === undefined || eos === null) return config;
-  const ids = [eos].flat();
-  if (!ids.every((id) => Number.isInteger(id))) {
-    throw new UsageError(
-      `${generation}: eos_token_id is ${brief(eos)}; expected a token id or a list of them`,
-    );
-  }
-  return { ...config, eosIds: endTokens(ids as number[], config.vocabSize) };
+  return withGeneration(parseConfig(await readJsonObject(file), file), directory);
 }
 
 /**
  * Loads a model directory in Hugging Face layout: config.json, model.safetensors or its shards. Linear maps are [in, out]. The
- * caller owns the parameters (`disposeParams`).
+ * caller owns the parameters (`disposeModel`).
+ *
+ * The directory may hold an adapter as PEFT saves it: then its base is loaded with it, and `base` of the model is that.
  *
  * Accepted besides the names that `transformers` writes today: names without the family's prefix, as in checkpoints
  * of the headless model; buffers of old versions, which are ignored; for a tied head either of the two names, or both
@@ -69,11 +54,27 @@ export async function loadConfig(directory: string): Promise<ModelConfig> {
  *   float16 matrices take half the memory and do not train (tensor/halves.ts); norms and biases take part as float32.
  * @throws UsageError in one line for the first file, field or tensor that is missing, malformed or does not fit
  */
-export async function loadModel(
+export async function loadModel(directory: string, options: LoadOptions = {}): Promise<Model> {
+  const { base, adapter } = await placesOf(directory, options);
+  const config = await plainConfig(base);
+  if (adapter === undefined) return loadWeights(base, config, options.dtype);
+  const adaptedConfig = await adapterConfigOf(adapter, config);
+  await checkBase(adapter, base);
+  const params = await loadAdapter(adapter, adaptedConfig);
+  try {
+    const own = await loadWeights(base, config, options.dtype);
+    return { config: adaptedConfig, params, base: frozen(own.params) };
+  } catch (error) {
+    disposeParams(params);
+    throw error;
+  }
+}
+
+async function loadWeights(
   directory: string,
-  { dtype = 'float32' }: { dtype?: ModelDtype | undefined } = {},
+  config: ModelConfig,
+  dtype: ModelDtype = 'float32',
 ): Promise<Model> {
-  const config = await loadConfig(directory);
   const weights = await openWeights(directory);
   const params: Params = {};
   try {
@@ -99,11 +100,13 @@ export async function loadModel(
  * @throws UsageError as `loadModel`, but for values
  */
 export async function inspectModel(directory: string): Promise<{ config: ModelConfig; weights: boolean }> {
-  const config = await loadConfig(directory);
-  if (!(await hasWeights(directory))) return { config, weights: false };
-  const weights = await openWeights(directory);
+  const { base, adapter } = await placesOf(directory, {});
+  const plain = await plainConfig(base);
+  const config = adapter === undefined ? plain : await adapterConfigOf(adapter, plain);
+  if (!(await hasWeights(base))) return { config, weights: false };
+  const weights = await openWeights(base);
   try {
-    checkWeights(config, weights);
+    checkWeights(plain, weights);
     return { config, weights: true };
   } finally {
     await weights.close();
@@ -122,7 +125,7 @@ function checkWeights(config: ModelConfig, weights: Weights): Map<string, string
 /**
  * Saves a model directory in Hugging Face layout, which `transformers` loads. Every file is replaced atomically, the
  * weights last; for a directory that appears all at once, save under a temporary name and rename it. Equal
- * parameters give equal bytes. Weights that another model left in the directory (shards, their index) are removed.
+ * parameters give equal bytes. A model with adapters is saved as its adapters (adapter.ts). Weights that another model left in the directory (shards, their index) are removed.
  *
  * @param options.dtype how the weights are stored, default f32
  * @param options.tokenizerFrom a directory whose tokenizer files are copied
@@ -135,6 +138,7 @@ export async function saveModel(
 ): Promise<void> {
   const { dtype = 'f32', tokenizerFrom } = options;
   const { config, params } = model;
+  if (config.lora) return saveAdapter(directory, model, options);
   makeDirectory(directory);
   if (tokenizerFrom !== undefined) await copyTokenizer(tokenizerFrom, directory);
   const json = (value: unknown) => `${JSON.stringify(value, null, 2)}\n`;
@@ -150,10 +154,10 @@ export async function saveModel(
   await removeOlderWeights(directory);
 }
 
-/** Shards and their index of a model that was here before: other loaders would read them instead of what was saved. */
+/** Shards, their index or an adapter that was here before: loaders would read them instead of what was saved. */
 async function removeOlderWeights(directory: string): Promise<void> {
   const older =
-    /^(model\.safetensors\.index\.json|model-\d{5}-of-\d{5}\.safetensors|pytorch_model.*\.bin(\.index\.json)?)$/;
+    /^(adapter_config\.json|adapter_model\.safetensors|model\.safetensors\.index\.json|model-\d{5}-of-\d{5}\.safetensors|pytorch_model.*\.bin(\.index\.json)?)$/;
   const names = (await readdir(directory)).filter((name) => older.test(name));
   // The index first: without it the shards are nobody's.
   for (const name of names.sort((a, b) => Number(b.includes('index')) - Number(a.includes('index'))))
@@ -211,57 +215,10 @@ async function checkTied(weights: Weights, embedding: string): Promise<void> {
   );
 }
 
-function checkShape(weights: Weights, name: string, { shape, transposed }: ParameterSpec): void {
-  const expected = transposed ? [...shape].reverse() : shape;
-  const found = weights.shape(name);
-  if (found.length === expected.length && found.every((n, axis) => n === expected[axis])) return;
-  throw new UsageError(
-    `${weights.where}: tensor ${JSON.stringify(name)} has shape [${found.join(', ')}], config.json asks for [${expected.join(', ')}]`,
-  );
-}
-
-function sourceOf(name: string, tensor: tf.Tensor, { transposed }: ParameterSpec): TensorSource {
-  const shape = transposed ? [...shapeOf(tensor)].reverse() : shapeOf(tensor);
-  const data = async (): Promise<Float32Array> => {
-    const half = halfOf(tensor);
-    const values = half && unpackHalves(await tensor.data<'int32'>(), half.shape[1], half.dtype);
-    if (!transposed) return values ?? tensor.data<'float32'>();
-    const stored = tf.tidy(() => tf.transpose(half ? tf.tensor2d(values!, half.shape) : tensor));
-    try {
-      return await stored.data<'float32'>();
-    } finally {
-      stored.dispose();
-    }
-  };
-  return { name, shape, data };
-}
+const torchDtype: Record<WeightDtype, string> = { f32: 'float32', f16: 'float16', bf16: 'bfloat16' };
 
 /** config.json as it was read; only how the weights are stored has changed, and what they were stored as is gone. */
 function savedConfig(config: ModelConfig, dtype: WeightDtype): Record<string, unknown> {
   const { dtype: _newName, torch_dtype: _oldName, ...rest } = config.hf;
   return { ...rest, architectures: [familyOf(config).architecture], torch_dtype: torchDtype[dtype] };
-}
-
-/** generation_config.json as it was read, with the special tokens as they are. */
-function generationConfig({ bosId, eosIds, hf, generation }: ModelConfig): Record<string, unknown> {
-  return {
-    ...(generation ?? { _from_model_config: true }),
-    ...(bosId !== undefined && { bos_token_id: bosId }),
-    ...(eosIds.length > 0 && { eos_token_id: eosIds.length === 1 ? eosIds[0] : eosIds }),
-    ...(typeof hf.pad_token_id === 'number' && { pad_token_id: hf.pad_token_id }),
-  };
-}
-
-async function copyTokenizer(from: string, to: string): Promise<void> {
-  if (!(await exists(join(from, 'tokenizer.json')))) {
-    throw new UsageError(`${from}: no tokenizer.json to copy beside the saved model`);
-  }
-  for (const name of tokenizerFiles) {
-    const source = join(from, name);
-    const target = join(to, name);
-    if (!(await exists(source))) continue;
-    // Written, not copied: a read-only source would leave a file that the next save cannot replace.
-    const bytes = await readFile(source);
-    await writeAtomically(target, (handle) => handle.writeFile(bytes));
-  }
 }

@@ -7,6 +7,20 @@ import { type ActivationName, activationNames } from './activations.js';
 import { only } from './fields.js';
 import type { RopeScaling } from './rope.js';
 
+/** The low-rank adapters of a model (LoRA, arXiv 2106.09685), and what else of it trains. */
+export interface Lora {
+  /** By the name of the linear map: the rank of its adapter, and what (x A) B is multiplied by. */
+  maps: Readonly<Record<string, { rank: number; scale: number }>>;
+  /** Names of base parameters that train as they are, in a copy of their own (`modules_to_save`). */
+  saved: readonly string[];
+  /** The head was tied in the base; here it trains by itself, under its own name. */
+  parted?: true;
+  /** adapter_config.json, for saving. */
+  adapter: Record<string, unknown>;
+  /** SHA-256 of the base's shape and weights, where it is known. */
+  baseDigest?: string;
+}
+
 /** The shape of a model: what its functions need to know besides the parameters. */
 export interface ModelConfig {
   /** Key of `families`. */
@@ -49,6 +63,8 @@ export interface ModelConfig {
   tiedHead: boolean;
   /** Gradient checkpointing: the backward pass computes the inside of each block again instead of keeping it. */
   recompute?: boolean;
+  /** Only this trains; the rest is the base. */
+  lora?: Lora;
   /** Standard deviation of freshly drawn weights. */
   initStd: number;
   bosId?: number;
@@ -93,6 +109,8 @@ export interface ParameterSpec {
   transposed: boolean;
   /** A number is the standard deviation of a normal distribution around 0. */
   init: number | 'ones' | 'zeros';
+  /** The matrix of a linear map inside the network, which an adapter may go with. */
+  map?: true;
 }
 
 /** Attention of one layer; decides what the keys and values of earlier tokens are. k is already rotated. */

@@ -2,16 +2,16 @@ import * as tf from '@tensorflow/tfjs-core';
 import { z } from 'zod';
 import { brief, UsageError } from '../errors.js';
 import {
+  affineMap,
   embedding,
   type GeluBlockWeights,
   geluBlock,
   geluMlp,
   layerNorm,
-  linear,
 } from '../tensor/ops/index.js';
 import type { Params } from '../tensor/params.js';
 import { activations } from './activations.js';
-import { affine, affineSpec, parameter, throughBlocks } from './blocks.js';
+import { affine, affineSpec, affineWeights, parameter, throughBlocks } from './blocks.js';
 import {
   type Attend,
   activation,
@@ -151,12 +151,13 @@ export const gpt2: Family = {
   },
 
   decoder(params, config) {
-    if (activations[config.activation!] !== activations.gelu_new || config.scoreScales) return undefined;
+    if (activations[config.activation!] !== activations.gelu_new || config.scoreScales || config.lora)
+      return undefined;
     return {
       tokens: parameter(params, gpt2.embedding),
       places: parameter(params, 'transformer.wpe.weight'),
       blocks: Array.from({ length: config.layers }, (_, layer) =>
-        blockWeights(params, `transformer.h.${layer}`),
+        blockWeights(params, config, `transformer.h.${layer}`),
       ),
       lastNorm: normWeights(params, 'transformer.ln_f'),
       eps: config.normEps,
@@ -176,28 +177,21 @@ function block(
   const act = activations[config.activation!];
   const scale = config.scoreScales?.[layer];
   if (attend.causal && act === activations.gelu_new && scale === undefined)
-    return geluBlock(x, blockWeights(params, at), attend.causal(layer), config.normEps);
-  const fused = affine(params, `${at}.attn.c_attn`, norm(params, config, `${at}.ln_1`, x), true); // [N, 3D]
+    return geluBlock(x, blockWeights(params, config, at), attend.causal(layer), config.normEps);
+  const fused = affine(params, config, `${at}.attn.c_attn`, norm(params, config, `${at}.ln_1`, x), true); // [N, 3D]
   const [q, k, v] = tf.split(fused, 3, 1) as [tf.Tensor2D, tf.Tensor2D, tf.Tensor2D];
   const scaled = scale === undefined ? q : tf.mul<tf.Tensor2D>(q, scale);
-  const y = affine(params, `${at}.attn.c_proj`, attend(layer, scaled, k, v), true, x);
-  const mlp = {
-    inWeight: parameter<tf.Tensor2D>(params, `${at}.mlp.c_fc.weight`),
-    inBias: parameter<tf.Tensor1D>(params, `${at}.mlp.c_fc.bias`),
-    outWeight: parameter<tf.Tensor2D>(params, `${at}.mlp.c_proj.weight`),
-    outBias: parameter<tf.Tensor1D>(params, `${at}.mlp.c_proj.bias`),
-  };
+  const y = affine(params, config, `${at}.attn.c_proj`, attend(layer, scaled, k, v), true, x);
   const m = norm(params, config, `${at}.ln_2`, y);
-  if (act === activations.gelu_new) return geluMlp(m, mlp, y);
-  return linear(act(linear(m, mlp.inWeight, mlp.inBias)), mlp.outWeight, mlp.outBias, y);
+  const { up, down } = blockWeights(params, config, at);
+  if (act === activations.gelu_new) return geluMlp(m, { up, down }, y);
+  return affineMap(act(affineMap(m, up)), down, y);
 }
 
-function blockWeights(params: Params, at: string): GeluBlockWeights {
+function blockWeights(params: Params, config: ModelConfig, at: string): GeluBlockWeights {
   const norm = (name: string) => normWeights(params, `${at}.${name}`);
-  const map = (name: string) => ({
-    weight: parameter<tf.Tensor2D>(params, `${at}.${name}.weight`),
-    bias: parameter<tf.Tensor1D>(params, `${at}.${name}.bias`),
-  });
+  const map = (name: string) =>
+    affineWeights(params, config, `${at}.${name}`, true) as GeluBlockWeights['out'];
   return {
     attentionNorm: norm('ln_1'),
     attention: [map('attn.c_attn')],

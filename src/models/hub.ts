@@ -2,10 +2,8 @@ import { readFile } from 'node:fs/promises';
 import { homedir } from 'node:os';
 import { join } from 'node:path';
 import { UsageError } from '../errors.js';
-import { loadModel } from './checkpoint.js';
 import { exists } from './files.js';
 import { downloadSnapshot } from './hubDownload.js';
-import type { Model } from './model.js';
 
 export interface HubOptions {
   /** Branch, tag or commit; default what stands after @ in the id, else `main`. */
@@ -18,15 +16,6 @@ export interface HubOptions {
   token?: string;
   /** A line for every file that is downloaded. */
   log?: (line: string) => void;
-}
-
-/**
- * Loads a model by directory or by its id on the Hugging Face Hub, as `from_pretrained` does; see `resolveModel`.
- *
- * @throws UsageError in one line
- */
-export async function fromPretrained(idOrDir: string, options: HubOptions = {}): Promise<Model> {
-  return loadModel(await resolveModel(idOrDir, options));
 }
 
 /**

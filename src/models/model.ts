@@ -2,9 +2,9 @@ import * as tf from '@tensorflow/tfjs-core';
 import { UsageError } from '../errors.js';
 import { type Rng, stream } from '../random/streams.js';
 import { causalAttention, type Head, headLogprob, headLogits as logitsOf } from '../tensor/ops/index.js';
-import type { Params } from '../tensor/params.js';
+import { disposeParams, type Params } from '../tensor/params.js';
 import { parameter } from './blocks.js';
-import { type Attend, type ModelConfig, windowOf } from './config.js';
+import { type Attend, type ModelConfig, type ParameterSpec, windowOf } from './config.js';
 import { familyOf } from './families.js';
 import type { Sequence } from './sequence.js';
 
@@ -13,6 +13,8 @@ export interface Model {
   config: ModelConfig;
   /** Keyed by Hugging Face name; linear weights are [in, out] whatever the file holds. */
   params: Params;
+  /** Of a model with adapters: what they stand on, frozen; `params` is then only what trains (`weightsOf`). */
+  base?: Params;
   /** A teacher whose weights are on another machine: `params` is empty, and only `responseLogits` can be asked. */
   remote?: RemoteModel;
 }
@@ -55,6 +57,12 @@ export function forwardHidden(
   });
 }
 
+/** Disposes all weights of a model, its base's too. The caller must own them. */
+export function disposeModel({ params, base = {} }: Model): void {
+  disposeParams(params);
+  disposeParams(base);
+}
+
 /** The model with gradient checkpointing on or off (`ModelConfig.recompute`); the parameters are the same tensors. */
 export function withRecompute(model: Model, recompute: boolean): Model {
   return { ...model, config: { ...model.config, recompute } };
@@ -88,10 +96,13 @@ function headOf(params: Params, config: ModelConfig): Head {
     : { weight: parameter(params, 'lm_head.weight'), tied: false };
 }
 
-/** Number of trainable values. A tied head counts once. */
+/** Number of values of the whole model, without adapters. A tied head counts once. */
 export function parameterCount(config: ModelConfig): number {
-  const specs = Object.values(familyOf(config).parameters(config));
-  return specs.reduce((sum, { shape }) => sum + shape.reduce((product, n) => product * n, 1), 0);
+  return countOf(familyOf(config).parameters(config));
+}
+
+export function countOf(specs: Readonly<Record<string, ParameterSpec>>): number {
+  return Object.values(specs).reduce((sum, { shape }) => sum + shape.reduce((n, size) => n * size, 1), 0);
 }
 
 /**

@@ -1,7 +1,7 @@
 import * as tf from '@tensorflow/tfjs-core';
 import { z } from 'zod';
 import { UsageError } from '../errors.js';
-import { embedding, layerNorm, linear } from '../tensor/ops/index.js';
+import { embedding, layerNorm } from '../tensor/ops/index.js';
 import type { Params } from '../tensor/params.js';
 import { activations } from './activations.js';
 import { affine, affineSpec, parameter, throughBlocks } from './blocks.js';
@@ -157,7 +157,7 @@ export const opt: Family = {
   hidden(params, config, ids, positions, attend) {
     const projected = config.embeddingSize !== config.hiddenSize;
     const map = (name: string, x: tf.Tensor2D): tf.Tensor2D =>
-      projected ? linear(x, parameter(params, `model.decoder.${name}.weight`)) : x;
+      projected ? affine(params, config, `model.decoder.${name}`, x, false) : x;
     const tokens = map('project_in', embedding(parameter(params, opt.embedding), ids, config.padId));
     const rows = tf.tensor1d(
       positions.map((position) => position + OFFSET),
@@ -189,13 +189,13 @@ function block(
   const after = (name: string, y: tf.Tensor2D) => (normFirst ? y : norm(params, config, `${at}.${name}`, y));
   const h = before('self_attn_layer_norm', x);
   const [q, k, v] = ['q_proj', 'k_proj', 'v_proj'].map((name) =>
-    affine(params, `${at}.self_attn.${name}`, h, bias),
+    affine(params, config, `${at}.self_attn.${name}`, h, bias),
   ) as [tf.Tensor2D, tf.Tensor2D, tf.Tensor2D];
-  const attended = affine(params, `${at}.self_attn.out_proj`, attend(layer, q, k, v), bias, x);
+  const attended = affine(params, config, `${at}.self_attn.out_proj`, attend(layer, q, k, v), bias, x);
   const y = after('self_attn_layer_norm', attended);
   const act = activations[config.activation!];
-  const inner = act(affine(params, `${at}.fc1`, before('final_layer_norm', y), bias)); // [N, F]
-  return after('final_layer_norm', affine(params, `${at}.fc2`, inner, bias, y));
+  const inner = act(affine(params, config, `${at}.fc1`, before('final_layer_norm', y), bias)); // [N, F]
+  return after('final_layer_norm', affine(params, config, `${at}.fc2`, inner, bias, y));
 }
 
 function norm(params: Params, config: ModelConfig, name: string, x: tf.Tensor2D): tf.Tensor2D {

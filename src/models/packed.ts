@@ -1,6 +1,7 @@
 import * as tf from '@tensorflow/tfjs-core';
 import { gatherRows } from '../tensor/ops/index.js';
 import type { Params } from '../tensor/params.js';
+import { weightsOf } from './lora.js';
 import { forwardHidden, headLogits, type Model } from './model.js';
 import type { Sequence } from './sequence.js';
 
@@ -50,15 +51,20 @@ export function textSequence(ids: ArrayLike<number>): Sequence {
   return { promptIds: all.slice(0, 1), responseIds: all.slice(1) };
 }
 
-/** Logits [N, V] at the response positions only; no other position ever meets the vocabulary. */
+/**
+ * Logits [N, V] at the response positions only; no other position ever meets the vocabulary.
+ *
+ * @param params what is differentiated of the model: of one with adapters what trains
+ */
 export function responseLogits(params: Params, model: Model, batch: PackedBatch): tf.Tensor2D {
   if (model.remote) {
     const vocab = model.config.vocabSize;
     const logprobs = tf.concat(model.remote.distributions(batch.sequences).map((x) => tf.tensor1d(x)));
     return tf.reshape(logprobs, [batch.rows.length, vocab]);
   }
-  const hidden = forwardHidden(params, model.config, batch.ids, batch.batch, batch.length);
-  return headLogits(params, model.config, gatherRows(hidden, tf.tensor1d(batch.rows, 'int32')));
+  const all = weightsOf(model, params);
+  const hidden = forwardHidden(all, model.config, batch.ids, batch.batch, batch.length);
+  return headLogits(all, model.config, gatherRows(hidden, tf.tensor1d(batch.rows, 'int32')));
 }
 
 /** Cuts logits to the first `vocab` columns: models of one tokenizer family may be padded differently. */

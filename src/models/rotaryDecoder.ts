@@ -168,6 +168,7 @@ export const rotaryDecoder = {
 
   decoder(params, config) {
     const { layers } = config;
+    if (config.lora) return undefined;
     return {
       tokens: parameter(params, 'model.embed_tokens.weight'),
       blocks: Array.from({ length: layers }, (_, layer) =>
@@ -222,26 +223,23 @@ function block(
     return swigluBlock(x, blockWeights(params, config, at), [cos, sin], attend.causal(layer), normEps);
   const h = rmsNorm(x, parameter(params, `${at}.input_layernorm.weight`), normEps);
   const turned = (name: 'q' | 'k', count: number): tf.Tensor2D => {
-    const map = affine(params, `${at}.self_attn.${name}_proj`, h, attentionBias); // [N, count·Dh]
+    const map = affine(params, config, `${at}.self_attn.${name}_proj`, h, attentionBias); // [N, count·Dh]
     const gain = `${at}.self_attn.${name}_norm.weight`;
     return rotary(config.qkNorm ? normOfHeads(map, parameter(params, gain), normEps) : map, cos, sin, count);
   };
-  const v = affine(params, `${at}.self_attn.v_proj`, h, attentionBias);
+  const v = affine(params, config, `${at}.self_attn.v_proj`, h, attentionBias);
   const a = attend(layer, turned('q', heads), turned('k', kvHeads), v);
-  const y = affine(params, `${at}.self_attn.o_proj`, a, outputBias, x);
+  const y = affine(params, config, `${at}.self_attn.o_proj`, a, outputBias, x);
   const m = rmsNorm(y, parameter(params, `${at}.post_attention_layernorm.weight`), normEps);
-  const gate = affine(params, `${at}.mlp.gate_proj`, m, mlpBias); // [N, F]
-  const up = affine(params, `${at}.mlp.up_proj`, m, mlpBias);
-  return affine(params, `${at}.mlp.down_proj`, swiglu(gate, up), mlpBias, y);
+  const gate = affine(params, config, `${at}.mlp.gate_proj`, m, mlpBias); // [N, F]
+  const up = affine(params, config, `${at}.mlp.up_proj`, m, mlpBias);
+  return affine(params, config, `${at}.mlp.down_proj`, swiglu(gate, up), mlpBias, y);
 }
 
-function blockWeights(
-  params: Params,
-  { attentionBias, outputBias, mlpBias, qkNorm }: ModelConfig,
-  at: string,
-): SwigluBlockWeights {
+function blockWeights(params: Params, config: ModelConfig, at: string): SwigluBlockWeights {
+  const { attentionBias, outputBias, mlpBias, qkNorm } = config;
   const gain = (name: string): tf.Tensor1D => parameter(params, `${at}.${name}.weight`);
-  const map = (name: string, bias: boolean) => affineWeights(params, `${at}.${name}`, bias);
+  const map = (name: string, bias: boolean) => affineWeights(params, config, `${at}.${name}`, bias);
   return {
     attentionNorm: { gain: gain('input_layernorm') },
     attention: [

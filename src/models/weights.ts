@@ -33,16 +33,19 @@ export async function hasWeights(directory: string): Promise<boolean> {
  */
 export async function openWeights(directory: string): Promise<Weights> {
   const single = join(directory, SINGLE);
-  if (await exists(single)) {
-    const file = await SafetensorsFile.open(single);
-    return overFiles(single, new Map([...file.entries.keys()].map((name) => [name, file])), [file]);
-  }
+  if (await exists(single)) return openFile(single);
   const index = join(directory, INDEX);
   if (await exists(index)) return openShards(directory, index);
   const torch = (await exists(join(directory, 'pytorch_model.bin')))
     ? ' (pytorch_model.bin is not read: convert it)'
     : '';
   throw new UsageError(`${directory}: no ${SINGLE} and no ${INDEX}${torch}`);
+}
+
+/** Opens one file. The caller closes it. @throws UsageError in one line if it is missing or malformed */
+export async function openFile(path: string): Promise<Weights> {
+  const file = await SafetensorsFile.open(path);
+  return overFiles(path, new Map([...file.entries.keys()].map((name) => [name, file])), [file]);
 }
 
 async function openShards(directory: string, index: string): Promise<Weights> {

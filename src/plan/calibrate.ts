@@ -1,9 +1,10 @@
 import * as tf from '@tensorflow/tfjs-core';
 import { alone, type Cluster } from '../cluster/cluster.js';
 import { Shards } from '../cluster/shards.js';
-import type { ModelConfig } from '../models/config.js';
+import type { ModelConfig, ParameterSpec } from '../models/config.js';
 import { familyOf } from '../models/families.js';
-import type { Model } from '../models/model.js';
+import { baseConfig, frozen, trainedParameters } from '../models/lora.js';
+import { disposeModel, type Model } from '../models/model.js';
 import { packSequences, responseLogits, type Sequence } from '../models/packed.js';
 import { crossEntropy } from '../objectives/kd.js';
 import { addGradients } from '../optim/accumulate.js';
@@ -72,7 +73,7 @@ export function calibrate(
   const { config, sequences } = cut(full, shape, budgets[backend.name]);
   // Weights, for training also gradients (three at a time when they are added up) and two moments.
   if (4 * modelSize(config).parameters * (shape.train ? 6 : 1.2) > memory) return undefined;
-  const model = { config, params: alikeParams(config) };
+  const model = alikeModel(config);
   try {
     return {
       layers: config.layers,
@@ -81,7 +82,7 @@ export function calibrate(
       ...decodeSpeeds(model, full, shape.rows),
     };
   } finally {
-    disposeParams(model.params);
+    disposeModel(model);
   }
 }
 
@@ -96,7 +97,7 @@ function cut(full: ModelConfig, shape: CalibrationShape, budget: number) {
   let { batch, length } = shape;
   let config = full;
   while (config.layers > 1 && cost(config, batch, length) > budget)
-    config = { ...config, layers: Math.ceil(config.layers / 2) };
+    config = withLayers(config, Math.ceil(config.layers / 2));
   while (batch > 1 && cost(config, batch, length) > budget) batch = Math.ceil(batch / 2);
   while (length > 64 && cost(config, batch, length) > budget) length = Math.ceil(length / 2);
   const response = Math.max(1, Math.round((length * shape.response) / shape.length));
@@ -105,9 +106,26 @@ function cut(full: ModelConfig, shape: CalibrationShape, budget: number) {
   return { config, sequences: Array.from({ length: batch }, () => sequence) };
 }
 
-function alikeParams(config: ModelConfig): Params {
-  const specs = Object.entries(familyOf(config).parameters(config));
-  return Object.fromEntries(specs.map(([name, { shape }]) => [name, tf.fill(shape, 0.01)]));
+function alikeModel(config: ModelConfig): Model {
+  const alike = (specs: Record<string, ParameterSpec>): Params =>
+    Object.fromEntries(Object.entries(specs).map(([name, { shape }]) => [name, tf.fill(shape, 0.01)]));
+  const params = alike(trainedParameters(config));
+  if (!config.lora) return { config, params };
+  const base = baseConfig(config);
+  return { config, params, base: frozen(alike(familyOf(base).parameters(base))) };
+}
+
+/** The same model with fewer layers. */
+function withLayers(config: ModelConfig, layers: number): ModelConfig {
+  const fewer = { ...config, layers };
+  const { lora } = config;
+  if (!lora) return fewer;
+  const all = familyOf(fewer).parameters(fewer);
+  const maps = Object.entries(lora.maps).filter(([name]) => `${name}.weight` in all);
+  return {
+    ...fewer,
+    lora: { ...lora, maps: Object.fromEntries(maps), saved: lora.saved.filter((name) => name in all) },
+  };
 }
 
 function passSpeeds(model: Model, sequences: readonly Sequence[], { train, exchanged }: CalibrationShape) {
@@ -155,9 +173,9 @@ function passSpeeds(model: Model, sequences: readonly Sequence[], { train, excha
   return {
     forward,
     train: trainFlops(size, work!) / train_s,
-    update: update_s / size.parameters,
-    add: add_s / size.parameters,
-    ...(hand_s !== undefined && { hand: hand_s / size.parameters }),
+    update: update_s / size.trained,
+    add: add_s / size.trained,
+    ...(hand_s !== undefined && { hand: hand_s / size.trained }),
   };
 }
 

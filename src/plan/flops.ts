@@ -1,11 +1,14 @@
 import type { ModelConfig } from '../models/config.js';
 import { familyOf } from '../models/families.js';
-import { parameterCount } from '../models/model.js';
+import { trainedParameters } from '../models/lora.js';
+import { countOf, parameterCount } from '../models/model.js';
 
 /** The sizes of a model that its cost follows from. */
 export interface ModelSize {
-  /** Trainable values, a tied head once. */
+  /** Values of the whole model without adapters, a tied head once. */
   parameters: number;
+  /** Of these or of its adapters: what trains. */
+  trained: number;
   /** Those of the blocks and norms: without word embeddings, position table and head (N of Kaplan et al.). */
   blocks: number;
   /** Multiplications of the head for one row: width times vocabulary. */
@@ -34,6 +37,7 @@ export function modelSize(config: ModelConfig): ModelSize {
   const width = config.embeddingSize ?? config.hiddenSize;
   return {
     parameters: parameterCount(config),
+    trained: countOf(trainedParameters(config)),
     blocks,
     head: width * config.vocabSize,
     attention: config.layers * config.heads * config.headDim,
@@ -58,10 +62,15 @@ export function forwardFlops(size: ModelSize, { tokens, pairs, rows }: Pass): nu
 /**
  * Forward and backward: three times the forward pass (6N a token), for the backward pass makes two products, one for the
  * gradient of the input and one for that of the weight, where the forward pass makes one. With gradient checkpointing the
- * blocks are run forward once more.
+ * blocks are run forward once more. Of adapters on a base that stays, the products for the gradients of its weights are not made:
+ * twice the forward pass, and 6 a token and value that trains.
  */
 export function trainFlops(size: ModelSize, pass: Pass, checkpointing = false): number {
-  return 3 * forwardFlops(size, pass) + (checkpointing ? forwardFlops(size, { ...pass, rows: 0 }) : 0);
+  const frozen = size.trained < size.parameters;
+  const own = frozen
+    ? 2 * forwardFlops(size, pass) + 6 * size.trained * pass.tokens
+    : 3 * forwardFlops(size, pass);
+  return own + (checkpointing ? forwardFlops(size, { ...pass, rows: 0 }) : 0);
 }
 
 export function addPasses(passes: readonly Pass[]): Pass {

@@ -2,6 +2,7 @@ import { stat } from 'node:fs/promises';
 import { corpusChunks } from '../data/corpus.js';
 import { loadExamples } from '../data/examples.js';
 import { UsageError } from '../errors.js';
+import { tokenizerDirectory } from '../models/adapter.js';
 import { inspectModel } from '../models/checkpoint.js';
 import type { ModelConfig } from '../models/config.js';
 import type { ModelDtype } from '../models/dtypes.js';
@@ -17,6 +18,7 @@ import {
   newStudentConfig,
   readsCorpus,
 } from '../runs/materials.js';
+import { isBaseOf, studentConfig } from '../runs/students.js';
 import { loadTokenizer, type Tokenizer, tokenizerIfPresent } from '../text/tokenizer.js';
 import { withoutBos } from '../text/withoutBos.js';
 import type { TrainConfig } from '../training/config.js';
@@ -32,6 +34,8 @@ export interface PlannedModel {
   size: ModelSize;
   /** How the weights are kept; default float32. */
   dtype?: ModelDtype;
+  /** A teacher that is the base of the student's adapters: its weights are in memory with the student's. */
+  shared?: boolean;
   /** `new`: drawn when the run begins; `absent`: only config.json is there. */
   weights: 'there' | 'absent' | 'new';
 }
@@ -77,14 +81,15 @@ export async function planInputs(
 ): Promise<PlanInputs> {
   const { student } = config;
   const own =
-    typeof student === 'string' ? await tokenizerIfPresent(student) : await loadTokenizer(student.tokenizer);
+    typeof student === 'string'
+      ? await tokenizerIfPresent(await tokenizerDirectory(student))
+      : await loadTokenizer(student.tokenizer);
   const tokenizer = own && !config.data.bos ? withoutBos(own) : own;
-  const models = [await studentOf(student, tokenizer)];
+  const models = [await studentOf(config, tokenizer)];
   const remote: string[] = [];
   for (const place of [config.teacher ?? []].flat().map(placeOfTeacher)) {
     if (typeof place !== 'string') remote.push(place.url);
-    else if (config.method !== 'sft')
-      models.push(await teacherOf(place, config.teacher_dtype, models[0]!.source, tokenizer));
+    else if (config.method !== 'sft') models.push(await teacherOf(place, config, models[0]!, tokenizer));
   }
   const hasText = readsCorpus(config) && (config.data.corpus ?? config.data.wordnet) !== undefined;
   for (const model of models) {
@@ -96,26 +101,36 @@ export async function planInputs(
 }
 
 async function studentOf(
-  student: TrainConfig['student'],
+  { student, lora, student_dtype }: TrainConfig,
   tokenizer: Tokenizer | undefined,
 ): Promise<PlannedModel> {
   if (typeof student !== 'string') {
     const config = newStudentConfig(student, tokenizer!);
     return { role: 'student', source: 'new', config, size: modelSize(config), weights: 'new' };
   }
-  return { role: 'student', ...(await inspected(student)) };
+  const found = await inspected(student);
+  const config = studentConfig(found.config, student, lora);
+  return { ...found, role: 'student', config, size: modelSize(config), ...kept(student_dtype) };
 }
 
 async function teacherOf(
   place: string,
-  dtype: ModelDtype | undefined,
-  student: string,
+  config: TrainConfig,
+  student: PlannedModel,
   tokenizer: Tokenizer | undefined,
 ): Promise<PlannedModel> {
-  const own = await tokenizerIfPresent(place);
-  if (own && tokenizer) assertSameTokenizer([student, tokenizer], [place, own]);
-  return { role: 'teacher', ...(await inspected(place)), ...(dtype && { dtype }) };
+  const own = await tokenizerIfPresent(await tokenizerDirectory(place));
+  if (own && tokenizer) assertSameTokenizer([student.source, tokenizer], [place, own]);
+  const shared = await isBaseOf(student, student.source, place, config);
+  return {
+    role: 'teacher',
+    ...(await inspected(place)),
+    ...kept(config.teacher_dtype),
+    ...(shared && { shared }),
+  };
 }
+
+const kept = (dtype: ModelDtype | undefined): { dtype?: ModelDtype } => (dtype ? { dtype } : {});
 
 async function inspected(source: string): Promise<Omit<PlannedModel, 'role'>> {
   const { config, weights } = await inspectModel(source);
@@ -123,7 +138,8 @@ async function inspected(source: string): Promise<Omit<PlannedModel, 'role'>> {
 }
 
 /** What a model's weights take in memory; of 16 bits are the matrices (models/loadTensor.ts). */
-export function weightBytes({ config, dtype = 'float32' }: PlannedModel): number {
+export function weightBytes({ config, dtype = 'float32', shared }: PlannedModel): number {
+  if (shared) return 0;
   const specs = Object.values(familyOf(config).parameters(config));
   return specs.reduce((sum, { shape }) => {
     const [first, second] = shape as [number, number?];

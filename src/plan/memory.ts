@@ -56,7 +56,8 @@ export function memoryOf(
   ranks = 1,
 ): MemoryPlan {
   const [student, ...teachers] = models;
-  const n = student!.size.parameters;
+  const n = student!.size.trained;
+  const adapters = student!.config.lora ? n : 0;
   const taught = config.method === 'sft' ? [] : teachers;
   const vocabulary = Math.min(...models.map((model) => model.config.vocabSize));
   const { rollout, train, pretrain } = config;
@@ -101,7 +102,7 @@ export function memoryOf(
       : 0;
   const parts = {
     process: inUse,
-    student_weights: 4 * n,
+    student_weights: weightBytes(student!) + 4 * adapters,
     adam_moments: 8 * n,
     teacher_weights: taught.reduce((sum, teacher) => sum + weightBytes(teacher), 0),
     teacher_logits_kept: keptRound + keptText,

@@ -35,6 +35,10 @@ export interface Plan {
     /** Without embeddings, positions and head. */
     block_parameters: number;
     weights: PlannedModel['weights'];
+    /** Student: values that train. */
+    trained?: number;
+    /** Teacher: its weights are the base of the student's adapters, in memory once. */
+    shared?: boolean;
   }[];
   data: {
     counted: boolean;
@@ -113,7 +117,7 @@ export function planRun(
     speeds.length === models.length
       ? timeOf(config, works, likely, schedule, models, speeds as Speeds[], checkpointing)
       : null;
-  const n = models[0]!.size.parameters;
+  const n = models[0]!.size.trained;
   const kept = Math.min(schedule.checkpoints, config.checkpoint.keep);
   return {
     method: config.method,
@@ -125,7 +129,7 @@ export function planRun(
       memory_available: available,
       memory_of: card ? 'card' : 'machine',
     },
-    models: models.map(({ role, source, config: c, size, weights }) => ({
+    models: models.map(({ role, source, config: c, size, weights, shared }) => ({
       ...{
         role,
         source,
@@ -134,6 +138,8 @@ export function planRun(
         block_parameters: size.blocks,
         weights,
       },
+      ...(role === 'student' && c.lora && { trained: size.trained }),
+      ...(shared && { shared }),
     })),
     data: describeData(inputs),
     schedule,

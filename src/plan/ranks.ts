@@ -2,7 +2,7 @@ import { alone } from '../cluster/cluster.js';
 import { Shards } from '../cluster/shards.js';
 import { bundles } from '../cluster/sum.js';
 import { UsageError } from '../errors.js';
-import { familyOf } from '../models/families.js';
+import { trainedParameters } from '../models/lora.js';
 import { isPolicyGradient, type TrainConfig } from '../training/config.js';
 import type { Speeds } from './calibrate.js';
 import { secondsOnWire, stepTraffic, type Traffic } from './exchange.js';
@@ -90,7 +90,7 @@ export function trafficOf(
   ranks: number,
 ): Traffic {
   const { config: student } = models[0]!;
-  const sizes = Object.values(familyOf(student).parameters(student)).map(({ shape }) =>
+  const sizes = Object.values(trainedParameters(student)).map(({ shape }) =>
     shape.reduce((product, n) => product * n, 1),
   );
   const arrays = bundles(sizes).map((bundle) => bundle.reduce((total, i) => total + sizes[i]!, 0));
@@ -145,10 +145,10 @@ export function optimizerSeconds(
   const { update, add } = speeds[0]!;
   const withText = work.step.some(({ part }) => part === 'pretraining_student');
   const passes = (schedule.accumulation + (withText ? config.train.shards : 0)) / ranks;
-  return models[0]!.size.parameters * (update! + (passes - 1) * add!);
+  return models[0]!.size.trained * (update! + (passes - 1) * add!);
 }
 
 /** What the exchange costs a rank itself: measured between two, where the half is added and sent. */
 function handSeconds({ models, speeds }: RanksInputs, ranks: number): number {
-  return (models[0]!.size.parameters * (speeds[0]!.hand ?? 0) * 2 * (ranks - 1)) / ranks;
+  return (models[0]!.size.trained * (speeds[0]!.hand ?? 0) * 2 * (ranks - 1)) / ranks;
 }

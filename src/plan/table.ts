@@ -61,9 +61,9 @@ function section(title: string, rows: string[][]): string[] {
 
 function models(plan: Plan): string[][] {
   const named = { there: '', absent: ' (config.json only)', new: ' (new)' };
-  return plan.models.map(({ role, family, parameters, block_parameters, weights }) => [
+  return plan.models.map(({ role, family, parameters, block_parameters, weights, trained, shared }) => [
     `${role}: ${family}${named[weights]}`,
-    `${count(parameters)} parameters, ${count(block_parameters)} in blocks`,
+    `${count(parameters)} parameters, ${count(block_parameters)} in blocks${trained === undefined ? '' : `; adapters of ${count(trained)} train`}${shared ? "; the student's base, in memory once" : ''}`,
   ]);
 }
 

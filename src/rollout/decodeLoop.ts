@@ -8,6 +8,7 @@ import {
   prefill,
   selectRows,
 } from '../models/cache.js';
+import { weightsOf } from '../models/lora.js';
 import { headLogits, type Model } from '../models/model.js';
 import type { Pieces } from '../pieces.js';
 import { gatherRows, writeRows } from '../tensor/ops/index.js';
@@ -118,7 +119,7 @@ function admit(stream: Stream, slots: readonly Slot[], rows: readonly number[]):
     tf.tidy(() => {
       const hidden = prefill(model, read, ids, prompts.length, length);
       const last = Int32Array.from(lengths, (n, b) => b * length + n - 1);
-      const next = headLogits(model.params, model.config, gatherRows(hidden, tf.tensor1d(last, 'int32')));
+      const next = headLogits(weightsOf(model), model.config, gatherRows(hidden, tf.tensor1d(last, 'int32')));
       const from = slots.map((slot) => prompts.indexOf(slot.prompt));
       const samples = gatherRows(next, tf.tensor1d(from, 'int32'));
       writeRows(
@@ -200,7 +201,7 @@ function advance(streams: readonly Stream[], rows: readonly (Slot | undefined)[]
     const { model, cache } = stream;
     stream.logits.dispose();
     stream.logits = tf.tidy(() =>
-      tf.keep(headLogits(model.params, model.config, decodeStep(model, cache, tokens, positions))),
+      tf.keep(headLogits(weightsOf(model), model.config, decodeStep(model, cache, tokens, positions))),
     );
   }
 }

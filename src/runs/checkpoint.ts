@@ -1,6 +1,7 @@
 import { readdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { UsageError } from '../errors.js';
+import { baseDigest, loadAdapter } from '../models/adapter.js';
 import { loadModel, saveModel } from '../models/checkpoint.js';
 import type { Model } from '../models/model.js';
 import { needsValues } from '../objectives/advantages.js';
@@ -30,11 +31,7 @@ export async function saveCheckpoint(
 ): Promise<string> {
   const directory = join(runDir, 'checkpoints', String(state.step));
   await writeDirectoryAtomic(directory, async (temporary) => {
-    await saveModel(
-      temporary,
-      { config: student.config, params: state.params },
-      { dtype: 'f32', tokenizerFrom },
-    );
+    await saveModel(temporary, { ...student, params: state.params }, { dtype: 'f32', tokenizerFrom });
     await writeTrainingState(join(temporary, 'training-state'), state, shards);
   });
   return directory;
@@ -58,7 +55,7 @@ export async function loadLatestCheckpoint(
   // What was loaded before a file turned out to be damaged.
   let [params, state]: [Params?, TrainingState?] = [];
   try {
-    params = (await loadModel(directory)).params;
+    params = await loadTrained(directory, student);
     checkSameParameters(params, student.params, directory);
     const value = newHead(config, student);
     state = await readTrainingState(
@@ -87,6 +84,17 @@ export async function loadLatestCheckpoint(
       `${error.message}; delete ${directory} and --resume goes on from what was saved before it`,
     );
   }
+}
+
+/** What trains of a saved student; the base of adapters is there already. */
+async function loadTrained(directory: string, { config }: Model): Promise<Params> {
+  if (!config.lora) return (await loadModel(directory)).params;
+  const saved = await baseDigest(directory);
+  if (saved !== config.lora.baseDigest)
+    throw new UsageError(
+      `${directory}: its adapters were trained on another base (SHA-256 ${saved?.slice(0, 12)}, the student's is ${config.lora.baseDigest?.slice(0, 12)})`,
+    );
+  return loadAdapter(directory, config);
 }
 
 /** A value head as this configuration begins with it, where it has one. */

@@ -45,10 +45,11 @@ function checkText({ method, objective, distillm, data }: TrainConfig, fail: Ref
 }
 
 /** Weights of 16 bits do not train: a step is often smaller than what they can tell apart. */
-function checkDtypes({ student_dtype, teacher_dtype, teacher }: TrainConfig, fail: Refuse): void {
-  if ((student_dtype ?? 'float32') !== 'float32')
+function checkDtypes(config: TrainConfig, fail: Refuse): void {
+  const { student, student_dtype = 'float32', teacher_dtype, teacher } = config;
+  if (student_dtype !== 'float32' && typeof student !== 'string')
     fail(
-      `student_dtype: ${student_dtype} weights do not train, and every weight of a student does; use float32`,
+      `student_dtype: ${student_dtype} weights do not train, and every weight of a new student does; use float32`,
     );
   const places = [teacher ?? []].flat().map(placeOfTeacher);
   if (teacher_dtype && places.length > 0 && places.every((place) => typeof place !== 'string'))
@@ -72,6 +73,8 @@ export function checkTogether(config: TrainConfig, fail: Refuse): void {
       `data.max_prompt_tokens: ${data.max_prompt_tokens} leaves no room for a response within data.max_tokens ${data.max_tokens}`,
     );
   }
+  if (config.lora && typeof config.student !== 'string')
+    fail('lora: a new student has no weights that adapters could stand on; give the directory of a model');
   if (config.method !== 'sft' && !config.teacher) fail(`teacher: missing; ${config.method} needs one`);
   if (Array.isArray(config.teacher) && config.teacher.length > 1 && config.method !== 'babyllama') {
     fail(

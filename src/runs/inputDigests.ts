@@ -3,6 +3,7 @@ import { createReadStream, existsSync } from 'node:fs';
 import { readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { UsageError } from '../errors.js';
+import { placesOf } from '../models/adapter.js';
 import type { TrainConfig } from '../training/config.js';
 import { writeFileAtomic } from './atomic.js';
 import { runPaths } from './runDirectory.js';
@@ -73,8 +74,13 @@ export async function digestsOf({ data, student, teacher, rewards = [] }: TrainC
   return found;
 }
 
-/** Of a file, or of a model directory: its shape, weights and tokenizer. */
+/** Of a file, or of a model directory: its shape, weights and tokenizer; of an adapter also that of its base. */
 export async function digest(path: string): Promise<string> {
+  const { base, adapter } = await placesOf(path, {});
+  return adapter === undefined ? ownDigest(path) : `${await ownDigest(adapter)}+${await ownDigest(base)}`;
+}
+
+async function ownDigest(path: string): Promise<string> {
   const names = await readdir(path).catch(() => undefined);
   const read = names
     ? names

@@ -9,6 +9,7 @@ import {
 } from '../data/examples.js';
 import { openExamples } from '../data/storedExamples.js';
 import { UsageError } from '../errors.js';
+import { tokenizerDirectory } from '../models/adapter.js';
 import { loadModel } from '../models/checkpoint.js';
 import type { ModelConfig } from '../models/config.js';
 import { newModelConfig } from '../models/families.js';
@@ -20,6 +21,7 @@ import { placeOfTeacher } from '../training/configParts.js';
 import { foreignEnds, withEndTokens } from './endTokens.js';
 import { connectTeacher } from './remoteTeacher.js';
 import { withoutReferences } from './selection.js';
+import { baseAsTeacher, isBaseOf, loadStudent } from './students.js';
 import { wordnetDirectory } from './wordnetCache.js';
 
 /** Everything a run reads before it starts. */
@@ -46,14 +48,15 @@ export async function loadMaterials(
   log: (line: string) => void,
   keepRows = config.rewards !== undefined,
 ): Promise<Materials> {
-  const tokenizerFrom = typeof config.student === 'string' ? config.student : config.student.tokenizer;
+  const tokenizerFrom =
+    typeof config.student === 'string' ? await tokenizerDirectory(config.student) : config.student.tokenizer;
   const own = await loadTokenizer(tokenizerFrom);
   const tokenizer = config.data.bos ? own : withoutBos(own);
   const teacherPlaces = [config.teacher ?? []].flat().map(placeOfTeacher);
   const teacherTokenizers = new Map<string, Tokenizer>();
   for (const directory of teacherPlaces) {
     if (typeof directory !== 'string') continue; // a server is asked when the models are loaded
-    const other = await loadTokenizer(directory);
+    const other = await loadTokenizer(await tokenizerDirectory(directory));
     assertSameTokenizer([tokenizerFrom, own], [directory, other]);
     teacherTokenizers.set(directory, other);
   }
@@ -82,7 +85,7 @@ export async function loadMaterials(
   const corpus = usesCorpus ? await corpusChunks(data.corpus!, tokenizer, config.pretrain.length) : [];
   const loaded =
     typeof config.student === 'string'
-      ? await loadModel(config.student)
+      ? await loadStudent(config.student, config, log)
       : newStudent(config.student, tokenizer, config.seed);
   const ending = withEndTokens(loaded, { directory: tokenizerFrom, tokenizer }, log);
   const student = withRecompute(ending, config.train.gradient_checkpointing);
@@ -94,8 +97,13 @@ export async function loadMaterials(
         continue;
       }
       const ends = { directory: place, tokenizer: teacherTokenizers.get(place) };
+      const shared =
+        typeof config.student === 'string' && (await isBaseOf(student, config.student, place, config));
+      if (shared) log(`teacher ${place} is the base of the student: its weights are in memory once`);
       const teacher = withEndTokens(
-        await loadModel(place, { dtype: config.teacher_dtype ?? 'float32' }),
+        shared
+          ? await baseAsTeacher(student, place)
+          : await loadModel(place, { dtype: config.teacher_dtype ?? 'float32' }),
         ends,
         log,
       );

@@ -1,4 +1,5 @@
-import { parameterCount } from '../models/model.js';
+import { trainedParameters } from '../models/lora.js';
+import { countOf, parameterCount } from '../models/model.js';
 import { deviceMemory } from '../tensor/deviceMemory.js';
 import type { TrainConfig } from '../training/config.js';
 import { optimizerOf } from '../training/loop.js';
@@ -63,6 +64,9 @@ export async function openRun(
     ...(teacherLogitsBytes && { teacher_logits_bytes: teacherLogitsBytes }),
     started: before?.started ?? new Date().toISOString(),
     student_parameters: parameterCount(materials.student.config),
+    ...(materials.student.config.lora && {
+      trained_parameters: countOf(trainedParameters(materials.student.config)),
+    }),
     ...(materials.teachers.length > 0 && {
       teacher_parameters: materials.teachers.map((teacher) => parameterCount(teacher.config)),
     }),

@@ -1,4 +1,5 @@
 import { readFile } from 'node:fs/promises';
+import { tokenizerDirectory } from '../models/adapter.js';
 import { today } from '../text/date.js';
 import { loadTokenizer } from '../text/tokenizer.js';
 import { type TrainConfig, trainConfigSchema } from '../training/config.js';
@@ -16,7 +17,9 @@ export async function withRunDate(
 ): Promise<TrainConfig> {
   const { student, data } = config;
   if (data.template !== 'chat' || data.date !== undefined) return config;
-  const { chat } = await loadTokenizer(typeof student === 'string' ? student : student.tokenizer);
+  const { chat } = await loadTokenizer(
+    typeof student === 'string' ? await tokenizerDirectory(student) : student.tokenizer,
+  );
   if (!chat?.usesDate) return config;
   const date = (await dateOf(out)) ?? today();
   log(`note: the chat template writes the date: ${date} in this whole run (data.date)`);

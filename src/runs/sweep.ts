@@ -174,7 +174,8 @@ async function isDone({ run, directory }: SweepOutcome, sweep: Sweep, out: strin
 }
 
 function isTrained(directory: string): boolean {
-  return existsSync(join(runPaths(directory).final, 'config.json'));
+  const { final } = runPaths(directory);
+  return ['config.json', 'adapter_config.json'].some((name) => existsSync(join(final, name)));
 }
 
 /** @throws UsageError when the directory of a run holds another one, finished or not */

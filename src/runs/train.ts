@@ -4,7 +4,7 @@ import { makeDirectory } from '../durable.js';
 import { RunError, refusedByDisk } from '../errors.js';
 import { withoutWords, wordlessNote } from '../evaluation/wordless.js';
 import { saveModel } from '../models/checkpoint.js';
-import type { Model } from '../models/model.js';
+import { disposeModel, type Model } from '../models/model.js';
 import { disposeState } from '../optim/state.js';
 import { breathe, Stopped } from '../pieces.js';
 import { disposeParams } from '../tensor/params.js';
@@ -110,7 +110,7 @@ async function trainIn(given: TrainConfig, out: string, options: RunOptions): Pr
   } finally {
     const { materials, state, rewards } = held;
     rewards?.close();
-    if (materials) for (const { params } of [materials.student, ...materials.teachers]) disposeParams(params);
+    if (materials) for (const model of [materials.student, ...materials.teachers]) disposeModel(model);
     materials?.train.close?.();
     if (state) for (const own of [state.params, state.optimizer, state.value ?? {}]) disposeState(own);
   }
@@ -149,7 +149,7 @@ async function trainHolding(
   const stop = stopsAt(materials.tokenizer, config.rollout.stop_strings);
   const context: TrainingContext = {
     config,
-    student: { config: materials.student.config, params: state.params },
+    student: { ...materials.student, params: state.params },
     teachers: materials.teachers,
     train: materials.train,
     corpus: materials.corpus,

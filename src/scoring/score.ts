@@ -1,5 +1,6 @@
 import * as tf from '@tensorflow/tfjs-core';
 import { UsageError } from '../errors.js';
+import { weightsOf } from '../models/lora.js';
 import { forwardHidden, headLogprobs, type Model } from '../models/model.js';
 import { gatherRows } from '../tensor/ops/index.js';
 
@@ -95,7 +96,8 @@ function scoreBatch(model: Model, batch: readonly Int32Array[], logitsBudget?: n
     targets.set(ids.subarray(1), n);
     for (let t = 0; t < ids.length - 1; t++) rows[n++] = b * length + t;
   });
-  const { params, config } = model;
+  const { config } = model;
+  const params = weightsOf(model);
   const logprobs = tf.tidy(() => {
     const hidden = forwardHidden(params, config, inputs, batch.length, length);
     const states = gatherRows(hidden, tf.tensor1d(rows, 'int32'));

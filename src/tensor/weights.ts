@@ -1,9 +1,19 @@
 import type * as tf from '@tensorflow/tfjs-core';
 
-/** A map [I, O], with its bias [O] if it has one. */
+/** A map [I, O], with its bias [O] if it has one, and its low-rank adapter. */
 export interface AffineWeights {
   weight: tf.Tensor2D;
   bias?: tf.Tensor1D;
+  lora?: LoraWeights;
+}
+
+/** What LoRA (Hu et al., arXiv 2106.09685, eq. 3) adds to a map: scale · (x a) b. */
+export interface LoraWeights {
+  /** A, [I, r] */
+  a: tf.Tensor2D;
+  /** B, [r, O] */
+  b: tf.Tensor2D;
+  scale: number;
 }
 
 /** A LayerNorm, or without a bias an RMSNorm; [D] each. */

@@ -8,7 +8,7 @@ import { samplingSchemeNames } from '../rollout/uniforms.js';
 import { backendNames, precisions } from '../tensor/backend.js';
 import { isDate } from '../text/date.js';
 import { promptFormats } from '../text/template.js';
-import { count, model, path, remoteTeacher, reward, wordnet } from './configParts.js';
+import { count, lora, model, path, remoteTeacher, reward, wordnet } from './configParts.js';
 
 /** The training methods: one loop, one entry each (src/training/methods.ts). */
 export const methodNames = [
@@ -36,6 +36,7 @@ export const trainConfigSchema = z.strictObject({
   threads: count.optional().describe('threads for tensor operations; part of what makes a run repeatable'),
   precision: z.enum(precisions).optional().describe('of matrix products on a GPU; default: tf32'),
   student: model.describe('Hugging Face directory to start from, or the shape of a new model'),
+  lora: lora.optional().describe('train low-rank adapters of the student, which stays as it is'),
   teacher: z
     .union([path, remoteTeacher, z.array(path).min(1)], {
       error: 'expected the path of a model directory, a URL (or its fields), or a list of paths and URLs',

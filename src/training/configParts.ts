@@ -26,6 +26,25 @@ export const model = z.union(
   { error: 'expected the path of a model directory, or the shape of a new model (hidden_size, layers, ...)' },
 );
 
+/** Low-rank adapters of the student (docs/lora.md). */
+export const lora = z.strictObject({
+  rank: count
+    .max(1 << 16)
+    .default(16)
+    .describe('r of the two matrices of every adapter'),
+  alpha: z.number().positive().default(32).describe('the adapter counts alpha / rank'),
+  targets: z
+    .union([path, z.array(path).min(1)], { error: 'expected all-linear, or names of linear maps' })
+    .default('all-linear')
+    .describe('linear maps that get one, as q_proj or c_attn; all-linear: all but the output head'),
+  modules_to_save: z
+    .array(path)
+    .default([])
+    .describe('modules that train whole beside the adapters, as lm_head or norm'),
+  rslora: z.boolean().default(false).describe('alpha / sqrt(rank) instead'),
+});
+export type LoraConfig = z.output<typeof lora>;
+
 export const wordnet = z.strictObject({
   train_rows: count.default(30_000),
   valid_rows: count.default(1_000),

@@ -1,5 +1,6 @@
 import * as tf from '@tensorflow/tfjs-core';
 import { oneShard, type Shards } from '../cluster/shards.js';
+import { weightsOf } from '../models/lora.js';
 import { forwardHidden, type Model } from '../models/model.js';
 import { packSequences, type Sequence } from '../models/packed.js';
 import { countTokens, flatten, type Ragged } from '../objectives/ragged.js';
@@ -55,7 +56,7 @@ export function valueFeatures(
   const hidden = parts.map((part) =>
     tf.tidy(() => {
       const batch = packSequences(part);
-      const all = forwardHidden(student.params, student.config, batch.ids, batch.batch, batch.length);
+      const all = forwardHidden(weightsOf(student), student.config, batch.ids, batch.batch, batch.length);
       return gatherRows(all, tf.tensor1d(batch.rows, 'int32'));
     }),
   );

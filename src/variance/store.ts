@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { z } from 'zod';
 import { syncFile, writeAtomically } from '../durable.js';
 import { UsageError } from '../errors.js';
+import { weightsOf } from '../models/lora.js';
 import type { ObjectiveConfig } from '../objectives/presets.js';
 import type { Prompt } from '../rollout/engine.js';
 import type { Params } from '../tensor/params.js';
@@ -43,8 +44,8 @@ export function describeSetting(
 ): Record<string, unknown> {
   return {
     format: 1,
-    student_weights: weightsHash(models.student.params),
-    teacher_weights: weightsHash(models.teachers[0]!.params),
+    student_weights: weightsHash(weightsOf(models.student)),
+    teacher_weights: weightsHash(weightsOf(models.teachers[0]!)),
     prompts: [...new Set(prompts.map(promptsHash))],
     repeats: prompts.length,
     warmup_prompts: promptsHash(warmupPrompts),

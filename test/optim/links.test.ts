@@ -9,7 +9,7 @@ import { schedules } from '../../src/optim/schedules.js';
 import { disposeState, flattenState, restoreState } from '../../src/optim/state.js';
 import { applyUpdates, chain } from '../../src/optim/transform.js';
 import { initBackend } from '../../src/tensor/backend.js';
-import { linear } from '../../src/tensor/ops/linear.js';
+import { linear } from '../../src/tensor/ops/maps.js';
 import { tokenLogprob } from '../../src/tensor/ops/tokenLogprob.js';
 import { disposeParams, type Params, valueAndGrads } from '../../src/tensor/params.js';
 

@@ -47,8 +47,8 @@ function composed(p: Params, dims: ops.AttentionDims): tf.Tensor2D {
   const fused = ops.linear(ops.layerNorm(x, T1(p.g1), T1(p.h1), EPS), T2(p.wa), T1(p.ba));
   const [q, k, v] = tf.split(fused, 3, 1) as [tf.Tensor2D, tf.Tensor2D, tf.Tensor2D];
   const y = ops.linear(ops.causalAttention(q, k, v, dims), T2(p.wo), T1(p.bo), x);
-  const mlp = { inWeight: T2(p.wu), inBias: T1(p.bu), outWeight: T2(p.wd), outBias: T1(p.bd) };
-  return ops.geluMlp(ops.layerNorm(y, T1(p.g2), T1(p.h2), EPS), mlp, y);
+  const { up, down } = weightsOf(p);
+  return ops.geluMlp(ops.layerNorm(y, T1(p.g2), T1(p.h2), EPS), { up, down }, y);
 }
 
 /** Value and gradients of a random projection, both ways, within 1e-5 of the largest; nothing is left behind. */

@@ -101,10 +101,8 @@ export function halvesSuite(): void {
             ({ x }) => {
               const y = ops.linear(x as tf.Tensor2D, at('attn.c_proj'), bias(12));
               const mlp = {
-                inWeight: at('mlp.c_fc'),
-                inBias: bias(24),
-                outWeight: at('mlp.c_proj'),
-                outBias: bias(12),
+                up: { weight: at('mlp.c_fc'), bias: bias(24) },
+                down: { weight: at('mlp.c_proj'), bias: bias(12) },
               };
               const z = ops.geluMlp(y, mlp, y);
               return tf.sum(tf.square(ops.unembed(z, w['transformer.wte.weight'] as tf.Tensor2D)));

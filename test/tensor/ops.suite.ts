@@ -81,7 +81,7 @@ export function opsSuite(): void {
         const x = tf.zeros<tf.Rank.R2>([2, 3]);
         expect(() => ops.linear(x, tf.zeros<tf.Rank.R2>([4, 5]))).toThrow(UsageError);
         expect(() => ops.linear(x, tf.zeros<tf.Rank.R2>([4, 5]))).toThrow(
-          'linear: w: shape [4, 5] found, [3, any] expected',
+          'linear: weight: shape [4, 5] found, [3, any] expected',
         );
       });
     });
@@ -190,10 +190,8 @@ export function opsSuite(): void {
     };
     const op = (p: Params): T2 => {
       const weights = {
-        inWeight: p.w1 as T2,
-        inBias: p.b1 as T1,
-        outWeight: p.w2 as T2,
-        outBias: p.b2 as T1,
+        up: { weight: p.w1 as T2, bias: p.b1 as T1 },
+        down: { weight: p.w2 as T2, bias: p.b2 as T1 },
       };
       return ops.geluMlp(p.x as T2, weights, p.r as T2);
     };

@@ -15,6 +15,7 @@ import {
 } from '../common.js';
 
 interface BenchOptions extends CommonOptions {
+  lora?: number;
   what: WorkloadName;
   model?: string;
   teacher?: string;
@@ -66,6 +67,7 @@ export function benchCommand(): Command {
     .option('--inner <e>', 'round: passes over the rollouts', positiveInteger, 4)
     .option('--pt-len <n>', 'round: tokens of a pretraining row', positiveInteger, 96)
     .option('--gradient-checkpointing', 'sft and round: as train.gradient_checkpointing')
+    .option('--lora <rank>', 'the student has adapters of this rank on all linear maps', positiveInteger)
     .option('--alpha <a>', 'share of the teacher in sampling', numberBetween(0, 1), 0.2)
     .option('--warmup <w>', 'runs before the clock starts', nonNegativeInteger, 1)
     .option('--repeat <n>', 'runs on the clock; the median is told', positiveInteger, 5)
@@ -91,6 +93,7 @@ Example:
     const models = await benchModels({
       ...(options.model !== undefined && { model: options.model }),
       ...(options.teacher !== undefined && { teacher: options.teacher }),
+      ...(options.lora !== undefined && { lora: options.lora }),
       ...(shape && {
         shape: { layers: shape[0]!, hiddenSize: shape[1]!, heads: shape[2]!, vocabSize: shape[3]! },
       }),

@@ -5,6 +5,7 @@ import { UsageError } from '../../errors.js';
 import type { ModelDtype } from '../../models/dtypes.js';
 import { promptFormats } from '../../text/template.js';
 import {
+  type AdapterOption,
   type CommonOptions,
   day,
   dtypeOption,
@@ -15,12 +16,13 @@ import {
   positiveInteger,
   print,
   startBackend,
+  withAdapterOption,
   withCommonOptions,
 } from '../common.js';
 import { ranks, type ShardOptions, shardsOf, withShardOptions } from '../ranks.js';
 import { FORBID_NGRAMS } from '../samplingOptions.js';
 
-interface EvalOptions extends CommonOptions, ShardOptions {
+interface EvalOptions extends CommonOptions, AdapterOption, ShardOptions {
   model: string;
   dtype?: ModelDtype;
   teacher?: string;
@@ -95,6 +97,7 @@ export function evalCommand(): Command {
       'after',
       `\n${metricHelp}\n\nExample:\n  minillm eval --model runs/smoke/final --teacher experiments/wordnet/teacher --data test.jsonl --template plain --seeds 10,20\n`,
     );
+  withAdapterOption(command);
   return withCommonOptions(withShardOptions(command)).action(async (options: EvalOptions) => {
     const log = logger(options);
     const { evaluate } = await import('../../evaluation/evaluate.js');
@@ -110,14 +113,17 @@ export function evalCommand(): Command {
     const { chatOptions } = await import('../chatOptions.js');
     const { loadExamples, saySpecials } = await import('../../data/examples.js');
     const { withoutBos } = await import('../../text/withoutBos.js');
-    const own = await loadTokenizer(options.model);
+    const { tokenizerDirectory } = await import('../../models/adapter.js');
+    const own = await loadTokenizer(await tokenizerDirectory(options.model));
     const tokenizer = options.bos ? own : withoutBos(own);
     const ends = { directory: options.model, tokenizer };
     const model = withEndTokens(await loadModel(options.model, options), ends, log);
     const teacher = options.teacher
       ? await loadModel(options.teacher, { dtype: options.teacherDtype })
       : undefined;
-    const teacherTokenizer = options.teacher ? await tokenizerIfPresent(options.teacher) : undefined;
+    const teacherTokenizer = options.teacher
+      ? await tokenizerIfPresent(await tokenizerDirectory(options.teacher))
+      : undefined;
     if (teacherTokenizer) {
       const { assertSameTokenizer } = await import('../../runs/materials.js');
       assertSameTokenizer([options.model, tokenizer], [options.teacher!, teacherTokenizer]);
@@ -162,7 +168,12 @@ export function evalCommand(): Command {
     const { responseProgress } = await import('../responseProgress.js');
     const progress = responseProgress(options.quiet);
     const { model: modelFile, teacher: teacherFile, data: dataFile } = options;
-    const files = { '--model': modelFile, '--teacher': teacherFile, '--data': dataFile };
+    const files = {
+      '--model': modelFile,
+      '--adapter': options.adapter,
+      '--teacher': teacherFile,
+      '--data': dataFile,
+    };
     const shards = await shardsOf(options, backend.engine, files, log);
     const result = evaluate(model, teacher, tokenizer, examples, {
       metrics,
@@ -232,17 +243,16 @@ function leftOut<T extends string>(
 
 async function storeOf(
   directory: string,
-  { model, dtype, teacher, teacherDtype }: EvalOptions,
+  { model, dtype, adapter, teacher, teacherDtype }: EvalOptions,
   engine: string,
   log: (line: string) => void,
 ) {
   const { generationCache } = await import('../../runs/generationCache.js');
-  const { modelDigest } = await import('../../runs/modelDigest.js');
-  const digestOf = async (at: string, kept: ModelDtype = 'float32'): Promise<string> =>
-    `${await modelDigest(at)}${kept === 'float32' ? '' : ` as ${kept}`}`;
+  const { sourceDigest } = await import('../../models/adapter.js');
+  const kept = (dtype: ModelDtype = 'float32'): string => (dtype === 'float32' ? '' : ` as ${dtype}`);
   const digests = {
-    model: await digestOf(model, dtype),
-    teacher: teacher && (await digestOf(teacher, teacherDtype)),
+    model: (await sourceDigest(model, { adapter })) + kept(dtype),
+    teacher: teacher && (await sourceDigest(teacher)) + kept(teacherDtype),
   };
   return generationCache(directory, { ...digests, engine, log });
 }

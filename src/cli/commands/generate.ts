@@ -6,6 +6,7 @@ import type { RolloutOptions } from '../../rollout/engine.js';
 import type { ChatOptions } from '../../text/chat.js';
 import type { Tokenizer } from '../../text/tokenizer.js';
 import {
+  type AdapterOption,
   type CommonOptions,
   day,
   dtypeOption,
@@ -16,12 +17,13 @@ import {
   positiveInteger,
   print,
   startBackend,
+  withAdapterOption,
   withCommonOptions,
 } from '../common.js';
 import { type ShardOptions, shardsOf, withShardOptions } from '../ranks.js';
 import { type SamplingFlags, samplingOf, withSamplingFlags } from '../samplingOptions.js';
 
-interface GenerateOptions extends SamplingFlags, CommonOptions, ShardOptions {
+interface GenerateOptions extends SamplingFlags, CommonOptions, ShardOptions, AdapterOption {
   model: string;
   dtype?: ModelDtype;
   teacherDtype?: ModelDtype;
@@ -81,6 +83,7 @@ export function generateCommand(): Command {
       '\nExample:\n  minillm generate --model runs/smoke/final --input prompts.jsonl --samples 4 --seed 7\n',
     );
   withSamplingFlags(command);
+  withAdapterOption(command);
   return withCommonOptions(withShardOptions(command)).action(async (options: GenerateOptions) => {
     const log = logger(options);
     if (options.alpha !== undefined && !options.mixWith)
@@ -104,9 +107,13 @@ export function generateCommand(): Command {
       : undefined;
     const needsText = prompts.some((p) => p.ids === undefined);
     const { withoutBos } = await import('../../text/withoutBos.js');
-    const own = needsText ? await loadTokenizer(options.model) : await tokenizerIfPresent(options.model);
+    const { tokenizerDirectory } = await import('../../models/adapter.js');
+    const place = await tokenizerDirectory(options.model);
+    const own = needsText ? await loadTokenizer(place) : await tokenizerIfPresent(place);
     const tokenizer = own && !options.bos ? withoutBos(own) : own;
-    const teacherTokenizer = options.mixWith ? await tokenizerIfPresent(options.mixWith) : undefined;
+    const teacherTokenizer = options.mixWith
+      ? await tokenizerIfPresent(await tokenizerDirectory(options.mixWith))
+      : undefined;
     if (tokenizer && teacherTokenizer) {
       assertSameTokenizer([options.model, tokenizer], [options.mixWith!, teacherTokenizer]);
     }
@@ -122,7 +129,10 @@ export function generateCommand(): Command {
     }));
     const { responseProgress } = await import('../responseProgress.js');
     const progress = responseProgress(options.quiet);
-    const files = { '--model': options.model, '--input': options.input, '--mix-with': options.mixWith };
+    const files = {
+      ...{ '--model': options.model, '--adapter': options.adapter },
+      ...{ '--input': options.input, '--mix-with': options.mixWith },
+    };
     const shards = await shardsOf(options, engine, files, log);
     const rolloutOptions: RolloutOptions = {
       temperature: options.temperature,

@@ -8,6 +8,7 @@ import type { Inspection } from '../../training/inspect.js';
 import type { Rescored, SampledResponse } from '../../training/rescore.js';
 import type { Models } from '../../training/supervised.js';
 import {
+  type AdapterOption,
   type CommonOptions,
   dtypeOption,
   logger,
@@ -16,12 +17,13 @@ import {
   print,
   repeated,
   startBackend,
+  withAdapterOption,
   withCommonOptions,
 } from '../common.js';
 import { inspectionTable } from '../inspectionTable.js';
 import { switchesFrom } from '../objective.js';
 
-interface InspectOptions extends CommonOptions {
+interface InspectOptions extends CommonOptions, AdapterOption {
   student: string;
   teacher: string;
   teacherDtype?: ModelDtype;
@@ -77,6 +79,7 @@ Example:
   echo '{"prompt_ids":[5,9,2],"response_ids":[7,3,1]}' > rollouts.jsonl
   minillm inspect --student runs/sft/final --teacher models/teacher --rollouts rollouts.jsonl --preset lmops`,
     );
+  withAdapterOption(command);
   return withCommonOptions(command).action(async (options: InspectOptions) => {
     const log = logger(options);
     if ((options.rollouts === undefined) === (options.prompts === undefined))
@@ -90,14 +93,14 @@ Example:
     const texts = options.pretrain ? await readTexts(options.pretrain) : [];
     await startBackend(options, log);
     const { loadModel } = await import('../../models/checkpoint.js');
-    const { disposeParams } = await import('../../tensor/params.js');
+    const { disposeModel } = await import('../../models/model.js');
     const { inspectStep } = await import('../../training/inspect.js');
     const { rescore } = await import('../../training/rescore.js');
     const tokenizer = await commonTokenizer(options.student, options.teacher);
     const { withEndTokens } = await import('../../runs/endTokens.js');
     const models = {
       student: withEndTokens(
-        await loadModel(options.student),
+        await loadModel(options.student, options),
         { directory: options.student, tokenizer },
         log,
       ),
@@ -115,7 +118,7 @@ Example:
       objective,
       options.batchSize,
     );
-    for (const { params } of [models.student, ...models.teachers]) disposeParams(params);
+    for (const model of [models.student, ...models.teachers]) disposeModel(model);
     if (options.json) print(JSON.stringify(asJson(result, records, options.preset, objective)));
     else print(inspectionTable(result, records, tokenizer));
   });
@@ -125,8 +128,9 @@ Example:
 async function commonTokenizer(student: string, teacher: string): Promise<Tokenizer | undefined> {
   const { tokenizerIfPresent } = await import('../../text/tokenizer.js');
   const { assertSameTokenizer } = await import('../../runs/materials.js');
-  const own = await tokenizerIfPresent(student);
-  const other = await tokenizerIfPresent(teacher);
+  const { tokenizerDirectory } = await import('../../models/adapter.js');
+  const own = await tokenizerIfPresent(await tokenizerDirectory(student));
+  const other = await tokenizerIfPresent(await tokenizerDirectory(teacher));
   if (own && other) assertSameTokenizer([student, own], [teacher, other]);
   return own ?? other;
 }

@@ -4,17 +4,19 @@ import type { ModelDtype } from '../../models/dtypes.js';
 import type { Model } from '../../models/model.js';
 import type { Tokenizer } from '../../text/tokenizer.js';
 import {
+  type AdapterOption,
   type CommonOptions,
   dtypeOption,
   logger,
   positiveInteger,
   print,
   startBackend,
+  withAdapterOption,
   withCommonOptions,
 } from '../common.js';
 import { type ShardOptions, shardsOf, withShardOptions } from '../ranks.js';
 
-interface ScoreCommandOptions extends CommonOptions, ShardOptions {
+interface ScoreCommandOptions extends CommonOptions, AdapterOption, ShardOptions {
   model: string;
   dtype?: ModelDtype;
   input: string;
@@ -44,17 +46,18 @@ Example:
   minillm score --model runs/smoke/final --input rows.jsonl > scores.jsonl
 `,
     );
+  withAdapterOption(command);
   return withCommonOptions(withShardOptions(command)).action(async (options: ScoreCommandOptions) => {
     const log = logger(options);
     const rows = await readInput(options.input);
     const { engine } = await startBackend(options, log);
     const { loadModel } = await import('../../models/checkpoint.js');
-    const { disposeParams } = await import('../../tensor/params.js');
+    const { disposeModel } = await import('../../models/model.js');
     const { scoreTokens } = await import('../../scoring/score.js');
     const model = await loadModel(options.model, options);
     const sequences = await toSequences(rows, model, options.model, options.bos);
     const { whole } = await import('../../pieces.js');
-    const files = { '--model': options.model, '--input': options.input };
+    const files = { '--model': options.model, '--adapter': options.adapter, '--input': options.input };
     const shards = await shardsOf(options, engine, files, log);
     for (let start = 0; start < sequences.length; start += WINDOW) {
       const window = sequences.slice(start, start + WINDOW);
@@ -76,7 +79,7 @@ Example:
       });
       log(`${start + window.length}/${sequences.length} rows`);
     }
-    disposeParams(model.params);
+    disposeModel(model);
   });
 }
 
@@ -131,7 +134,9 @@ async function toSequences(
     if ('ids' in row) scored = { row: row.ids, from: row.span[0], sequence: row.ids.slice(...row.span) };
     else {
       if (!tokenizer) {
-        const own = await (await import('../../text/tokenizer.js')).loadTokenizer(directory);
+        const own = await (await import('../../text/tokenizer.js')).loadTokenizer(
+          await (await import('../../models/adapter.js')).tokenizerDirectory(directory),
+        );
         tokenizer = bos ? own : (await import('../../text/withoutBos.js')).withoutBos(own);
         (await import('../../runs/materials.js')).checkTokenizer(model.config, tokenizer);
       }

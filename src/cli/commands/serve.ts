@@ -3,6 +3,7 @@ import { Command } from 'commander';
 import { RunError, UsageError } from '../../errors.js';
 import type { ModelDtype } from '../../models/dtypes.js';
 import {
+  type AdapterOption,
   type CommonOptions,
   dtypeOption,
   localModel,
@@ -11,10 +12,11 @@ import {
   positiveInteger,
   print,
   startBackend,
+  withAdapterOption,
   withCommonOptions,
 } from '../common.js';
 
-interface ServeOptions extends CommonOptions {
+interface ServeOptions extends CommonOptions, AdapterOption {
   dtype?: ModelDtype;
   port: number;
   host: string;
@@ -52,20 +54,22 @@ Example:
   minillm serve experiments/wordnet/teacher --port 8000
 `,
     );
+  withAdapterOption(command);
   return withCommonOptions(command).action(async (name: string, options: ServeOptions) => {
     const log = logger(options);
     if (options.port > 65535) throw new UsageError(`--port: ${options.port}, expected 0 to 65535`);
     const apiKey = keyOf(options);
     const directory = await localModel(name, options);
     await startBackend(options, log);
+    const { tokenizerDirectory } = await import('../../models/adapter.js');
     const { loadModel } = await import('../../models/checkpoint.js');
     const { tokenizerIfPresent } = await import('../../text/tokenizer.js');
     const { localTeacher } = await import('../../scoring/localTeacher.js');
     const { scoringServer } = await import('../../scoring/server.js');
-    const { disposeParams } = await import('../../tensor/params.js');
+    const { disposeModel } = await import('../../models/model.js');
     const { checkTokenizer } = await import('../../runs/materials.js');
     const model = await loadModel(directory, options);
-    const tokenizer = await tokenizerIfPresent(directory);
+    const tokenizer = await tokenizerIfPresent(await tokenizerDirectory(directory));
     if (tokenizer) checkTokenizer(model.config, tokenizer);
     const id = options.name ?? basename(resolve(name));
     const server = scoringServer({
@@ -95,7 +99,7 @@ Example:
         for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, close);
       });
     });
-    disposeParams(model.params);
+    disposeModel(model);
     log('closed');
   });
 }

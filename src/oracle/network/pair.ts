@@ -3,6 +3,7 @@ import { z } from 'zod';
 import { UsageError } from '../../errors.js';
 import { loadModel } from '../../models/checkpoint.js';
 import { newModelConfig, parseConfig } from '../../models/families.js';
+import { mergeAdapter } from '../../models/lora.js';
 import { initModel, type Model } from '../../models/model.js';
 import { disposeParams } from '../../tensor/params.js';
 import type { CostModel } from '../cost.js';
@@ -88,7 +89,9 @@ export async function openPair(config: PairConfig, where: string): Promise<Pair>
     for (const which of ['student', 'teacher'] as const) {
       const chosen = config[which];
       opened.push(
-        typeof chosen === 'string' ? await loadModel(chosen) : newModel(chosen, config, `${where}: ${which}`),
+        typeof chosen === 'string'
+          ? mergeAdapter(await loadModel(chosen))
+          : newModel(chosen, config, `${where}: ${which}`),
       );
     }
     return pairOf(opened[0]!, opened[1]!, config, where);

@@ -3,12 +3,11 @@ import { shapeOf } from '../halves.js';
 import type { AttentionDims } from '../kernels.js';
 import { assertShape } from '../shape.js';
 import type { AffineWeights, BlockWeights, NormWeights } from '../weights.js';
+import { assertMap, mapTensors } from './maps.js';
 
-/** The tensors of a map or a norm, the bias last if there is one. */
-export const tensorsOf = (part: AffineWeights | NormWeights): tf.Tensor[] => [
-  'gain' in part ? part.gain : part.weight,
-  ...(part.bias ? [part.bias] : []),
-];
+/** The tensors of a map (`mapTensors`) or a norm. */
+export const tensorsOf = (part: AffineWeights | NormWeights): tf.Tensor[] =>
+  'gain' in part ? [part.gain, ...(part.bias ? [part.bias] : [])] : mapTensors(part);
 
 /** @throws UsageError, its message beginning with `where`, if x [B·T, D] or a weight does not fit the others */
 export function assertBlock(
@@ -31,8 +30,5 @@ export function assertBlock(
     ...[up, ...(gate ? [gate] : [])].map((map): [AffineWeights, number, number] => [map, width, inner]),
     [down, inner, width],
   ];
-  for (const [{ weight, bias }, from, to] of maps) {
-    assertShape(weight, [from, to], `${where}: weight`);
-    if (bias) assertShape(bias, [to], `${where}: bias`);
-  }
+  for (const [map, from, to] of maps) assertMap(map, [from, to], where);
 }

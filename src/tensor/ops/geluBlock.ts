@@ -3,7 +3,8 @@ import { type AttentionDims, kernels } from '../kernels.js';
 import type { AffineWeights, BlockWeights, NormWeights } from '../weights.js';
 import { assertBlock, tensorsOf } from './blockWeights.js';
 import { differentiable } from './custom.js';
-import { inputGradient, product, weightGradients } from './linear.js';
+import { mlpBackward, mlpForward } from './geluMlp.js';
+import { keptOfMap, mapBackward, mapForward } from './maps.js';
 
 type Biased<T> = T & { bias: tf.Tensor1D };
 
@@ -44,33 +45,27 @@ export function geluBlock(
     [x, ...[attentionNorm, qkv, out, mlpNorm, up, down].flatMap(tensorsOf)],
     (save, taped) => {
       const [n, stats1] = kernels().layerNorm(x, attentionNorm.gain, attentionNorm.bias, eps);
-      const fused = product(n, qkv.weight, qkv.bias);
+      const [fused, ofQkv] = mapForward(n, qkv);
       const [a, kept] = kernels().attention([fused], dims);
-      const y = product(a, out.weight, out.bias, x);
+      const [y, ofOut] = mapForward(a, out, x);
       const [m, stats2] = kernels().layerNorm(y, mlpNorm.gain, mlpNorm.bias, eps);
-      const [h, slope] = kernels().linearGelu(m, up.weight, up.bias, taped);
+      const [result, ofMlp] = mlpForward(m, weights, y, taped);
       save([
-        ...[x, stats1, n, fused, a, kept, y, stats2, m, h, slope],
-        ...[attentionNorm.gain, mlpNorm.gain, qkv.weight, out.weight, up.weight, down.weight],
+        ...[x, stats1, n, fused, a, kept, y, stats2, m],
+        ...[attentionNorm.gain, mlpNorm.gain, ...ofQkv, ...ofOut, ...ofMlp],
       ]);
-      return product(h, down.weight, down.bias, y);
+      return result;
     },
     (dResult, saved) => {
-      const [x, stats1, n, fused, a, kept, y, stats2, m, h, slope, gain1, gain2, wQkv, wOut, wUp, wDown] =
-        saved as Saved;
-      const du = kernels().geluLinearGrad(dResult, wDown, slope);
-      const dDown = weightGradients(h, dResult, down);
-      const dUp = weightGradients(m, du, up);
-      const dm = inputGradient(du, wUp);
-      du.dispose();
+      const [x, stats1, n, fused, a, kept, y, stats2, m, gain1, gain2, ...maps] = saved as Saved;
+      const [ofQkv, ofOut] = [maps.splice(0, keptOfMap(qkv)), maps.splice(0, keptOfMap(out))];
+      const { dx: dm, dUp, dDown } = mlpBackward(m, dResult, weights, maps);
       const [dy, ...dMlpNorm] = kernels().layerNormGrad(dm, y, gain2, stats2, dResult);
       dm.dispose();
-      const dOut = weightGradients(a, dy, out);
-      const da = inputGradient(dy, wOut);
+      const [da, dOut] = mapBackward(a, dy, out, ofOut);
       const [dFused] = kernels().attentionGrad(da, { parts: [fused], o: a, kept }, dims) as [tf.Tensor2D];
       da.dispose();
-      const dQkv = weightGradients(n, dFused, qkv);
-      const dn = inputGradient(dFused, wQkv);
+      const [dn, dQkv] = mapBackward(n, dFused, qkv, ofQkv);
       dFused.dispose();
       const [dx, ...dAttentionNorm] = kernels().layerNormGrad(dn, x, gain1, stats1, dy);
       return [dx, ...dAttentionNorm, ...dQkv, ...dOut, ...dMlpNorm, ...dUp, ...dDown];
@@ -80,7 +75,6 @@ export function geluBlock(
 
 type Saved = [
   ...[x: tf.Tensor2D, stats1: tf.Tensor2D, n: tf.Tensor2D, fused: tf.Tensor2D, a: tf.Tensor2D],
-  ...[kept: tf.Tensor2D, y: tf.Tensor2D, stats2: tf.Tensor2D, m: tf.Tensor2D, h: tf.Tensor2D],
-  ...[slope: tf.Tensor2D, gain1: tf.Tensor1D, gain2: tf.Tensor1D],
-  ...[qkv: tf.Tensor2D, out: tf.Tensor2D, up: tf.Tensor2D, down: tf.Tensor2D],
+  ...[kept: tf.Tensor2D, y: tf.Tensor2D, stats2: tf.Tensor2D, m: tf.Tensor2D],
+  ...[gain1: tf.Tensor1D, gain2: tf.Tensor1D, ...maps: tf.Tensor2D[]],
 ];

@@ -1,7 +1,8 @@
 import type * as tf from '@tensorflow/tfjs-core';
 import { type Head, kernels } from '../kernels.js';
 import { assertIndices, assertShape } from '../shape.js';
-import { linear, unembed } from './linear.js';
+import { unembed } from './linear.js';
+import { linear } from './maps.js';
 
 /** Logits. @param states [N, D] @returns [N, V], differentiable in the states and the weight */
 export function headLogits(states: tf.Tensor2D, { weight, tied }: Head): tf.Tensor2D {

@@ -1,5 +1,5 @@
 export type { AttentionDims, Head } from '../kernels.js';
-export type { AffineWeights, DecoderWeights, NormWeights } from '../weights.js';
+export type { AffineWeights, DecoderWeights, LoraWeights, NormWeights } from '../weights.js';
 export { exactGelu, gelu, swiglu } from './activations.js';
 export { ownAddresses } from './addresses.js';
 export { causalAttention } from './attention.js';
@@ -10,10 +10,11 @@ export { jensenShannon, skewForwardKl, skewReverseKl, totalVariation } from './d
 export { entropy } from './entropy.js';
 export { embedding, gatherRows } from './gatherRows.js';
 export { type GeluBlockWeights, geluBlock } from './geluBlock.js';
-export { geluMlp, type MlpWeights } from './geluMlp.js';
+export { type GeluMlpWeights, geluMlp } from './geluMlp.js';
 export { groupMeans } from './groupMeans.js';
 export { headLogits, headLogprob } from './headLogprob.js';
-export { linear, unembed } from './linear.js';
+export { unembed } from './linear.js';
+export { affineMap, linear } from './maps.js';
 export { layerNorm, rmsNorm } from './norms.js';
 export { rotary } from './rotary.js';
 export { type SwigluBlockWeights, swigluBlock } from './swigluBlock.js';

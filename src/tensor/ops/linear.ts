@@ -1,41 +1,11 @@
 import type * as tf from '@tensorflow/tfjs-core';
 import { trains } from '../frozen.js';
-import { shapeOf } from '../halves.js';
 import { kernels } from '../kernels.js';
 import { assertShape } from '../shape.js';
 import type { AffineWeights } from '../weights.js';
 import { differentiable, type Gradient } from './custom.js';
 
-/**
- * Affine map: y = x w + b, plus `residual` where one is given (the residual stream that the map writes to).
- *
- * @param x [N, I] @param w [I, O] @param b [O], none if absent @param residual [N, O]
- * @returns [N, O], differentiable in all arguments
- * @throws UsageError if the shapes do not fit
- */
-export function linear(x: tf.Tensor2D, w: tf.Tensor2D, b?: tf.Tensor1D, residual?: tf.Tensor2D): tf.Tensor2D {
-  assertShape(x, [null, null], 'linear: x');
-  assertShape(w, [x.shape[1], null], 'linear: w');
-  if (b) assertShape(b, [shapeOf(w)[1]!], 'linear: b');
-  if (residual) assertShape(residual, [x.shape[0], shapeOf(w)[1]!], 'linear: residual');
-  return differentiable<tf.Tensor2D>(
-    [x, w, ...(b ? [b] : []), ...(residual ? [residual] : [])],
-    (save) => {
-      save([x, w]);
-      return product(x, w, b, residual);
-    },
-    (dy, saved) => {
-      const [x, w] = saved as [tf.Tensor2D, tf.Tensor2D];
-      return [
-        inputGradient(dy, w),
-        ...weightGradients(x, dy, { weight: w, ...(b && { bias: b }) }),
-        ...(residual ? [dy] : []),
-      ];
-    },
-  );
-}
-
-/** The forward pass of `linear`, for operations that have a backward pass of their own. */
+/** x w + b + residual; no gradient. */
 export function product(
   x: tf.Tensor2D,
   w: tf.Tensor2D,

@@ -4,7 +4,7 @@ import { assertShape } from '../shape.js';
 import type { AffineWeights, BlockWeights } from '../weights.js';
 import { assertBlock, tensorsOf } from './blockWeights.js';
 import { differentiable } from './custom.js';
-import { inputGradient, product, weightGradients } from './linear.js';
+import { keptOfMap, mapBackward, mapForward } from './maps.js';
 
 /** The parameters of a block of LLaMA: a map each for queries, keys and values, a gate, RMSNorms. D = H·Dh need not hold. */
 export interface SwigluBlockWeights extends BlockWeights {
@@ -44,38 +44,45 @@ export function swigluBlock(
     [x, gain1, gain2, ...maps.flatMap(tensorsOf)],
     (save) => {
       const [n, stats1] = kernels().rmsNorm(x, gain1, eps);
-      const turned = (map: AffineWeights, heads: number) =>
-        kernels().rotary(product(n, map.weight, map.bias), [cos, sin], heads, 1);
+      const turn = (part: tf.Tensor2D, heads: number) => kernels().rotary(part, [cos, sin], heads, 1);
+      const [flatQ, ofQ] = mapForward(n, q);
+      const [flatK, ofK] = mapForward(n, k);
+      const [partV, ofV] = mapForward(n, v);
       const parts: [tf.Tensor2D, tf.Tensor2D, tf.Tensor2D] = [
-        turned(q, dims.heads),
-        turned(k, dims.kvHeads),
-        product(n, v.weight, v.bias),
+        turn(flatQ, dims.heads),
+        turn(flatK, dims.kvHeads),
+        partV,
       ];
       const [a, kept] = kernels().attention(parts, dims);
-      const y = product(a, out.weight, out.bias, x);
+      const [y, ofOut] = mapForward(a, out, x);
       const [m, stats2] = kernels().rmsNorm(y, gain2, eps);
-      const [g, u] = [product(m, gate.weight, gate.bias), product(m, up.weight, up.bias)];
+      const [g, ofGate] = mapForward(m, gate);
+      const [u, ofUp] = mapForward(m, up);
       const h = kernels().swiglu(g, u);
+      const [result, ofDown] = mapForward(h, down, y);
       save([
         ...[x, stats1, n, ...parts, a, kept, y, stats2, m, g, u, h, cos, sin, gain1, gain2],
-        ...maps.map(({ weight }) => weight),
+        ...[ofQ, ofK, ofV, ofOut, ofGate, ofUp, ofDown].flat(),
       ]);
-      return product(h, down.weight, down.bias, y);
+      return result;
     },
     (dResult, saved) => {
-      const [x, stats1, n, q, k, v, a, kept, y, stats2, m, g, u, h, cos, sin, gain1, gain2, ...matrices] =
+      const [x, stats1, n, q, k, v, a, kept, y, stats2, m, g, u, h, cos, sin, gain1, gain2, ...all] =
         saved as Saved;
-      const [wq, wk, wv, wo, wg, wu, wd] = matrices;
-      const dDown = weightGradients(h, dResult, down);
-      const dh = inputGradient(dResult, wd);
+      const [ofQ, ofK, ofV, ofOut, ofGate, ofUp, ofDown] = maps.map((map) =>
+        all.splice(0, keptOfMap(map)),
+      ) as [
+        ...[tf.Tensor2D[], tf.Tensor2D[], tf.Tensor2D[], tf.Tensor2D[]],
+        ...[tf.Tensor2D[], tf.Tensor2D[], tf.Tensor2D[]],
+      ];
+      const [dh, dDown] = mapBackward(h, dResult, down, ofDown);
       const [dg, du] = kernels().swigluGrad(dh, g, u);
-      const [dGate, dUp] = [weightGradients(m, dg, gate), weightGradients(m, du, up)];
-      const dm = inputGradient(dg, wg, inputGradient(du, wu));
-      tf.dispose([dh, dg, du]);
+      const [dmUp, dUp] = mapBackward(m, du, up, ofUp);
+      const [dm, dGate] = mapBackward(m, dg, gate, ofGate, dmUp);
+      tf.dispose([dh, dg, du, dmUp]);
       const [dy, dGain2] = kernels().rmsNormGrad(dm, y, gain2, stats2, dResult);
 
-      const dOut = weightGradients(a, dy, out);
-      const da = inputGradient(dy, wo);
+      const [da, dOut] = mapBackward(a, dy, out, ofOut);
       const [dqTurned, dkTurned, dv] = kernels().attentionGrad(
         da,
         { parts: [q, k, v], o: a, kept },
@@ -84,12 +91,9 @@ export function swigluBlock(
       const dq = kernels().rotary(dqTurned, [cos, sin], dims.heads, -1);
       const dk = kernels().rotary(dkTurned, [cos, sin], dims.kvHeads, -1);
       tf.dispose([dm, da, dqTurned, dkTurned]);
-      const [dQ, dK, dV] = [
-        weightGradients(n, dq, attention[0]),
-        weightGradients(n, dk, attention[1]),
-        weightGradients(n, dv, attention[2]),
-      ];
-      const dn = inputGradient(dv, wv, inputGradient(dq, wq, inputGradient(dk, wk)));
+      const [dnK, dK] = mapBackward(n, dk, attention[1], ofK);
+      const [dnQ, dQ] = mapBackward(n, dq, attention[0], ofQ, dnK);
+      const [dn, dV] = mapBackward(n, dv, attention[2], ofV, dnQ);
       const [dx, dGain1] = kernels().rmsNormGrad(dn, x, gain1, stats1, dy);
       return [dx, dGain1, dGain2, ...dQ, ...dK, ...dV, ...dOut, ...dGate, ...dUp, ...dDown];
     },
@@ -101,6 +105,5 @@ type Saved = [
   ...[a: tf.Tensor2D, kept: tf.Tensor2D, y: tf.Tensor2D, stats2: tf.Tensor2D, m: tf.Tensor2D],
   ...[g: tf.Tensor2D, u: tf.Tensor2D, h: tf.Tensor2D, cos: tf.Tensor2D, sin: tf.Tensor2D],
   ...[gain1: tf.Tensor1D, gain2: tf.Tensor1D],
-  ...[wq: tf.Tensor2D, wk: tf.Tensor2D, wv: tf.Tensor2D, wo: tf.Tensor2D],
-  ...[wg: tf.Tensor2D, wu: tf.Tensor2D, wd: tf.Tensor2D],
+  ...maps: tf.Tensor2D[],
 ];

@@ -5,9 +5,12 @@ import { join } from 'node:path';
 
 /** SHA-256 of everything in a model directory that its distributions depend on: the shape and the weights. */
 export async function modelDigest(directory: string): Promise<string> {
-  const names = (await readdir(directory)).filter(
-    (name) => name === 'config.json' || name.endsWith('.safetensors'),
-  );
+  return filesDigest(directory, (name) => name === 'config.json' || name.endsWith('.safetensors'));
+}
+
+/** SHA-256 of those files of a directory, in the order of their names. */
+export async function filesDigest(directory: string, wanted: (name: string) => boolean): Promise<string> {
+  const names = (await readdir(directory)).filter(wanted);
   const hash = createHash('sha256');
   for (const name of names.sort()) {
     hash.update(`${name}\0`);
