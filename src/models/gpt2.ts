@@ -151,8 +151,7 @@ export const gpt2: Family = {
   },
 
   decoder(params, config) {
-    if (activations[config.activation!] !== activations.gelu_new || config.scoreScales || config.lora)
-      return undefined;
+    if (activations[config.activation!] !== activations.gelu_new || config.scoreScales) return undefined;
     return {
       tokens: parameter(params, gpt2.embedding),
       places: parameter(params, 'transformer.wpe.weight'),

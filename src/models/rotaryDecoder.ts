@@ -168,7 +168,6 @@ export const rotaryDecoder = {
 
   decoder(params, config) {
     const { layers } = config;
-    if (config.lora) return undefined;
     return {
       tokens: parameter(params, 'model.embed_tokens.weight'),
       blocks: Array.from({ length: layers }, (_, layer) =>

@@ -269,5 +269,17 @@ function decoderTensors(model: DecoderWeights, none: tf.Tensor1D): tf.Tensor[] {
     ...map(block.gate),
     ...map(block.down),
   ];
-  return [model.tokens, model.places ?? none, ...norm(model.lastNorm), ...model.blocks.flatMap(ofBlock)];
+  const plain = [
+    ...[model.tokens, model.places ?? none, ...norm(model.lastNorm)],
+    ...model.blocks.flatMap(ofBlock),
+  ];
+  const adapters = model.blocks.flatMap(({ attention: [q, k, v], out, up, gate, down }) =>
+    [q, k, v, out, up, gate, down].map((map) => map?.lora),
+  );
+  if (adapters.every((lora) => lora === undefined)) return plain;
+  return [
+    ...plain,
+    ...adapters.flatMap((lora) => [lora?.a ?? none, lora?.b ?? none]),
+    tf.tensor1d(adapters.map((lora) => lora?.scale ?? 0)),
+  ];
 }

@@ -98,8 +98,11 @@ function throughBlock(
   return affine(inner, block.down, y);
 }
 
-const affine = (x: tf.Tensor2D, { weight, bias }: AffineWeights, residual?: tf.Tensor2D): tf.Tensor2D =>
-  products.matMul(x, weight, { bias, residual });
+function affine(x: tf.Tensor2D, { weight, bias, lora }: AffineWeights, residual?: tf.Tensor2D): tf.Tensor2D {
+  if (!lora) return products.matMul(x, weight, { bias, residual });
+  const low = tf.mul<tf.Tensor2D>(products.matMul(x, lora.a), lora.scale);
+  return products.matMul(x, weight, { bias, residual: products.matMul(low, lora.b, { residual }) });
+}
 
 const normed = (x: tf.Tensor2D, { gain, bias }: NormWeights, eps: number): tf.Tensor2D =>
   bias ? norms.layerNorm(x, gain, bias, eps)[0] : norms.rmsNorm(x, gain, eps)[0];

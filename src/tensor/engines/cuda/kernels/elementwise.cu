@@ -58,6 +58,11 @@ extern "C" __global__ void elementwise_multiply(const float* a, const float* b, 
   if (i < size) y[i] = a[i] * b[i];
 }
 
+extern "C" __global__ void elementwise_scale(const float* x, const float* factor, float* y, long long size) {
+  const long long i = (long long)blockIdx.x * blockDim.x + threadIdx.x;
+  if (i < size) y[i] = factor[0] * x[i];
+}
+
 extern "C" __global__ void elementwise_swiglu(const float* gate, const float* up, float* y, long long size) {
   const long long i = (long long)blockIdx.x * blockDim.x + threadIdx.x;
   if (i < size) y[i] = gate[i] * sigmoidOf(gate[i]) * up[i];

@@ -7,6 +7,8 @@ import { threadsFor } from './norms.js';
 /** The tensors of a block, in the order of tensorflow/kernels/decode.cc. */
 const SHARED = 4;
 const OF_BLOCK = 20;
+/** Maps of a block that may have adapters. */
+const OF_MAPS = 7;
 
 interface Attending {
   q: number;
@@ -123,17 +125,54 @@ function decodeModel(call: Call): DeviceTensor[] {
   const or0 = (t: DeviceTensor): number => (t.size > 0 ? t.address : 0);
   const norm = (from: number, gain: DeviceTensor, bias: DeviceTensor, to: number): void =>
     device.launch('decode_norm', batch, threadsFor(width), [from, gain.address, or0(bias), to, width, eps]);
+  const adapters = params.slice(SHARED + layers * OF_BLOCK);
+  const scales = adapters.at(-1)?.address ?? 0;
+  const ranks = adapters.slice(0, -1).map((x, i) => (i % 2 === 0 && x.size > 0 ? columnsOf(x) : 0));
+  const [low, wide] =
+    adapters.length > 0 ? [room(Math.max(...ranks)), room(Math.max(together, width, inner))] : [0, 0];
+  /** What the adapter of a map adds, with the residual there is; the residual itself without one. */
+  const adapted = (from: number, index: number, columns: number, residual = 0): number => {
+    const [a, b] = adapters.slice(2 * index, 2 * index + 2);
+    if (!a || a.size === 0) return residual;
+    const rank = columnsOf(a);
+    device.matMul({
+      a: from,
+      b: a.address,
+      y: low,
+      rows: batch,
+      columns: rank,
+      inner: a.shape[0]!,
+      weights: true,
+    });
+    device.launch('elementwise_scale', blocksOf(batch * rank, THREADS), THREADS, [
+      ...[low, scales + 4 * index, low, batch * rank],
+    ]);
+    device.matMul({
+      a: low,
+      b: b!.address,
+      y: wide,
+      rows: batch,
+      columns,
+      inner: rank,
+      weights: true,
+      residual,
+    });
+    return wide;
+  };
+  /** @param index of the map among those of all blocks that may have adapters */
   const affine = (
     from: number,
     w: readonly Matrix[],
     y: number,
-    more: { leadY?: number; residual?: number } = {},
+    index: number,
+    { leadY, residual }: { leadY?: number; residual?: number } = {},
   ) =>
     device.matMul({
       ...{ a: from, y, rows: batch, columns: columnsOf(w[0]!), inner: w[0]!.shape[0]! },
       ...factor(call, w[0]!, widened),
       bias: or0(w[1]!),
-      ...more,
+      ...(leadY !== undefined && { leadY }),
+      residual: adapted(from, index, columnsOf(w[0]!), residual),
     });
   const all = batch * width;
   if (halves > 0) {
@@ -146,11 +185,12 @@ function decodeModel(call: Call): DeviceTensor[] {
   }
   for (let layer = 0; layer < layers; layer++) {
     const w = params.slice(SHARED + layer * OF_BLOCK, SHARED + (layer + 1) * OF_BLOCK);
+    const map = layer * OF_MAPS;
     norm(x, w[0]!, w[1]!, h);
-    affine(h, w.slice(2), qkv, { leadY: together });
+    affine(h, w.slice(2), qkv, map, { leadY: together });
     if (w[4]!.size > 0) {
-      affine(h, w.slice(4), qkv + 4 * queries, { leadY: together });
-      affine(h, w.slice(6), qkv + 4 * (queries + pairs), { leadY: together });
+      affine(h, w.slice(4), qkv + 4 * queries, map + 1, { leadY: together });
+      affine(h, w.slice(6), qkv + 4 * (queries + pairs), map + 2, { leadY: together });
     }
     attend(call, {
       ...{ q: qkv, k: qkv + 4 * queries, v: qkv + 4 * (queries + pairs), o: attended },
@@ -159,16 +199,16 @@ function decodeModel(call: Call): DeviceTensor[] {
       ...{ window: layer, windows: windows.address, qStride: together, kStride: together },
       ...{ gainQ: or0(w[8]!), gainK: or0(w[9]!), cos: or0(cos), sin: or0(sin), eps },
     });
-    affine(attended, w.slice(10), y, { residual: x });
+    affine(attended, w.slice(10), y, map + 3, { residual: x });
     norm(y, w[12]!, w[13]!, h);
-    affine(h, w.slice(14), up);
+    affine(h, w.slice(14), up, map + 4);
     const size = batch * inner;
     const blocks = blocksOf(size, THREADS);
     if (w[16]!.size > 0) {
-      affine(h, w.slice(16), gate);
+      affine(h, w.slice(16), gate, map + 5);
       device.launch('elementwise_swiglu', blocks, THREADS, [gate, up, up, size]);
     } else device.launch('elementwise_gelu', blocks, THREADS, [up, up, size]);
-    affine(up, w.slice(18), other, { residual: y });
+    affine(up, w.slice(18), other, map + 6, { residual: y });
     [x, other] = [other, x];
   }
   norm(x, lastGain, lastBias, hidden.address);

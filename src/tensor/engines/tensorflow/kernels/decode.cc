@@ -1,6 +1,7 @@
 // Decoding: one new token of every sequence through a whole model of pre-norm blocks, from the embedding to the last norm, in
 // one call. What a model does not have is an empty tensor: no bias of a norm is a root-mean-square norm, no separate key map
-// means that one map gives queries, keys and values, no gate is a GELU and no cosines are no rotary positions.
+// means that one map gives queries, keys and values, no gate is a GELU and no cosines are no rotary positions. After the blocks the
+// low-rank adapters of their maps may follow, A and B of each, and last a number for every map: what (x A) B is multiplied by.
 #include <algorithm>
 #include <vector>
 
@@ -21,6 +22,10 @@ enum OfBlock {
   GAIN1, BIAS1, Q, Q_BIAS, K, K_BIAS, V, V_BIAS, Q_GAIN, K_GAIN, O, O_BIAS,
   GAIN2, BIAS2, UP, UP_BIAS, GATE, GATE_BIAS, DOWN, DOWN_BIAS, OF_BLOCK
 };
+
+// The maps of a block in the order of their adapters.
+constexpr int MAPS[] = {Q, K, V, O, UP, GATE, DOWN};
+constexpr int OF_MAPS = 7;
 
 template <class Vector>
 const float* orNull(const Vector& x) { return x.size() > 0 ? x.floats() : nullptr; }
@@ -57,10 +62,26 @@ void normalise(const float* x, int64_t rows, int64_t width, const Weights& gain,
   });
 }
 
-// c = a w + bias and what else `end` asks for; w and its bias are neighbours in the list.
-void affine(int64_t rows, const float* a, const Weights* w, float* c, int64_t ldc, Epilogue end = {}) {
+// What is added to a map: scale (x a) b, or nothing.
+struct Adapter {
+  const float *a = nullptr, *b = nullptr;
+  int64_t rank = 0;
+  float scale = 0;
+};
+
+// c = a w + bias + adapter and what else `end` asks for; w and its bias are neighbours in the list.
+void affine(int64_t rows, const float* a, const Weights* w, float* c, int64_t ldc, const Adapter& adapter, Epilogue end = {}) {
   end.bias = orNull(w[1]);
   const int64_t inputs = w->rows(), outputs = w->cols();
+  if (adapter.a) {
+    thread_local Scratch scratch;
+    const int64_t rank = adapter.rank;
+    float* low = scratch.floats(rows * rank);
+    multiply(rows, rank, inputs, {a, inputs, 1}, {adapter.a, rank, 1}, low, rank);
+    for (int64_t i = 0; i < rows * rank; i++) low[i] *= adapter.scale;
+    multiply(rows, outputs, rank, {low, rank, 1}, {adapter.b, outputs, 1}, c, ldc);
+    end.accumulate = true;
+  }
   multiply(rows, outputs, inputs, {a, inputs, 1}, w->plain(), c, ldc, end);
 }
 
@@ -90,7 +111,9 @@ struct Decode {
       whole = !half || next < halves;
       if (whole) params.emplace_back(call.in(half ? lists + next++ : 5 + 2 * layers + i), half ? kind[0] : 0, half ? kind[1] : 0);
     }
-    if (!call.expect(whole && count == SHARED + layers * OF_BLOCK && windows.size() == layers, "Decode: too few or too many tensors"))
+    const int plain = SHARED + layers * OF_BLOCK;
+    const bool adapted = count == plain + layers * 2 * OF_MAPS + 1;
+    if (!call.expect(whole && (count == plain || adapted) && windows.size() == layers, "Decode: too few or too many tensors"))
       return;
     const Weights &tokens = params[TOKENS], &places = params[PLACES];
     const auto block = [&](int l) { return params.data() + SHARED + l * OF_BLOCK; };
@@ -101,6 +124,15 @@ struct Decode {
                sin.size() == cos.size() && params[LAST_GAIN].size() == s.width &&
                (params[LAST_BIAS].size() == 0 || params[LAST_BIAS].size() == s.width) &&
                (places.size() == 0 || (places.cols() == s.width && places.fit() && inside(positions, s.batch, places.rows()))) && tokens.fit();
+    std::vector<Adapter> adapters(layers * OF_MAPS);
+    if (adapted) fit = fit && params[count - 1].size() == layers * OF_MAPS;
+    for (int i = 0; fit && adapted && i < layers * OF_MAPS; i++) {
+      const Weights &a = params[plain + 2 * i], &b = params[plain + 2 * i + 1];
+      const auto& w = block(i / OF_MAPS)[MAPS[i % OF_MAPS]];
+      if (a.size() == 0) continue;
+      fit = a.rows() == w.rows() && b.rows() == a.cols() && b.cols() == w.cols();
+      adapters[i] = {a.floats(), b.floats(), a.cols(), params[count - 1].floats()[i]};
+    }
     for (int l = 0; fit && l < layers; l++)
       fit = s.fit(block(l)) && keys[l].size() == pairs * slots * s.headWidth && values[l].size() == keys[l].size();
     if (!call.expect(fit, "Decode: the shapes, ids or positions do not fit")) return;
@@ -127,11 +159,13 @@ struct Decode {
     attending.cos = orNull(cos), attending.sin = orNull(sin), attending.eps = eps;
     for (int l = 0; l < layers; l++) {
       const Weights* w = block(l);
+      const Adapter *adapter = adapters.data() + l * OF_MAPS, *ofQ = adapter, *ofK = adapter + 1, *ofV = adapter + 2;
+      const Adapter *ofO = adapter + 3, *ofUp = adapter + 4, *ofGate = adapter + 5, *ofDown = adapter + 6;
       normalise(x, s.batch, s.width, w[GAIN1], w[BIAS1], eps, h);
-      affine(s.batch, h, w + Q, qkv, together);
+      affine(s.batch, h, w + Q, qkv, together, *ofQ);
       if (w[K].size() > 0) {
-        affine(s.batch, h, w + K, qkv + s.q(), together);
-        affine(s.batch, h, w + V, qkv + s.q() + s.kv(), together);
+        affine(s.batch, h, w + K, qkv + s.q(), together, *ofK);
+        affine(s.batch, h, w + V, qkv + s.q() + s.kv(), together, *ofV);
       }
       attending.window = windows.ints()[l];
       attending.keys = keys[l].floats(), attending.values = values[l].floats();
@@ -139,18 +173,18 @@ struct Decode {
       attending.run();
       Epilogue end;
       end.residual = x;
-      affine(s.batch, attended, w + O, y, s.width, end);
+      affine(s.batch, attended, w + O, y, s.width, *ofO, end);
       normalise(y, s.batch, s.width, w[GAIN2], w[BIAS2], eps, h);
       end = {};
       end.gelu = w[GATE].size() == 0;
       if (!end.gelu) {
-        affine(s.batch, h, w + GATE, gate, s.inner);
+        affine(s.batch, h, w + GATE, gate, s.inner, *ofGate);
         end.gate = gate;
       }
-      affine(s.batch, h, w + UP, inner, s.inner, end);
+      affine(s.batch, h, w + UP, inner, s.inner, *ofUp, end);
       end = {};
       end.residual = y;
-      affine(s.batch, inner, w + DOWN, x, s.width, end);
+      affine(s.batch, inner, w + DOWN, x, s.width, *ofDown, end);
     }
     normalise(x, s.batch, s.width, params[LAST_GAIN], params[LAST_BIAS], eps, hidden.floats());
   }
