@@ -120,7 +120,7 @@ export function halvesSuite(): void {
       tf.tidy(() => {
         const [w] = both([6, 5], 'w', dtype);
         expect(() => ops.linear(matrix([2, 3], 'x'), w)).toThrow(
-          new UsageError('linear: w: shape [6, 5] found, [3, any] expected'),
+          new UsageError('linear: weight: shape [6, 5] found, [3, any] expected'),
         );
         expect(() => ops.linear(matrix([2, 6], 'x'), w, tf.zeros([3]))).toThrow('[5] expected');
       });
