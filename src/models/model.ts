@@ -13,7 +13,7 @@ export interface Model {
   config: ModelConfig;
   /** Keyed by Hugging Face name; linear weights are [in, out] whatever the file holds. */
   params: Params;
-  /** A teacher whose weights are on another machine: `params` is empty, and only `responseLogits` can be asked. */
+  /** A teacher whose weights are elsewhere, or that was asked before: `params` is empty, and only `responseLogits` can be asked. */
   remote?: RemoteModel;
 }
 
@@ -22,6 +22,15 @@ export interface RemoteModel {
   gives: 'full' | 'top_k' | 'sampled';
   logprobs(sequences: readonly Sequence[]): Float32Array[];
   distributions(sequences: readonly Sequence[]): Float32Array[];
+  /** Of a teacher that was asked before (scoring/cache/): it reads no token any more. */
+  cache?: {
+    /** That the distributions are at. */
+    temperature: number;
+    /** Mass of the tokens without a probability of their own, [T], one array a sequence. */
+    tails(sequences: readonly Sequence[]): Float32Array[];
+    /** Gives up the files that it holds open. */
+    close(): void;
+  };
 }
 
 /**

@@ -78,8 +78,9 @@ export async function planInputs(
   const models = [await studentOf(student, tokenizer)];
   const remote: string[] = [];
   for (const place of [config.teacher ?? []].flat().map(placeOfTeacher)) {
-    if (typeof place !== 'string') remote.push(place.url);
-    else if (config.method !== 'sft') models.push(await teacherOf(place, models[0]!.source, tokenizer));
+    if (typeof place !== 'string') {
+      if ('url' in place) remote.push(place.url); // a cache costs next to nothing
+    } else if (config.method !== 'sft') models.push(await teacherOf(place, models[0]!.source, tokenizer));
   }
   const hasText = readsCorpus(config) && (config.data.corpus ?? config.data.wordnet) !== undefined;
   for (const model of models) {

@@ -5,10 +5,11 @@ import { baselines } from '../objectives/baselines.js';
 import { returnForms } from '../objectives/returns.js';
 import { checkTaskObjective } from '../objectives/taskRewards.js';
 import { isPolicyGradient, type TrainConfig } from '../training/config.js';
-import { isUrl, rewardName } from '../training/configParts.js';
+import { cacheOf, isUrl, rewardName } from '../training/configParts.js';
 import { objectiveOf } from '../training/minillm.js';
 import type { Refuse } from './blame.js';
 import { checkRemoteTeacher } from './remoteTeacher.js';
+import { checkCachedTeacher } from './teacherCacheChecks.js';
 
 /** What only a validation could decide. */
 function checkNoValidation({ eval: { patience, select } }: TrainConfig, fail: Refuse): void {
@@ -65,6 +66,7 @@ export function checkTogether(config: TrainConfig, fail: Refuse): void {
     );
   }
   checkRemoteTeacher(config, fail);
+  checkCachedTeacher(config, fail);
   const unknown = config.eval.metrics.find((name) => !(metricNames as string[]).includes(name));
   if (unknown !== undefined)
     fail(`eval.metrics: ${unknown} is no metric; expected some of ${metricNames.join(', ')}`);
@@ -151,7 +153,7 @@ export function assertRewards(config: TrainConfig, names: readonly string[]): vo
 
 /** Whether the files that a configuration names are there, but for kinds that may be lacking. */
 export async function checkFiles(
-  { student, teacher, data, rewards = [] }: TrainConfig,
+  { student, teacher, data, pretrain, rewards = [] }: TrainConfig,
   refuse: Refuse,
   mayLack: readonly ('models' | 'data')[],
 ): Promise<void> {
@@ -165,10 +167,14 @@ export async function checkFiles(
     `data.${name}`,
     data[name],
   ]);
+  const caches: [string, string | undefined][] = [
+    ['teacher.cache', cacheOf(teacher)],
+    ['pretrain.teacher_cache', pretrain.teacher_cache],
+  ];
   const modules = rewards.map(({ module }, i): [string, string] => [`rewards[${i}].module`, module]);
   for (const [field, path] of [
     ...modules,
-    ...(mayLack.includes('models') ? [] : models),
+    ...(mayLack.includes('models') ? [] : [...models, ...caches]),
     ...(mayLack.includes('data') ? [] : rows),
   ]) {
     if (path === undefined) continue;

@@ -1,6 +1,7 @@
 import { parameterCount } from '../models/model.js';
 import { deviceMemory } from '../tensor/deviceMemory.js';
 import type { TrainConfig } from '../training/config.js';
+import { isCached } from '../training/knownTeacher.js';
 import { optimizerOf } from '../training/loop.js';
 import type { TrainingState } from '../training/state.js';
 import { teacherLogitsBudget } from '../training/teacherLogits.js';
@@ -63,7 +64,7 @@ export async function openRun(
     ...(teacherLogitsBytes && { teacher_logits_bytes: teacherLogitsBytes }),
     started: before?.started ?? new Date().toISOString(),
     student_parameters: parameterCount(materials.student.config),
-    ...(materials.teachers.length > 0 && {
+    ...(materials.teachers.some((teacher) => !isCached(teacher)) && {
       teacher_parameters: materials.teachers.map((teacher) => parameterCount(teacher.config)),
     }),
   };

@@ -39,6 +39,7 @@ export const readers: Readonly<Record<string, readonly MethodName[]>> = {
   imitkd: ['imitkd'],
   distillm: ['distillm'],
   'pretrain.rows': policyGradient,
+  'pretrain.teacher_cache': policyGradient,
   'pretrain.length': withText,
   'pretrain.batch_size': withText,
 };
