@@ -226,7 +226,12 @@ describe('a cache that does not fit is refused before the first step', () => {
       () => data({ template: 'plain', max_prompt_tokens: 20, max_tokens: 24 }),
       /data\.template "none", and here it is "plain"/,
     ],
-    ['shorter rows', 'kd', () => data({ max_prompt_tokens: 4, max_tokens: 7 }), /data\.max_prompt_tokens 8, and here it is 4/],
+    [
+      'shorter rows',
+      'kd',
+      () => data({ valid: world.train, max_prompt_tokens: 5, max_tokens: 7 }),
+      /data\.max_prompt_tokens 8, and here it is 5/,
+    ],
     [
       'other data',
       'kd',
