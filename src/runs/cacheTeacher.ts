@@ -35,7 +35,7 @@ import { isOnGold, readsTeacherOnText, temperatureOf } from './teacherCacheCheck
 
 export interface CacheOptions {
   topK: number;
-  dtype: CacheSetting['dtype'];
+  dtype: 'f16' | 'f32';
   /** Rows of a shard. */
   shardRows: number;
   /** Name of the engine that computes. */
@@ -47,7 +47,7 @@ export interface CacheOptions {
 
 export interface CacheSummary {
   out: string;
-  kind: CacheSetting['kind'];
+  kind: 'gold' | 'text';
   top_k: number;
   rows: number;
   /** Response tokens. */

@@ -17,6 +17,7 @@ import { loadTokenizer, type Tokenizer } from '../text/tokenizer.js';
 import { withoutBos } from '../text/withoutBos.js';
 import { isPolicyGradient, readsReferences, type TrainConfig } from '../training/config.js';
 import { placeOfTeacher } from '../training/configParts.js';
+import { sharedVocabulary } from '../training/supervised.js';
 import { foreignEnds, withEndTokens } from './endTokens.js';
 import { openTeacherCache } from './openTeacherCache.js';
 import { connectTeacher } from './remoteTeacher.js';
@@ -97,7 +98,11 @@ export async function loadMaterials(
         teachers.push(
           'url' in place
             ? connectTeacher(place, own, student.config, log)
-            : await openTeacherCache(place.cache, { ...run, kind: 'gold' }),
+            : await openTeacherCache(place.cache, {
+                ...run,
+                kind: 'gold',
+                vocabulary: student.config.vocabSize,
+              }),
         );
         continue;
       }
@@ -115,9 +120,12 @@ export async function loadMaterials(
   sayVocabularies(student, teachers, log);
   checkRound(config, train.length);
   const textCache = isPolicyGradient(config.method) ? config.pretrain.teacher_cache : undefined;
-  const textTeacher = textCache && (await openTeacherCache(textCache, { ...run, kind: 'text' }));
-  const loadedAll = { student, teachers, tokenizer, tokenizerFrom, train, valid, corpus };
-  return textTeacher ? { ...loadedAll, textTeacher } : loadedAll;
+  const vocabulary = sharedVocabulary({ student, teachers });
+  const textTeacher = textCache
+    ? await openTeacherCache(textCache, { ...run, kind: 'text', vocabulary })
+    : undefined;
+  const loadedModels = { student, teachers, ...(textTeacher && { textTeacher }) };
+  return { ...loadedModels, tokenizer, tokenizerFrom, train, valid, corpus };
 }
 
 /** How the rows of a split are read: a reference that nothing reads may be absent, and is never too long. */

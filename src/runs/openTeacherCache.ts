@@ -14,6 +14,8 @@ export interface CacheUser extends AskedRows {
   config: TrainConfig;
   tokenizer: Tokenizer;
   student: ModelConfig;
+  /** Ids that student and teachers share, as far as they are loaded. */
+  vocabulary: number;
   /** Of the data section (`dataFiles`). */
   files: { train: string; valid?: string; corpus?: string };
   log: (line: string) => void;
@@ -44,7 +46,7 @@ export async function openTeacherCache(directory: string, user: CacheUser): Prom
 
 function checkSetting(
   { directory, index }: CachedTeacher,
-  { kind, config, tokenizer, student }: CacheUser,
+  { kind, config, tokenizer, vocabulary }: CacheUser,
 ): void {
   const what = { gold: 'gold responses', text: 'pieces of plain text' };
   if (index.kind !== kind)
@@ -53,9 +55,10 @@ function checkSetting(
     throw new UsageError(
       `${directory}: was made with another tokenizer than the student's; make a cache of a teacher that shares it`,
     );
-  if (index.vocab > student.vocabSize)
+  const fits = kind === 'gold' ? index.vocab <= vocabulary : index.vocab === vocabulary;
+  if (!fits || index.vocab < tokenizer.vocabSize)
     throw new UsageError(
-      `${directory}: is over ${index.vocab} ids and the student has ${student.vocabSize}; make the cache with this student`,
+      `${directory}: is over ${index.vocab} ids, and the models of this run have ${vocabulary} (the tokenizer ${tokenizer.vocabSize}); make a cache with this configuration`,
     );
   const { value, field } =
     kind === 'gold' ? temperatureOf(config) : { value: 1, field: 'the temperature of the pretraining loss' };

@@ -18,12 +18,15 @@ export class CachedTeacher implements RemoteModel {
   readonly gives = 'top_k';
   readonly cache: NonNullable<RemoteModel['cache']>;
   private readonly places = new Map<string, number>();
+  /** Which tokens of a position have been seen; all 0 between two. */
+  private readonly named: Uint8Array;
 
   private constructor(
     readonly directory: string,
     readonly index: CacheIndex,
     private readonly shards: readonly CacheShard[],
   ) {
+    this.named = new Uint8Array(index.vocab);
     this.cache = {
       temperature: index.temperature,
       tails: (sequences) => sequences.map((s) => this.read(this.placeOf(s), s).tail),
@@ -71,8 +74,8 @@ export class CachedTeacher implements RemoteModel {
     if (shard.tokens(row) !== responseIds.length)
       throw shard.damaged(row, `${shard.tokens(row)} tokens of ${responseIds.length}`);
     const top = shard.read(row);
-    const { top_k: k, vocab } = this.index;
-    const named = new Uint8Array(vocab);
+    const { named } = this;
+    const k = this.index.top_k;
     for (let t = 0; t < responseIds.length; t++) {
       let mass = 0;
       for (let n = t * k; n < (t + 1) * k; n++) {
