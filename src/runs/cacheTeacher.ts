@@ -1,8 +1,6 @@
-import { readdir } from 'node:fs/promises';
 import * as tf from '@tensorflow/tfjs-core';
 import { makeDirectory } from '../durable.js';
 import { RunError, UsageError } from '../errors.js';
-import { exists } from '../models/files.js';
 import { packSequences } from '../models/packed.js';
 import type { Sequence } from '../models/sequence.js';
 import { averageLogits } from '../objectives/babyllama.js';
@@ -10,21 +8,19 @@ import { breathe } from '../pieces.js';
 import {
   type CacheIndex,
   type CacheSetting,
-  indexFile,
-  readIndex,
   rowsOf,
   shardFile,
   shardsOf,
   writeIndex,
 } from '../scoring/cache/cacheIndex.js';
-import { checkShard, writeShard } from '../scoring/cache/shard.js';
+import { writeShard } from '../scoring/cache/shard.js';
 import { type TopTokens, topTokens } from '../scoring/cache/topTokens.js';
 import { disposeParams } from '../tensor/params.js';
 import type { TrainConfig } from '../training/config.js';
 import { placeOfTeacher } from '../training/configParts.js';
 import { MICRO_BATCH, microBatches } from '../training/microBatches.js';
 import { type Models, sharedVocabulary, teacherLogits } from '../training/supervised.js';
-import { removeLeftovers } from './atomic.js';
+import { beginCache, refuseOther } from './cacheDirectory.js';
 import { digestsOfRows, fieldsOfRows, type Part, partsOf } from './cachedRows.js';
 import { claim } from './claim.js';
 import { dataFiles, loadMaterials, type Materials } from './materials.js';
@@ -105,7 +101,7 @@ export async function cacheTeacher(
         batch_size: config.train.micro_batch_size ?? MICRO_BATCH,
         engine: options.engine,
       };
-      return await fill(out, await begun(out, setting, log), parts, models, options);
+      return await fill(out, await beginCache(out, setting, log), parts, models, options);
     } finally {
       await release().catch(() => {});
     }
@@ -131,52 +127,6 @@ function teacherDirectories({ teacher }: TrainConfig): string[] {
     );
   });
 }
-
-async function refuseOther(out: string): Promise<void> {
-  const names = await readdir(out).catch((error: NodeJS.ErrnoException) => {
-    if (error.code === 'ENOENT') return [];
-    throw new UsageError(`${out}: cannot be used for a cache (${error.code}); give --out another directory`);
-  });
-  const other = names.find(
-    (name) => !name.startsWith('.') && !/^(index\.json|shard-\d{5}\.safetensors)$/.test(name),
-  );
-  if (other !== undefined)
-    throw new UsageError(`${out}: holds ${other}, which is no part of a cache; give --out another directory`);
-}
-
-/** The index of a new cache, or of the one that is gone on with. */
-async function begun(out: string, setting: CacheSetting, log: (line: string) => void): Promise<CacheIndex> {
-  await removeLeftovers(out);
-  if (!(await exists(indexFile(out)))) {
-    const index = { ...setting, shards: [] };
-    await writeIndex(out, index);
-    return index;
-  }
-  const { shards, ...before } = await readIndex(out);
-  for (const key of Object.keys(setting) as (keyof CacheSetting)[]) {
-    const [was, is] = [before[key], setting[key]].map((x) => JSON.stringify(x));
-    if (was !== is)
-      throw new UsageError(
-        `${out}: holds another cache (${key} is ${brief(was!)} there, ${brief(is!)} here); give --out another directory, or ask as before`,
-      );
-  }
-  // A shard that is lost or damaged is made again, and so are those after it: they follow one another.
-  const whole = [];
-  for (const entry of shards) {
-    const damage = await checkShard(out, entry).then(
-      () => undefined,
-      (error: Error) => error.message,
-    );
-    if (damage !== undefined) {
-      log(`note: ${damage}`);
-      break;
-    }
-    whole.push(entry);
-  }
-  return { ...setting, shards: whole };
-}
-
-const brief = (json: string): string => (json.length > 80 ? `${json.slice(0, 80)}…` : json);
 
 async function fill(
   out: string,
