@@ -1,9 +1,12 @@
+import { existsSync } from 'node:fs';
 import { access } from 'node:fs/promises';
+import { join } from 'node:path';
 import { UsageError } from '../errors.js';
 import { metricNames } from '../evaluation/evaluationMetrics.js';
 import { baselines } from '../objectives/baselines.js';
 import { returnForms } from '../objectives/returns.js';
 import { checkTaskObjective } from '../objectives/taskRewards.js';
+import { indexFile } from '../scoring/cache/cacheIndex.js';
 import { isPolicyGradient, type TrainConfig } from '../training/config.js';
 import { cacheOf, isUrl, rewardName } from '../training/configParts.js';
 import { objectiveOf } from '../training/minillm.js';
@@ -151,6 +154,10 @@ export function assertRewards(config: TrainConfig, names: readonly string[]): vo
   checkTaskObjective(objectiveOf({ config }));
 }
 
+function isCache(directory: string): boolean {
+  return existsSync(indexFile(directory)) && !existsSync(join(directory, 'config.json'));
+}
+
 /** Whether the files that a configuration names are there, but for kinds that may be lacking. */
 export async function checkFiles(
   { student, teacher, data, pretrain, rewards = [] }: TrainConfig,
@@ -172,6 +179,9 @@ export async function checkFiles(
     ['pretrain.teacher_cache', pretrain.teacher_cache],
   ];
   const modules = rewards.map(({ module }, i): [string, string] => [`rewards[${i}].module`, module]);
+  for (const [field, path] of models)
+    if (path && field === 'teacher' && isCache(path))
+      refuse(`teacher: ${path} is a teacher's cache and no model; set teacher.cache to it`);
   for (const [field, path] of [
     ...modules,
     ...(mayLack.includes('models') ? [] : [...models, ...caches]),

@@ -266,12 +266,23 @@ describe('a cache that does not fit is refused before the first step', () => {
       /pretrain\.teacher_cache: nothing asks/,
     ],
     [
+      'a cache as a model',
+      'kd',
+      () => ({ teacher: fits }),
+      /fits is a teacher's cache and no model; set teacher\.cache to it/,
+    ],
+    [
       'no such cache',
       'kd',
       () => ({ teacher: { cache: at('nothing') } }),
       /teacher\.cache: .*nothing does not exist/,
     ],
-    ['no cache', 'kd', () => ({ teacher: { cache: world.teacher } }), /index\.json: no such file/],
+    [
+      'no cache',
+      'kd',
+      () => ({ teacher: { cache: world.teacher } }),
+      /holds no index\.json; expected a directory that minillm cache-teacher wrote/,
+    ],
   ])('%s (%s)', async (what, method, change, line) => {
     const fields = { teacher: { cache: fits }, ...change() };
     const run = await train(`refused-${what}-${method}`, method, fields, '--quiet');

@@ -2,7 +2,7 @@ import { join } from 'node:path';
 import { z } from 'zod';
 import { writeAtomically } from '../../durable.js';
 import { UsageError } from '../../errors.js';
-import { readJsonObject } from '../../models/files.js';
+import { exists, readJsonObject } from '../../models/files.js';
 
 const count = z.number().int().min(0);
 const positive = z.number().int().min(1);
@@ -57,6 +57,10 @@ export const shardFile = (shard: number): string => `shard-${String(shard).padSt
 /** @throws UsageError in one line when there is none, or it is damaged */
 export async function readIndex(directory: string): Promise<CacheIndex> {
   const file = indexFile(directory);
+  if (!(await exists(file)))
+    throw new UsageError(
+      `${directory}: holds no index.json; expected a directory that minillm cache-teacher wrote`,
+    );
   const value = await readJsonObject(file, 64 << 20);
   if (value.format !== 1)
     throw new UsageError(`${file}: is no index of a teacher's cache that this version reads (format 1)`);
