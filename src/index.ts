@@ -81,6 +81,7 @@ export { type Prompt, type RolloutOptions, rollout } from './rollout/engine.js';
 export type { NextToken } from './rollout/options.js';
 export { plainSampling, type SamplingOptions } from './rollout/sampling.js';
 export type { Trajectory } from './rollout/trajectory.js';
+export { type CacheOptions, type CacheSummary, cacheTeacher } from './runs/cacheTeacher.js';
 export type { Keep } from './runs/keep.js';
 export type { GivenReward } from './runs/rewards.js';
 export { type ConfigLayer, readTrainConfig, trainConfigFrom } from './runs/runConfig.js';

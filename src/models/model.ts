@@ -15,7 +15,7 @@ export interface Model {
   params: Params;
   /** Of a model with adapters: what they stand on, frozen; `params` is then only what trains (`weightsOf`). */
   base?: Params;
-  /** A teacher whose weights are on another machine: `params` is empty, and only `responseLogits` can be asked. */
+  /** A teacher whose weights are elsewhere, or that was asked before: `params` is empty, and only `responseLogits` can be asked. */
   remote?: RemoteModel;
 }
 
@@ -24,6 +24,15 @@ export interface RemoteModel {
   gives: 'full' | 'top_k' | 'sampled';
   logprobs(sequences: readonly Sequence[]): Float32Array[];
   distributions(sequences: readonly Sequence[]): Float32Array[];
+  /** Of a teacher that was asked before (scoring/cache/): it reads no token any more. */
+  cache?: {
+    /** That the distributions are at. */
+    temperature: number;
+    /** Mass of the tokens without a probability of their own, [T], one array a sequence. */
+    tails(sequences: readonly Sequence[]): Float32Array[];
+    /** Gives up the files that it holds open. */
+    close(): void;
+  };
 }
 
 /**

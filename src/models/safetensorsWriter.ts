@@ -11,20 +11,33 @@ export type WeightDtype = (typeof weightDtypes)[number];
 export interface TensorSource {
   name: string;
   shape: readonly number[];
-  data: Float32Array | (() => Promise<Float32Array>);
+  /** Whole numbers are stored as what they are. */
+  data: Float32Array | Int32Array | Uint16Array | Uint8Array | (() => Promise<Float32Array>);
+  /** Of floats; default: that of the file. */
+  dtype?: WeightDtype;
 }
 
 /** Bytes written by one system call; larger tensors take several. */
 const CHUNK = 1 << 26;
 
-const encoders: Record<
-  WeightDtype,
-  { name: string; bytes: number; encode: (data: Float32Array) => ArrayBufferView }
-> = {
+interface Encoder {
+  name: string;
+  bytes: number;
+  encode: (data: Float32Array) => ArrayBufferView;
+}
+
+const encoders: Record<WeightDtype, Encoder> = {
   f32: { name: 'F32', bytes: 4, encode: (data) => data },
   f16: { name: 'F16', bytes: 2, encode: toF16 },
   bf16: { name: 'BF16', bytes: 2, encode: toBf16 },
 };
+
+function storedAs({ data, dtype }: TensorSource, usual: WeightDtype): { name: string; bytes: number } {
+  if (data instanceof Int32Array) return { name: 'I32', bytes: 4 };
+  if (data instanceof Uint16Array) return { name: 'U16', bytes: 2 };
+  if (data instanceof Uint8Array) return { name: 'U8', bytes: 1 };
+  return encoders[dtype ?? usual];
+}
 
 /**
  * Writes a safetensors file, atomically. The bytes depend on the tensors only, not on their order: names are sorted
@@ -39,30 +52,31 @@ export async function writeSafetensors(
   tensors: readonly TensorSource[],
   dtype: WeightDtype = 'f32',
 ): Promise<void> {
-  const { encode } = encoders[dtype];
   const sorted = [...tensors].sort((a, b) => (a.name < b.name ? -1 : a.name > b.name ? 1 : 0));
   const header = headerOf(file, sorted, dtype);
   await writeAtomically(file, async (handle) => {
     await writeFully(handle, header);
-    for (const { name, shape, data } of sorted) {
+    for (const { name, shape, data, dtype: own = dtype } of sorted) {
       const values = typeof data === 'function' ? await data() : data;
       if (sizeOf(shape) !== values.length) {
         throw new UsageError(
           `${file}: tensor ${JSON.stringify(name)} of shape [${shape.join(', ')}] has ${values.length} values`,
         );
       }
-      if (dtype === 'f16') checkF16Range(file, name, values);
-      await writeFully(handle, encode(values));
+      const floats = values instanceof Float32Array;
+      if (floats && own === 'f16') checkF16Range(file, name, values);
+      await writeFully(handle, floats ? encoders[own].encode(values) : values);
     }
   });
 }
 
 function headerOf(file: string, sorted: readonly TensorSource[], dtype: WeightDtype): Buffer {
-  const { name: dtypeName, bytes } = encoders[dtype];
   // A list of pairs, written out by hand: an object would put integer-like names first.
   const pairs = ['"__metadata__":{"format":"pt"}'];
   let offset = 0;
-  sorted.forEach(({ name, shape }, i) => {
+  sorted.forEach((source, i) => {
+    const { name, shape } = source;
+    const { name: dtypeName, bytes } = storedAs(source, dtype);
     if (name === sorted[i - 1]?.name)
       throw new UsageError(`${file}: tensor ${JSON.stringify(name)} given twice`);
     const end = offset + sizeOf(shape) * bytes;

@@ -88,8 +88,9 @@ export async function planInputs(
   const models = [await studentOf(config, tokenizer)];
   const remote: string[] = [];
   for (const place of [config.teacher ?? []].flat().map(placeOfTeacher)) {
-    if (typeof place !== 'string') remote.push(place.url);
-    else if (config.method !== 'sft') models.push(await teacherOf(place, config, models[0]!, tokenizer));
+    if (typeof place !== 'string') {
+      if ('url' in place) remote.push(place.url); // a cache costs next to nothing
+    } else if (config.method !== 'sft') models.push(await teacherOf(place, config, models[0]!, tokenizer));
   }
   const hasText = readsCorpus(config) && (config.data.corpus ?? config.data.wordnet) !== undefined;
   for (const model of models) {

@@ -96,6 +96,7 @@ export function memoryOf(
     hasText &&
     objective!.lm_coef > 0 &&
     objective!.kd_ratio > 0 &&
+    pretrain.teacher_cache === undefined &&
     pretrain.rows === 'round' &&
     rollout.inner_epochs > 1
       ? (keptTextLogits(textTokens, vocabulary) / ranks) * vocabulary * 4

@@ -200,7 +200,7 @@ class Builder {
     const tokens = perPass * text.length * (pretrain.length - 1);
     const kept = fresh ? 0 : keptTextLogits(tokens, this.inputs.vocabulary) / tokens;
     const times = kept / rollout.inner_epochs + (1 - kept);
-    if (objective.kd_ratio > 0)
+    if (objective.kd_ratio > 0 && pretrain.teacher_cache === undefined)
       for (const t of this.teachers)
         jobs.push(...this.forward('pretraining_teacher', t, text, train.micro_batch_size, times));
     return [...jobs, ...this.train('pretraining_student', text, 1)];

@@ -69,7 +69,10 @@ function ofEach(
 function teacherOf({ config }: Run): string {
   return [config.teacher ?? []]
     .flat()
-    .map((x) => modelName(String((x as { url?: unknown } | null)?.url ?? x)))
+    .map((x) => {
+      const { url, cache } = (x ?? {}) as { url?: unknown; cache?: unknown };
+      return modelName(String(url ?? cache ?? x));
+    })
     .join(' + ');
 }
 

@@ -1,15 +1,19 @@
+import { existsSync } from 'node:fs';
 import { access } from 'node:fs/promises';
+import { join } from 'node:path';
 import { UsageError } from '../errors.js';
 import { metricNames } from '../evaluation/evaluationMetrics.js';
 import { baselines } from '../objectives/baselines.js';
 import type { ObjectiveConfig } from '../objectives/presets.js';
 import { returnForms } from '../objectives/returns.js';
 import { checkTaskObjective } from '../objectives/taskRewards.js';
+import { indexFile } from '../scoring/cache/cacheIndex.js';
 import { isPolicyGradient, type TrainConfig } from '../training/config.js';
-import { isUrl, placeOfTeacher, rewardName } from '../training/configParts.js';
+import { cacheOf, isUrl, placeOfTeacher, rewardName } from '../training/configParts.js';
 import { objectiveOf } from '../training/minillm.js';
 import type { Refuse } from './blame.js';
 import { checkRemoteTeacher } from './remoteTeacher.js';
+import { checkCachedTeacher } from './teacherCacheChecks.js';
 
 /** What only a validation could decide. */
 function checkNoValidation({ eval: { patience, select } }: TrainConfig, fail: Refuse): void {
@@ -83,6 +87,7 @@ export function checkTogether(config: TrainConfig, fail: Refuse): void {
   }
   checkRemoteTeacher(config, fail);
   checkDtypes(config, fail);
+  checkCachedTeacher(config, fail);
   const unknown = config.eval.metrics.find((name) => !(metricNames as string[]).includes(name));
   if (unknown !== undefined)
     fail(`eval.metrics: ${unknown} is no metric; expected some of ${metricNames.join(', ')}`);
@@ -180,9 +185,13 @@ export function assertRewards(config: TrainConfig, names: readonly string[]): vo
   checkTaskObjective(objectiveOf({ config }));
 }
 
+function isCache(directory: string): boolean {
+  return existsSync(indexFile(directory)) && !existsSync(join(directory, 'config.json'));
+}
+
 /** Whether the files that a configuration names are there, but for kinds that may be lacking. */
 export async function checkFiles(
-  { student, teacher, data, rewards = [] }: TrainConfig,
+  { student, teacher, data, pretrain, rewards = [] }: TrainConfig,
   refuse: Refuse,
   mayLack: readonly ('models' | 'data')[],
 ): Promise<void> {
@@ -196,10 +205,17 @@ export async function checkFiles(
     `data.${name}`,
     data[name],
   ]);
+  const caches: [string, string | undefined][] = [
+    ['teacher.cache', cacheOf(teacher)],
+    ['pretrain.teacher_cache', pretrain.teacher_cache],
+  ];
   const modules = rewards.map(({ module }, i): [string, string] => [`rewards[${i}].module`, module]);
+  for (const [field, path] of models)
+    if (path && field === 'teacher' && isCache(path))
+      refuse(`teacher: ${path} is a teacher's cache and no model; set teacher.cache to it`);
   for (const [field, path] of [
     ...modules,
-    ...(mayLack.includes('models') ? [] : models),
+    ...(mayLack.includes('models') ? [] : [...models, ...caches]),
     ...(mayLack.includes('data') ? [] : rows),
   ]) {
     if (path === undefined) continue;

@@ -4,7 +4,9 @@ import { readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { UsageError } from '../errors.js';
 import { placesOf } from '../models/adapter.js';
+import { indexFile } from '../scoring/cache/cacheIndex.js';
 import type { TrainConfig } from '../training/config.js';
+import { cacheOf } from '../training/configParts.js';
 import { writeFileAtomic } from './atomic.js';
 import { runPaths } from './runDirectory.js';
 
@@ -55,7 +57,15 @@ async function readDigests(path: string): Promise<Digests | undefined> {
 }
 
 /** SHA-256 of the files that a configuration names, by its fields. */
-export async function digestsOf({ data, student, teacher, rewards = [] }: TrainConfig): Promise<Digests> {
+export async function digestsOf({
+  data,
+  student,
+  teacher,
+  pretrain,
+  rewards = [],
+}: TrainConfig): Promise<Digests> {
+  // The index of a cache holds the digests of all its shards.
+  const index = (cache: string | undefined): string | undefined => cache && indexFile(cache);
   const places: [field: string, path: unknown][] = [
     ['data.train', data.train],
     ['data.valid', data.valid],
@@ -65,6 +75,8 @@ export async function digestsOf({ data, student, teacher, rewards = [] }: TrainC
       Array.isArray(teacher) ? `teacher[${i}]` : 'teacher',
       path,
     ]),
+    ['teacher.cache', index(cacheOf(teacher))],
+    ['pretrain.teacher_cache', index(pretrain.teacher_cache)],
     ...rewards.map(({ module }, i): [string, unknown] => [`rewards[${i}].module`, module]),
   ];
   const found: Digests = {};

@@ -18,7 +18,9 @@ import { loadTokenizer, type Tokenizer } from '../text/tokenizer.js';
 import { withoutBos } from '../text/withoutBos.js';
 import { isPolicyGradient, readsReferences, type TrainConfig } from '../training/config.js';
 import { placeOfTeacher } from '../training/configParts.js';
+import { sharedVocabulary } from '../training/supervised.js';
 import { foreignEnds, withEndTokens } from './endTokens.js';
+import { openTeacherCache } from './openTeacherCache.js';
 import { connectTeacher } from './remoteTeacher.js';
 import { withoutReferences } from './selection.js';
 import { baseAsTeacher, isBaseOf, loadStudent } from './students.js';
@@ -28,6 +30,8 @@ import { wordnetDirectory } from './wordnetCache.js';
 export interface Materials {
   student: Model;
   teachers: Model[];
+  /** What the teacher says of the plain text, where it lies in a cache. */
+  textTeacher?: Model;
   tokenizer: Tokenizer;
   /** Directory whose tokenizer files every saved student gets a copy of. */
   tokenizerFrom: string;
@@ -90,10 +94,19 @@ export async function loadMaterials(
   const ending = withEndTokens(loaded, { directory: tokenizerFrom, tokenizer }, log);
   const student = withRecompute(ending, config.train.gradient_checkpointing);
   const teachers: Model[] = [];
+  const run = { config, tokenizer, student: student.config, train, valid, corpus, files: data, log };
   if (config.method !== 'sft') {
     for (const place of teacherPlaces) {
       if (typeof place !== 'string') {
-        teachers.push(connectTeacher(place, own, student.config, log));
+        teachers.push(
+          'url' in place
+            ? connectTeacher(place, own, student.config, log)
+            : await openTeacherCache(place.cache, {
+                ...run,
+                kind: 'gold',
+                vocabulary: student.config.vocabSize,
+              }),
+        );
         continue;
       }
       const ends = { directory: place, tokenizer: teacherTokenizers.get(place) };
@@ -118,7 +131,13 @@ export async function loadMaterials(
   }
   sayVocabularies(student, teachers, log);
   checkRound(config, train.length);
-  return { student, teachers, tokenizer, tokenizerFrom, train, valid, corpus };
+  const textCache = isPolicyGradient(config.method) ? config.pretrain.teacher_cache : undefined;
+  const vocabulary = sharedVocabulary({ student, teachers });
+  const textTeacher = textCache
+    ? await openTeacherCache(textCache, { ...run, kind: 'text', vocabulary })
+    : undefined;
+  const loadedModels = { student, teachers, ...(textTeacher && { textTeacher }) };
+  return { ...loadedModels, tokenizer, tokenizerFrom, train, valid, corpus };
 }
 
 /** How the rows of a split are read: a reference that nothing reads may be absent, and is never too long. */

@@ -2,6 +2,7 @@ import { trainedParameters } from '../models/lora.js';
 import { countOf, parameterCount } from '../models/model.js';
 import { deviceMemory } from '../tensor/deviceMemory.js';
 import type { TrainConfig } from '../training/config.js';
+import { isCached } from '../training/knownTeacher.js';
 import { optimizerOf } from '../training/loop.js';
 import type { TrainingState } from '../training/state.js';
 import { teacherLogitsBudget } from '../training/teacherLogits.js';
@@ -67,7 +68,7 @@ export async function openRun(
     ...(materials.student.config.lora && {
       trained_parameters: countOf(trainedParameters(materials.student.config)),
     }),
-    ...(materials.teachers.length > 0 && {
+    ...(materials.teachers.some((teacher) => !isCached(teacher)) && {
       teacher_parameters: materials.teachers.map((teacher) => parameterCount(teacher.config)),
     }),
   };

@@ -37,7 +37,7 @@ const meaning = {
 export function checkRemoteTeacher(config: TrainConfig, fail: (line: string) => never): void {
   if (config.method === 'sft') return;
   for (const place of [config.teacher ?? []].flat().map(placeOfTeacher)) {
-    if (typeof place !== 'string') checkOne(place, config, fail);
+    if (typeof place !== 'string' && 'url' in place) checkOne(place, config, fail);
   }
 }
 
@@ -66,6 +66,9 @@ function checkOne({ gives }: RemoteTeacherConfig, config: TrainConfig, fail: (li
   if (objective.returns !== 'sampled')
     fail(`objective.returns: ${objective.returns} ${lacks}; set objective.returns: sampled`);
   const corpus = config.data.corpus !== undefined || config.data.wordnet !== undefined;
-  if (corpus && objective.lm_coef !== 0 && objective.kd_ratio !== 0)
-    fail(`objective.kd_ratio: the pretraining loss ${lacks}; set objective.kd_ratio: 0`);
+  const asked = config.pretrain.teacher_cache === undefined;
+  if (corpus && asked && objective.lm_coef !== 0 && objective.kd_ratio !== 0)
+    fail(
+      `objective.kd_ratio: the pretraining loss ${lacks}; set objective.kd_ratio: 0, or give pretrain.teacher_cache`,
+    );
 }

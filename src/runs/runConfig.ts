@@ -100,7 +100,10 @@ function checkLength(raw: unknown, fail: Refuse): void {
 
 type Tree = { [key: string]: unknown };
 
-const pathFields = ['student', 'student.tokenizer', 'teacher', 'data.train', 'data.valid', 'data.corpus'];
+const pathFields = [
+  ...['student', 'student.tokenizer', 'teacher', 'teacher.cache'],
+  ...['data.train', 'data.valid', 'data.corpus', 'pretrain.teacher_cache'],
+];
 
 async function resolvePaths(tree: Tree, base: string): Promise<void> {
   for (const field of pathFields) {

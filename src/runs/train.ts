@@ -112,6 +112,8 @@ async function trainIn(given: TrainConfig, out: string, options: RunOptions): Pr
     rewards?.close();
     if (materials) for (const model of [materials.student, ...materials.teachers]) disposeModel(model);
     materials?.train.close?.();
+    for (const teacher of [...(materials?.teachers ?? []), materials?.textTeacher])
+      teacher?.remote?.cache?.close();
     if (state) for (const own of [state.params, state.optimizer, state.value ?? {}]) disposeState(own);
   }
 }
@@ -151,6 +153,7 @@ async function trainHolding(
     config,
     student: { ...materials.student, params: state.params },
     teachers: materials.teachers,
+    ...(materials.textTeacher && { textTeacher: materials.textTeacher }),
     train: materials.train,
     corpus: materials.corpus,
     eosIds: materials.student.config.eosIds,

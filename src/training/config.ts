@@ -8,7 +8,7 @@ import { samplingSchemeNames } from '../rollout/uniforms.js';
 import { backendNames, precisions } from '../tensor/backend.js';
 import { isDate } from '../text/date.js';
 import { promptFormats } from '../text/template.js';
-import { count, lora, model, path, remoteTeacher, reward, wordnet } from './configParts.js';
+import { cachedTeacher, count, lora, model, path, remoteTeacher, reward, wordnet } from './configParts.js';
 
 /** The training methods: one loop, one entry each (src/training/methods.ts). */
 export const methodNames = [
@@ -38,8 +38,9 @@ export const trainConfigSchema = z.strictObject({
   student: model.describe('Hugging Face directory to start from, or the shape of a new model'),
   lora: lora.optional().describe('train low-rank adapters of the student, which stays as it is'),
   teacher: z
-    .union([path, remoteTeacher, z.array(path).min(1)], {
-      error: 'expected the path of a model directory, a URL (or its fields), or a list of paths and URLs',
+    .union([path, remoteTeacher, cachedTeacher, z.array(path).min(1)], {
+      error:
+        'expected the path of a model directory, a URL (or its fields), a cache, or a list of paths and URLs',
     })
     .optional()
     .describe('Hugging Face directory; babyllama takes several'),
@@ -253,6 +254,9 @@ export const trainConfigSchema = z.strictObject({
         .describe(
           'round: every pass over a round meets the same pieces, scored once; step: always fresh ones',
         ),
+      teacher_cache: path
+        .optional()
+        .describe('minillm: what the teacher says of the plain text, from minillm cache-teacher'),
     })
     .prefault({}),
   eval: z

@@ -102,9 +102,23 @@ export const remoteTeacher = z.strictObject({
 });
 export type RemoteTeacherConfig = z.output<typeof remoteTeacher>;
 
-/** Where a configured teacher is: the fields of a server, or a directory. A URL alone is a server with all defaults. */
-export function placeOfTeacher(teacher: string | RemoteTeacherConfig): string | RemoteTeacherConfig {
+/** A teacher that was asked once (scoring/cache/). */
+export const cachedTeacher = z.strictObject({
+  cache: path.describe('directory that minillm cache-teacher wrote: kd, reverse-kd, babyllama'),
+});
+export type CachedTeacherConfig = z.output<typeof cachedTeacher>;
+
+type TeacherPlace = string | RemoteTeacherConfig | CachedTeacherConfig;
+
+/** Where a configured teacher is: the fields of a server or a cache, or a directory. A URL alone is a server with all defaults. */
+export function placeOfTeacher(teacher: TeacherPlace): TeacherPlace {
   return typeof teacher === 'string' && isUrl(teacher) ? remoteTeacher.parse({ url: teacher }) : teacher;
+}
+
+/** The cache that a configured teacher is. */
+export function cacheOf(teacher: unknown): string | undefined {
+  const found = cachedTeacher.safeParse(teacher);
+  return found.success ? found.data.cache : undefined;
 }
 
 export function isUrl(text: string): boolean {

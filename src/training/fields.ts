@@ -40,6 +40,7 @@ export const readers: Readonly<Record<string, readonly MethodName[]>> = {
   imitkd: ['imitkd'],
   distillm: ['distillm'],
   'pretrain.rows': policyGradient,
+  'pretrain.teacher_cache': policyGradient,
   'pretrain.length': withText,
   'pretrain.batch_size': withText,
 };

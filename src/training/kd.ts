@@ -1,6 +1,5 @@
 import * as tf from '@tensorflow/tfjs-core';
 import { kdLoss } from '../objectives/kd.js';
-import { completeTail } from '../objectives/tailBucket.js';
 import { softeningOf } from './divergenceLoss.js';
 import type { Method } from './method.js';
 import { type SupervisedOptions, supervised } from './supervised.js';
@@ -13,10 +12,8 @@ import { type SupervisedOptions, supervised } from './supervised.js';
  */
 export function kd(sources: Pick<SupervisedOptions, 'batch' | 'validation'> = {}): Method {
   return supervised(
-    ({ config, teachers }) =>
-      (logits, targets, [given], { tokens }) => {
-        const listed = given && teachers[0]?.remote?.gives === 'top_k';
-        const teacher = listed ? completeTail(logits, given) : given;
+    ({ config }) =>
+      (logits, targets, [teacher], { tokens }) => {
         const softening = softeningOf(config.train);
         const { loss, ce, softCe } = kdLoss(logits, teacher, targets, config.kd.ratio, softening);
         const mean = (x: tf.Tensor1D): tf.Scalar => tf.div(tf.sum(x), tokens);

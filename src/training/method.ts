@@ -14,6 +14,8 @@ export interface TrainingContext {
   /** `student.params` is the state's parameter record. */
   student: Model;
   teachers: Model[];
+  /** What the teacher says of the plain text, where it lies in a cache; default: the first teacher is asked. */
+  textTeacher?: Model;
   train: Examples;
   /** Plain text cut into equal pieces of token ids; empty when there is none. */
   corpus: Int32Array[];

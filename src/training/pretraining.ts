@@ -1,13 +1,15 @@
 import * as tf from '@tensorflow/tfjs-core';
+import type { Model } from '../models/model.js';
 import { type PackedBatch, packSequences, type Sequence, textSequence } from '../models/packed.js';
 import { kdLoss } from '../objectives/kd.js';
 import type { ObjectiveConfig } from '../objectives/presets.js';
 import { crossEntropyToTeacher } from '../tensor/ops/index.js';
+import { askTeacher, teacherOf } from './knownTeacher.js';
 import type { MicroBatch, TrainingContext } from './method.js';
 import { ownMicroBatches } from './microBatches.js';
 import { batchIndices } from './order.js';
 import type { TrainingState } from './state.js';
-import { type Models, responseTokens, sharedLogits, teacherLogits } from './supervised.js';
+import { type Models, responseTokens, sharedLogits, sharedVocabulary, teacherLogits } from './supervised.js';
 
 /**
  * The pretraining loss of MiniLLM on pieces of plain text, token mean, temperature 1:
@@ -38,23 +40,26 @@ export function pretrainingBatches(
     textSequence(corpus[i]!),
   );
   const logitsOf =
-    config.pretrain.rows === 'step' || config.rollout.inner_epochs === 1
+    context.textTeacher || config.pretrain.rows === 'step' || config.rollout.inner_epochs === 1
       ? undefined
       : (batch: PackedBatch, part: number) =>
           teacher.logits(context, state.round, `${number}/${part}`, batch);
-  return textBatches(context, pieces, objective, config.train.micro_batch_size, { logitsOf });
+  return textBatches(context, pieces, objective, config.train.micro_batch_size, {
+    logitsOf,
+    teacher: context.textTeacher,
+  });
 }
 
 /** Tokens that the teacher reads for the pretraining loss of this step; a later pass over the same rows reads nothing. */
 export function pretrainingTeacherTokens(
-  { corpus, config }: TrainingContext,
+  { corpus, config, textTeacher }: TrainingContext,
   state: TrainingState,
   { lm_coef, kd_ratio }: ObjectiveConfig,
 ): number {
   const { rollouts } = config.rollout;
   const { batch_size } = config.train;
   const known = config.pretrain.rows === 'round' && state.stepInRound >= rollouts / batch_size;
-  if (lm_coef === 0 || kd_ratio === 0 || corpus.length === 0 || known) return 0;
+  if (lm_coef === 0 || kd_ratio === 0 || corpus.length === 0 || known || textTeacher) return 0;
   return (config.pretrain.batch_size ?? batch_size) * config.pretrain.length;
 }
 
@@ -95,7 +100,7 @@ export class TextTeacher {
  * The pretraining loss of given texts, divided by all tokens they predict.
  *
  * @param options.withTeacher run the teacher: for the loss itself only needed where k > 0; else it is only reported
- *   (`ds_loss`) @param options.logitsOf its logits on a micro-batch, where they are kept
+ *   (`ds_loss`) @param options.logitsOf its logits on a micro-batch, where they are kept @param options.teacher default: the first
  */
 export function textBatches(
   models: Models,
@@ -105,27 +110,25 @@ export function textBatches(
   options: {
     withTeacher?: boolean;
     logitsOf?: ((batch: PackedBatch, part: number) => tf.Tensor2D) | undefined;
+    teacher?: Model | undefined;
   } = {},
 ): MicroBatch[] {
-  const { withTeacher = kd_ratio > 0, logitsOf } = options;
+  const { withTeacher = kd_ratio > 0, logitsOf, teacher: asked = models.teachers[0] } = options;
   const tokens = responseTokens(texts);
   return ownMicroBatches(texts, microBatchSize, models.shards).map(({ part, shard }, index): MicroBatch => {
     const batch = packSequences(part);
+    const ask = (): tf.Tensor[] => {
+      const logits = logitsOf?.(batch, index);
+      return logits ? [logits] : askTeacher(asked!, batch, sharedVocabulary(models));
+    };
     return {
       shard,
-      constants: () => [
-        tf.tensor1d(batch.targets, 'int32'),
-        ...(withTeacher ? [logitsOf?.(batch, index) ?? teacherLogits(models, batch)[0]!] : []),
-      ],
-      loss(params, [targets, teacher]) {
+      constants: () => [tf.tensor1d(batch.targets, 'int32'), ...(withTeacher ? ask() : [])],
+      loss(params, [targets, ...said]) {
         const logits = sharedLogits(models, params, models.student, batch);
-        const { loss, ce, softCe } = kdLoss(
-          logits,
-          teacher as tf.Tensor2D | undefined,
-          targets as tf.Tensor1D,
-          kd_ratio,
-        );
-        const ds = softCe ?? (teacher && crossEntropyToTeacher(logits, teacher as tf.Tensor2D));
+        const teacher = withTeacher ? teacherOf(asked!, logits, said) : undefined;
+        const { loss, ce, softCe } = kdLoss(logits, teacher, targets as tf.Tensor1D, kd_ratio);
+        const ds = softCe ?? (teacher && crossEntropyToTeacher(logits, teacher));
         const mean = (x: tf.Tensor1D): tf.Scalar => tf.div(tf.sum(x), tokens);
         const pt = mean(loss);
         return {

@@ -12,6 +12,7 @@ import {
 import { type BatchTotals, batchTotals } from '../objectives/aggregate.js';
 import type { Pieces } from '../pieces.js';
 import type { Params } from '../tensor/params.js';
+import { askTeacher, isCached, teacherOf } from './knownTeacher.js';
 import type { Method, MicroBatch, StepPlan, TrainingContext } from './method.js';
 import { ownMicroBatches } from './microBatches.js';
 import { batchIndices } from './order.js';
@@ -49,17 +50,24 @@ export function supervised(
     const totals = batchTotals(sequences.map((s) => s.responseIds.length));
     const lossOfBatch = lossOf(context);
     const { micro_batch_size } = context.config.train;
+    const asked = context.teachers;
+    const vocabulary = sharedVocabulary(context);
     return ownMicroBatches(sequences, micro_batch_size, context.shards).map(({ part, shard }): MicroBatch => {
       const batch = packSequences(part);
       return {
         shard,
         constants: () => [
           tf.tensor1d(batch.targets, 'int32'),
-          ...(options.teachers ? teacherLogits(context, batch) : []),
+          ...(options.teachers ? asked.flatMap((teacher) => askTeacher(teacher, batch, vocabulary)) : []),
         ],
-        loss(params, [targets, ...teachers]) {
+        loss(params, [targets, ...said]) {
           const logits = sharedLogits(context, params, context.student, batch);
-          return lossOfBatch(logits, targets as tf.Tensor1D, teachers as tf.Tensor2D[], totals);
+          const each = said.length / asked.length; // a cache is the only teacher
+          const teachers =
+            said.length === 0
+              ? []
+              : asked.map((teacher, i) => teacherOf(teacher, logits, said.slice(i * each, (i + 1) * each)));
+          return lossOfBatch(logits, targets as tf.Tensor1D, teachers, totals);
         },
       };
     });
@@ -71,7 +79,9 @@ export function supervised(
         micro: lossesOn(context, sequences),
         metrics: { response_length: responseTokens(sequences) / sequences.length },
         tokens: allTokens(sequences),
-        teacherTokens: options.teachers ? context.teachers.length * allTokens(sequences) : 0,
+        teacherTokens: options.teachers
+          ? context.teachers.filter((teacher) => !isCached(teacher)).length * allTokens(sequences)
+          : 0,
       };
     },
     *objective(context, examples) {

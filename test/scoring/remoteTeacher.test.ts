@@ -409,6 +409,22 @@ describe('training with a remote teacher', () => {
     expect(await distance(local.final, remote.final)).toBeLessThan(1e-4);
   });
 
+  it('opd from sampled tokens, the plain text from a cache: the same student as with whole distributions', async () => {
+    const change = { objective: { lm_coef: 1, kd_ratio: 0.5 }, train: { steps: 4 } };
+    const config = writeConfig(join(place.path, 'text-cache.yaml'), worldConfig(world, 'opd', change));
+    const cache = join(place.path, 'text-cache');
+    const more = ['--top-k', '99', '--dtype', 'f32', '--backend', 'wasm', '--quiet'];
+    const made = await runInProcess('cache-teacher', config, '--out', cache, ...more);
+    const local = await student('opd-text-local', 'opd', change);
+    const sampled = { ...change, teacher: { url, gives: 'sampled' } };
+    const bare = await student('opd-text-bare', 'opd', sampled);
+    expect(bare.stderr).toMatch(/objective\.kd_ratio: .*, or give pretrain\.teacher_cache$/m);
+    const pretrain = { length: 6, batch_size: 2, teacher_cache: cache };
+    const remote = await student('opd-text-cache', 'opd', { ...sampled, pretrain });
+    expect([made.code, local.code, remote.code], made.stderr + remote.stderr).toEqual([0, 0, 0]);
+    expect(await distance(local.final, remote.final)).toBeLessThan(1e-4);
+  });
+
   it('kd from the most likely tokens: all of them give the student of the whole distribution', async () => {
     const whole = await student('kd-whole', 'kd', { train: { steps: 4 } });
     const all = await student('kd-15', 'kd', {

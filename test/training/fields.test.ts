@@ -15,7 +15,14 @@ const curious: Record<string, object> = {
 };
 
 /** Looked at where a run is opened, not by the method: models, text and rewards in memory, and what needs a tokenizer. */
-const byTheRun = ['teacher', 'data.corpus', 'pretrain.length', 'rewards', 'rollout.stop_strings'];
+const byTheRun = [
+  'teacher',
+  'data.corpus',
+  'pretrain.length',
+  'pretrain.teacher_cache',
+  'rewards',
+  'rollout.stop_strings',
+];
 
 describe('fields of single methods', () => {
   it.each(methodNames)('%s reads its own and no other', async (method) => {

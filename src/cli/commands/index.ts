@@ -1,5 +1,6 @@
 import type { Command } from 'commander';
 import { benchCommand } from './bench.js';
+import { cacheTeacherCommand } from './cacheTeacher.js';
 import { dataCommand } from './data.js';
 import { doctorCommand } from './doctor.js';
 import { evalCommand } from './eval.js';
@@ -26,6 +27,7 @@ export const commands: (() => Command)[] = [
   dataCommand,
   tokenizerCommand,
   planCommand,
+  cacheTeacherCommand,
   trainCommand,
   sweepCommand,
   evalCommand,

@@ -41,7 +41,7 @@ export function trainCommand(): Command {
     .option('--json', 'print the summary as JSON')
     .addHelpText(
       'after',
-      '\nExample:\n  minillm train experiments/smoke/minillm.yaml --set train.lr=5e-4 --out runs/smoke\n',
+      '\nExample:\n  minillm train experiments/smoke/minillm.yaml --set train.lr=5e-4 --out runs/smoke\n\nkd, reverse-kd and babyllama can train without their teacher in memory: minillm cache-teacher --help\n',
     );
   return withCommonOptions(withRankOptions(command)).action(async (file: string, options: TrainOptions) => {
     const log = logger(options);
