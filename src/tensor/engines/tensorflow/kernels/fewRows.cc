@@ -15,11 +15,17 @@ constexpr int WIDE = ABREAST * NR;  // panels of B side by side
 
 thread_local Scratch scratchA, scratchB, scratchC;
 
+// Rows of A in a panel: as many in each, for a panel of few has too few sums on their way. Of panels abreast each has enough.
+int64_t heightOf(int64_t M) {
+  const int64_t panels = (M + MR - 1) / MR;
+  return ABREAST > 1 ? MR : (M + panels - 1) / panels;
+}
+
 // body(first, last, leftOf) for as many parts of K at a time as make `most` floats of A, which all threads have packed: those of a
 // part are at leftOf(part).
 template <class Body>
 void inParts(int64_t M, const Parts& parts, Matrix a, int64_t most, Body body) {
-  const int64_t high = up(M, MR), panels = high / MR, together = std::max<int64_t>(1, most / (high * parts.depth));
+  const int64_t height = heightOf(M), panels = (M + height - 1) / height, high = panels * MR, together = std::max<int64_t>(1, most / (high * parts.depth));
   for (int64_t first = 0; first < parts.count; first += together) {
     const int64_t last = std::min(parts.count, first + together);
     float* left = scratchA.floats(high * parts.depth * (last - first));
@@ -27,8 +33,8 @@ void inParts(int64_t M, const Parts& parts, Matrix a, int64_t most, Body body) {
     parallelRanges(panels * (last - first), 2, [&](int64_t p0, int64_t p1) {
       for (int64_t p = p0; p < p1; p++) {
         const Part part = parts[first + p / panels];
-        const int64_t row = p % panels * MR;
-        packA(from(a, row, part.k0), std::min<int64_t>(MR, M - row), part.k, leftOf(part) + row * part.k);
+        const int64_t panel = p % panels, row = panel * height;
+        packA(from(a, row, part.k0), std::min(height, M - row), part.k, leftOf(part) + panel * MR * part.k);
       }
     });
     body(first, last, leftOf);
@@ -37,7 +43,7 @@ void inParts(int64_t M, const Parts& parts, Matrix a, int64_t most, Body body) {
 
 // What a part of K adds to the rows of C below a strip of B; `a` is packed.
 void strip(int64_t M, int64_t cols, int64_t K, const float* a, Matrix b, const Store& s) {
-  const int64_t high = up(M, MR);
+  const int64_t height = heightOf(M), panels = (M + height - 1) / height, high = panels * MR;
   float* sums = scratchC.floats(high * up(cols, NR));
   alignas(64) float edge[RUN * NR];
   for (int64_t k = 0; k < K; k += RUN) {
@@ -48,22 +54,24 @@ void strip(int64_t M, int64_t cols, int64_t K, const float* a, Matrix b, const S
         packPanel(panel, run, static_cast<int>(cols - j), edge);
         panel = {edge, NR, 1};
       }
-      for (int64_t i = 0; i < M; i += MR) {
-        const int rows = static_cast<int>(std::min<int64_t>(MR, M - i));
-        const auto sumUp = [&](const auto& right) { sumsOf(rows, run, a + i * K + k * MR, right, sums + j * high + i * NR, k == 0); };
-        if (panel.kind == Kind::BFLOAT16) sumUp(Widening<RUN, Bfloat16>{static_cast<const Bfloat16*>(panel.data), panel.rowStride, edge});
+      for (int64_t p = 0; p < panels; p++) {
+        const int rows = static_cast<int>(std::min(height, M - p * height));
+        const auto sumUp = [&](const auto& right) {
+          sumsOf(rows, run, a + (p * K + k) * MR, right, sums + j * high + p * MR * NR, k == 0);
+        };
+        if (p > 0 && b.kind != Kind::FLOAT) sumUp(Kept{edge});
+        else if (panel.kind == Kind::BFLOAT16) sumUp(Widening<RUN, Bfloat16>{static_cast<const Bfloat16*>(panel.data), panel.rowStride, edge});
         else if (panel.kind == Kind::FLOAT16) sumUp(Widening<RUN, Float16>{static_cast<const Float16*>(panel.data), panel.rowStride, edge});
-        else if (i == 0) sumUp(InPlace<RUN>{panel.floats(), panel.rowStride});
+        else if (p == 0) sumUp(InPlace<RUN>{panel.floats(), panel.rowStride});
         else sumUp(InPlace<0>{panel.floats(), panel.rowStride});
-        if (panel.kind != Kind::FLOAT) panel = {edge, NR, 1};
       }
     }
   }
   for (int64_t j = 0; j < cols; j += NR)
-    for (int64_t i = 0; i < M; i += MR) {
-      const int wide = static_cast<int>(std::min<int64_t>(NR, cols - j)), rows = static_cast<int>(std::min<int64_t>(MR, M - i));
+    for (int64_t p = 0, i = 0; p < panels; p++, i += height) {
+      const int wide = static_cast<int>(std::min<int64_t>(NR, cols - j)), rows = static_cast<int>(std::min(height, M - i));
       vf acc[MR][NV];
-      std::memcpy(acc, sums + j * high + i * NR, rows * NR * sizeof(float));
+      std::memcpy(acc, sums + (j * panels + p * NR) * MR, rows * NR * sizeof(float));
       finish(acc, rows, wide, {s.c + i * s.ldc + j, s.ldc, s.row + i, s.col + j, s.add, s.end});
     }
 }
@@ -97,7 +105,14 @@ void multiplyPanels(int64_t M, int64_t N, const Parts& parts, Matrix a, Matrix b
           packPanels(from(b, part.k0, j), part.k, cols, packed, sums ? sums + j : nullptr);
           const int64_t ahead = (j + WIDE) * parts.K + part.k0 * WIDE;
           const float* next = b.colStride == parts.K ? static_cast<const float*>(from(b, ahead, 0).data) : nullptr;
-          block<ABREAST>(M, cols, part.k, leftOf(part), packed, {c + j, ldc, 0, j, part.add, part.finishing}, next);
+          if constexpr (ABREAST > 1) {
+            block<ABREAST>(M, cols, part.k, leftOf(part), packed, {c + j, ldc, 0, j, part.add, part.finishing}, next);
+          } else {
+            const int64_t height = heightOf(M);
+            for (int64_t p = 0, i = 0; i < M; p++, i += height)
+              block<1>(std::min(height, M - i), cols, part.k, leftOf(part) + p * MR * part.k, packed,
+                       {c + i * ldc + j, ldc, i, j, part.add, part.finishing}, i == 0 ? next : nullptr);
+          }
         }
       }
     });

@@ -37,7 +37,7 @@ inline void interleave(const Element* from, int64_t lineStride, int64_t stride, 
         for (int i = 0; i < LANES; i++) {
           const Element* line = from + (part + i) * lineStride + k;
           square[i] = part + i < count ? load(reinterpret_cast<const float*>(line)) : all(0);
-          __builtin_prefetch(line + LINE);
+          if (k % LINE == 0) __builtin_prefetch(line + LINE);
         }
         transpose(square);
 #pragma GCC unroll 16

@@ -72,6 +72,18 @@ struct Widening {
   }
 };
 
+// What was left behind. Read once and not again for every row, as compilers would: reads are dear where sums are few.
+struct Kept {
+  const float* data;
+  vf load(int64_t k, int j) const {
+    vf x = minillm::load(data + k * NR + j * LANES);
+#if defined(__x86_64__)
+    __asm__("" : "+v"(x));
+#endif
+    return x;
+  }
+};
+
 // acc += ROWS rows of a panel of A (K x MR) times panels of B. What is touched at the end is asked for a row at a time over three
 // quarters of the sums, in STEPS: all at once would hold up what the sums read.
 template <int STEPS, class B, int ROWS, int WIDE>
