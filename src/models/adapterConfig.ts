@@ -60,7 +60,10 @@ function checked(lora: Lora, where: string): Lora {
 const names = z.array(z.string().min(1).max(400)).max(100_000);
 const pattern = (value: z.ZodNumber) =>
   z
-    .record(z.string().regex(/^[\w.]+$/, 'expected names of modules or ends of them, no patterns'), value)
+    .record(z.string(), value)
+    .refine((found) => Object.keys(found).every((name) => /^[\w.]+$/.test(name)), {
+      error: 'expected names of modules or ends of them, no regular expressions',
+    })
     .nullish()
     .transform((found) => found ?? {});
 const rank = z

@@ -89,8 +89,9 @@ export function fingerprintOfRun(directory: string): Record<string, string> {
   const checkpoints = readdirSync(join(directory, 'checkpoints')).sort();
   found.checkpoints = checkpoints.join();
   for (const step of checkpoints) {
+    const weights = ['model.safetensors', 'adapter_model.safetensors'];
     for (const name of [
-      'model.safetensors',
+      ...weights.filter((name) => existsSync(join(directory, 'checkpoints', step, name))),
       'training-state/optimizer.safetensors',
       'training-state/state.json',
       'training-state/rollouts.jsonl',

@@ -111,6 +111,17 @@ describe.each([
   // Grows φ at every validation, and fills the buffer past its capacity.
   ['distillm', { distillm: { threshold: 0.6, capacity: 6, tolerance: -10 }, eval: { every: 1 } }, 6],
   ['opd', {}, 3],
+  ['sft-lora', { method: 'sft', train: { steps: 3 }, lora: { rank: 2 } }, 3],
+  // The teacher is the base of the adapters; norms train whole.
+  [
+    'minillm-lora',
+    {
+      method: 'minillm',
+      teacher: join(place.path, 'student'),
+      lora: { rank: 2, targets: ['q_proj', 'down_proj'], modules_to_save: ['norm'] },
+    },
+    3,
+  ],
 ])('%s', (name, change, count) => {
   let run: Case;
   beforeAll(async () => {

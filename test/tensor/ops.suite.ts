@@ -1,6 +1,7 @@
 import * as tf from '@tensorflow/tfjs-core';
 import { describe, expect, it } from 'vitest';
 import { UsageError } from '../../src/errors.js';
+import { freeze } from '../../src/tensor/frozen.js';
 import * as ops from '../../src/tensor/ops/index.js';
 import { disposeParams, type Params, valueAndGrads } from '../../src/tensor/params.js';
 import { checkOp, expectClose, gaussian, type Input } from './gradcheck.js';
@@ -212,6 +213,83 @@ export function opsSuite(): void {
         const h = ops.gelu(ops.linear(p.x as T2, p.w1 as T2, p.b1 as T1));
         const parts = tf.add(ops.linear(h, p.w2 as T2, p.b2 as T1), p.r!);
         expectClose(op(p).dataSync(), parts.dataSync(), 1e-6, 'geluMlp');
+      });
+    });
+  });
+
+  describe('affineMap with an adapter', () => {
+    const inputs = {
+      x: gaussian([5, 4], 'x'),
+      w: gaussian([4, 19], 'w'),
+      c: gaussian([19], 'c'),
+      a: gaussian([4, 3], 'a'),
+      b: gaussian([3, 19], 'b'),
+      r: gaussian([5, 19], 'r'),
+    };
+    const sum = (...all: number[][]): number[] => all[0]!.map((_, i) => all.reduce((s, x) => s + x[i]!, 0));
+    const low = (x: number[], a: number[], b: number[], from: number, rank: number, to: number): number[] =>
+      reference.linear(
+        reference.linear(x, a, new Array(rank).fill(0), from).map((v) => 0.75 * v),
+        b,
+        new Array(to).fill(0),
+        rank,
+      );
+    it('value and gradients', () =>
+      checkOp({
+        inputs,
+        op: (p) => {
+          const lora = { a: p.a as T2, b: p.b as T2, scale: 0.75 };
+          return ops.affineMap(p.x as T2, { weight: p.w as T2, bias: p.c as T1, lora }, p.r as T2);
+        },
+        reference: ({ x, w, c, a, b, r }) =>
+          sum(reference.linear(x!, w!, c!, 4), low(x!, a!, b!, 4, 3, 19), r!),
+      }));
+
+    it('leaves the rest as it is: of a frozen map only A and B have gradients', () => {
+      const p = Object.fromEntries(
+        Object.entries(inputs).map(([name, { shape, values }]) => [name, tf.tensor(values, shape)]),
+      );
+      const lora = { a: p.a as T2, b: p.b as T2, scale: 0.75 };
+      const loss = () =>
+        tf.sum<tf.Scalar>(
+          tf.square(ops.affineMap(p.x as T2, { weight: p.w as T2, bias: p.c as T1, lora }, p.r as T2)),
+        );
+      const whole = valueAndGrads(loss, p);
+      freeze(p.w!);
+      freeze(p.c!);
+      const { x, a, b } = p as Record<string, tf.Tensor> & { x: tf.Tensor; a: tf.Tensor; b: tf.Tensor };
+      const some = valueAndGrads(loss, { x, a, b });
+      for (const name of ['x', 'a', 'b'])
+        expect(some.grads[name]!.dataSync(), name).toEqual(whole.grads[name]!.dataSync());
+      tf.dispose([p, whole, some]);
+    });
+
+    it.each(['up', 'down', 'both'])('inside geluMlp, on %s', (where) => {
+      const [onUp, onDown] = [where !== 'down', where !== 'up'];
+      checkOp({
+        inputs: {
+          x: gaussian([5, 4], 'x'),
+          w1: gaussian([4, 9], 'w1', 0.5),
+          b1: gaussian([9], 'b1', 0.5),
+          w2: gaussian([9, 4], 'w2', 0.5),
+          b2: gaussian([4], 'b2'),
+          r: gaussian([5, 4], 'r'),
+          ...(onUp && { a1: gaussian([4, 2], 'a1', 0.5), c1: gaussian([2, 9], 'c1', 0.5) }),
+          ...(onDown && { a2: gaussian([9, 2], 'a2', 0.5), c2: gaussian([2, 4], 'c2', 0.5) }),
+        },
+        op: (p) => {
+          const lora = (a: string, b: string) => ({ lora: { a: p[a] as T2, b: p[b] as T2, scale: 0.75 } });
+          const up = { weight: p.w1 as T2, bias: p.b1 as T1, ...(onUp && lora('a1', 'c1')) };
+          const down = { weight: p.w2 as T2, bias: p.b2 as T1, ...(onDown && lora('a2', 'c2')) };
+          return ops.geluMlp(p.x as T2, { up, down }, p.r as T2);
+        },
+        reference: ({ x, w1, b1, w2, b2, r, a1, c1, a2, c2 }) => {
+          const plain = reference.linear(x!, w1!, b1!, 4);
+          const u = onUp ? sum(plain, low(x!, a1!, c1!, 4, 2, 9)) : plain;
+          const h = u.map((value) => reference.gelu([value])[0]!);
+          const y = sum(reference.linear(h, w2!, b2!, 9), r!);
+          return onDown ? sum(y, low(h, a2!, c2!, 9, 2, 4)) : y;
+        },
       });
     });
   });
