@@ -95,7 +95,7 @@ export interface Kernels {
   writeRows(buffer: tf.Tensor2D, rows: Int32Array, values: tf.Tensor2D): tf.Tensor2D;
   /**
    * Where in this process's memory the numbers of each tensor lie, for who reads and writes them there before anything else happens
-   * to the tensors; undefined where they lie elsewhere.
+   * to the tensors; undefined where they lie elsewhere, or one has its memory from another (a clone).
    */
   addresses(xs: tf.Tensor[]): number[] | undefined;
 

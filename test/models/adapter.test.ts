@@ -120,8 +120,8 @@ describe('an adapter_config.json that would be another model is refused by name'
     const broken = copyOf('gpt2');
     writeFileSync(join(broken, 'adapter_config.json'), '{"r": 4');
     expect(await refusal(broken)).toContain('adapter_config.json: not valid JSON');
-    expect(await refusal(adapterDir + 'gpt2', adapterDir + 'gpt2')).toContain('holds an adapter itself');
-    expect(await refusal(`${fixtureDir}gpt2`, fixtureDir + 'qwen2')).toContain(
+    expect(await refusal(`${adapterDir}gpt2`, `${adapterDir}gpt2`)).toContain('holds an adapter itself');
+    expect(await refusal(`${fixtureDir}gpt2`, `${fixtureDir}qwen2`)).toContain(
       'no adapter (adapter_config.json)',
     );
   });

@@ -15,6 +15,8 @@ import { disposeModel, headLogits, type Model, withRecompute } from '../../src/m
 import { packSequences, responseLogits, textSequence } from '../../src/models/packed.js';
 import { SafetensorsFile } from '../../src/models/safetensors.js';
 import { scoreTokens } from '../../src/scoring/score.js';
+import { freeze } from '../../src/tensor/frozen.js';
+import { halfOf, unpackHalves } from '../../src/tensor/halves.js';
 import { tokenLogprob } from '../../src/tensor/ops/index.js';
 import { disposeParams, type Params, valueAndGrads } from '../../src/tensor/params.js';
 import { expectClose } from '../tensor/gradcheck.js';
@@ -143,6 +145,37 @@ export function loraSuite(): void {
       expect(tf.memory().numTensors).toBe(before);
     });
   });
+
+  it.each(['gpt2', 'llama-untied', 'qwen2'])(
+    '%s: on a base of 16 bits the bits are those of its numbers in float32',
+    async (name) => {
+      const { sequences } = expectedOf(name);
+      const before = tf.memory().numTensors;
+      const half = await loadModel(adapterDir + name, { dtype: 'bfloat16' });
+      const base = Object.fromEntries(
+        Object.entries(half.base!).map(([own, x]) => {
+          const { dtype, shape } = halfOf(x) ?? {};
+          return [
+            own,
+            freeze(
+              dtype ? tf.tensor2d(unpackHalves(x.dataSync<'int32'>(), shape![1], dtype), shape) : tf.clone(x),
+            ),
+          ];
+        }),
+      );
+      const full = { ...half, base };
+      expect(logprobsOf(half, sequences)).toEqual(logprobsOf(full, sequences));
+      expect(cachedLogprobs(half, sequences[1]!)).toEqual(cachedLogprobs(full, sequences[1]!));
+      const [ofHalf, ofFull] = [lossAndGrads(half, sequences), lossAndGrads(full, sequences)];
+      expect(ofHalf.loss).toBe(ofFull.loss);
+      for (const [own, grad] of Object.entries(ofFull.grads))
+        expect(ofHalf.grads[own]!.dataSync(), own).toEqual(grad.dataSync());
+      for (const { grads } of [ofHalf, ofFull]) disposeParams(grads);
+      disposeParams(base);
+      disposeModel(half);
+      expect(tf.memory().numTensors).toBe(before);
+    },
+  );
 
   describe.each(['gpt2', 'llama-untied'])('%s: new adapters', (name) => {
     const { sequences } = expectedOf(name);

@@ -38,6 +38,7 @@ export const tensorflowKernels: Kernels = namedKernels({
   copy: (x) => backend().executeSingleOutput('DeepCopy', [typeOf(x)], [x]),
   addresses(xs) {
     if (xs.length === 0) return [];
+    if (xs.some(({ dataId }) => tf.backend().refCount(dataId) > 1)) return undefined;
     const attrs = [{ name: 'N', type: INT, value: xs.length }];
     const halves = tf.tidy(() =>
       backend().executeSingleOutput('MinillmAddresses', attrs, xs).dataSync<'int32'>(),
