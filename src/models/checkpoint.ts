@@ -71,8 +71,9 @@ export async function loadConfig(directory: string): Promise<ModelConfig> {
  */
 export async function loadModel(
   directory: string,
-  { dtype = 'float32' }: { dtype?: ModelDtype | undefined } = {},
+  options: { dtype?: ModelDtype | undefined } = {},
 ): Promise<Model> {
+  const { dtype = 'float32' } = options;
   const config = await loadConfig(directory);
   const weights = await openWeights(directory);
   const params: Params = {};
