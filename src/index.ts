@@ -25,7 +25,7 @@ export type { Distribution } from './evaluation/metrics/distribution.js';
 export type { Summary } from './evaluation/metrics/statistics.js';
 export { loadConfig, loadModel, saveModel } from './models/checkpoint.js';
 export type { ModelConfig, NewModel } from './models/config.js';
-export type { ModelDtype } from './models/dtypes.js';
+export { type ModelDtype, modelDtypes } from './models/dtypes.js';
 export { gpt2Config, llamaConfig } from './models/families.js';
 export { fromPretrained } from './models/fromPretrained.js';
 export { type HubOptions, resolveModel } from './models/hub.js';
