@@ -23,13 +23,16 @@ export type { Generation, GenerationRequest, GenerationStore } from './evaluatio
 export type { CalibrationBin } from './evaluation/metrics/calibration.js';
 export type { Distribution } from './evaluation/metrics/distribution.js';
 export type { Summary } from './evaluation/metrics/statistics.js';
-export { loadConfig, loadModel, saveModel } from './models/checkpoint.js';
-export type { ModelConfig, NewModel } from './models/config.js';
+export { type LoadOptions, loadConfig, loadModel, saveModel } from './models/checkpoint.js';
+export type { Lora, ModelConfig, NewModel } from './models/config.js';
 export { type ModelDtype, modelDtypes } from './models/dtypes.js';
 export { gpt2Config, llamaConfig } from './models/families.js';
 export { fromPretrained } from './models/fromPretrained.js';
 export { type HubOptions, resolveModel } from './models/hub.js';
+export { addLora, mergeAdapter, weightsOf, withoutAdapter } from './models/lora.js';
+export type { BaseSource, LoraOptions } from './models/loraTargets.js';
 export {
+  disposeModel,
   forwardHidden,
   headLogits,
   initModel,
