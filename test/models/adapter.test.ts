@@ -1,7 +1,8 @@
 import { cpSync, readFileSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import * as tf from '@tensorflow/tfjs-core';
-import { describe, expect, it } from 'vitest';
+import { describe, expect, it, vi } from 'vitest';
+import { baseSource } from '../../src/models/adapter.js';
 import { loadModel, saveModel } from '../../src/models/checkpoint.js';
 import { addLora } from '../../src/models/lora.js';
 import type { LoraOptions } from '../../src/models/loraTargets.js';
@@ -217,6 +218,19 @@ describe('what is written is what PEFT wrote', () => {
     cpSync(`${fixtureDir}gpt2`, into, { recursive: true });
     await expect(saveModel(into, model)).rejects.toThrow('holds a whole model');
     await agree(model, await loadModel(`${adapterDir}gpt2`), sequences);
+  });
+
+  it('a base from the cache of the hub is named by its id and commit, and found there', async () => {
+    const commit = '0123456789abcdef0123456789abcdef01234567';
+    const snapshot = join(place, 'hub', 'models--org--small', 'snapshots', commit);
+    cpSync(`${fixtureDir}gpt2`, snapshot, { recursive: true });
+    expect(baseSource(snapshot)).toEqual({ name: 'org/small', revision: commit });
+    const model = addLora(await loadModel(snapshot), options, baseSource(snapshot), 1);
+    const directory = join(place, String(count++));
+    await saveModel(directory, model);
+    vi.stubEnv('HF_HUB_CACHE', join(place, 'hub'));
+    await agree(model, await loadModel(directory), expectedOf('gpt2').sequences);
+    vi.unstubAllEnvs();
   });
 
   async function agree(a: Model, b: Model, sequences: number[][]): Promise<void> {

@@ -69,6 +69,13 @@ struct Adapter {
   float scale = 0;
 };
 
+// A product that is over before other threads would have been woken, if it is.
+void small(int64_t M, int64_t N, int64_t K, Matrix a, Matrix b, float* c, int64_t ldc) {
+  thread_local Scratch work;
+  if (M * N * K < (1 << 20)) multiplySerial(M, N, K, a, b, c, ldc, work);
+  else multiply(M, N, K, a, b, c, ldc);
+}
+
 // c = a w + bias + adapter and what else `end` asks for; w and its bias are neighbours in the list.
 void affine(int64_t rows, const float* a, const Weights* w, float* c, int64_t ldc, const Adapter& adapter, Epilogue end = {}) {
   end.bias = orNull(w[1]);
@@ -77,9 +84,9 @@ void affine(int64_t rows, const float* a, const Weights* w, float* c, int64_t ld
     thread_local Scratch scratch;
     const int64_t rank = adapter.rank;
     float* low = scratch.floats(rows * rank);
-    multiply(rows, rank, inputs, {a, inputs, 1}, {adapter.a, rank, 1}, low, rank);
+    small(rows, rank, inputs, {a, inputs, 1}, {adapter.a, rank, 1}, low, rank);
     for (int64_t i = 0; i < rows * rank; i++) low[i] *= adapter.scale;
-    multiply(rows, outputs, rank, {low, rank, 1}, {adapter.b, outputs, 1}, c, ldc);
+    small(rows, outputs, rank, {low, rank, 1}, {adapter.b, outputs, 1}, c, ldc);
     end.accumulate = true;
   }
   multiply(rows, outputs, inputs, {a, inputs, 1}, w->plain(), c, ldc, end);
