@@ -57,6 +57,7 @@ function againstThreads(piece: PieceName): { row: string[]; results: RankResult[
     two.push(measured(2, { ...shared, threads: 1 }));
   }
   const ratios = two.map(({ seconds }, i) => median(seconds) / median(one[i]!.seconds));
+  const quickest = (results: RankResult[]): number => Math.min(...results.map((r) => r.quickest));
   const [all, waited] = [two.flatMap((r) => r.seconds), two.flatMap((r) => r.waited)];
   return {
     row: [
@@ -64,6 +65,7 @@ function againstThreads(piece: PieceName): { row: string[]; results: RankResult[
       `${round2(median(one.flatMap((r) => r.seconds)))} s`,
       `${round2(median(all))} s`,
       `${round2(median(ratios))} (${round2(Math.min(...ratios))}–${round2(Math.max(...ratios))})`,
+      round2(quickest(two) / quickest(one)),
       round2(median(two.map(({ cpu_s }, i) => cpu_s / one[i]!.cpu_s))),
       share(median(waited), median(all)),
       `${Math.max(...one.flatMap((r) => r.rss_mb))}`,
@@ -115,6 +117,7 @@ const text = [
               '1 process, 2 threads',
               '2 ranks, 1 thread',
               'ratio of times (range)',
+              'of the quickest steps',
               'of processor time',
             ],
             ...['waiting for messages', 'MB, 1 process', 'MB, a rank'],

@@ -75,8 +75,12 @@ export class Watched implements Cluster {
   }
 }
 
-/** What is timed: all optimizer steps of a piece. */
-export async function prepare(name: PieceName, shards: number, cluster: Cluster) {
+/** What is timed: what begins a round, if there are rounds, and all optimizer steps of a piece, one after the other. */
+export async function prepare(
+  name: PieceName,
+  shards: number,
+  cluster: Cluster,
+): Promise<(() => Promise<unknown>)[]> {
   const piece: Piece = pieces[name];
   const models: BenchModels = {
     ...(await benchModels({ ...piece, positions: 128 })),
@@ -84,15 +88,11 @@ export async function prepare(name: PieceName, shards: number, cluster: Cluster)
   };
   if (piece.teacherShape) {
     const run = roundBench(models, piece.sizes);
-    return async (): Promise<void> => {
-      await run.collect();
-      for (let i = 0; i < piece.steps; i++) run.step();
-    };
+    const step = async () => run.step();
+    return [async () => run.collect(), ...Array.from({ length: piece.steps }, () => step)];
   }
   const run = workloads.sft(models, piece.sizes);
-  return async (): Promise<void> => {
-    for (let i = 0; i < piece.steps; i++) await run.run();
-  };
+  return Array.from({ length: piece.steps }, () => async () => run.run());
 }
 
 /** What the plan says of the piece on 1, 2, 4, … ranks, with speeds measured here and now. */
