@@ -33,6 +33,7 @@ export const adapterNames = [
   'qwen2',
   'qwen3',
   'opt-post-norm',
+  'mistral',
 ] as const;
 
 export interface ExpectedOfAdapter {
