@@ -8,7 +8,7 @@ describe('tokens drawn on the CUDA engine, emulated', () => {
   if (absent) it.skip(`skipped: ${absent}`);
   else
     chiSquareSuite([
-      [5, 600],
-      [333, 500],
+      [5, 400],
+      [333, 300],
     ]);
 });
