@@ -179,7 +179,7 @@ export async function checkBase(adapter: string, base: string): Promise<void> {
   const found = await modelDigest(base);
   if (found !== expected)
     throw new UsageError(
-      `${adapter}: was trained on another base than ${base} (SHA-256 ${expected.slice(0, 12)}, found ${found.slice(0, 12)}); give its own with --adapter beside it`,
+      `${adapter}: was trained on another base than ${base} (SHA-256 ${expected.slice(0, 12)}, found ${found.slice(0, 12)}); give the base that it was trained on as the model`,
     );
 }
 

@@ -18,7 +18,7 @@ import {
   newStudentConfig,
   readsCorpus,
 } from '../runs/materials.js';
-import { isBaseOf, studentConfig } from '../runs/students.js';
+import { checkDtype, isBaseOf, studentConfig } from '../runs/students.js';
 import { loadTokenizer, type Tokenizer, tokenizerIfPresent } from '../text/tokenizer.js';
 import { withoutBos } from '../text/withoutBos.js';
 import type { TrainConfig } from '../training/config.js';
@@ -109,6 +109,7 @@ async function studentOf(
     const config = newStudentConfig(student, tokenizer!);
     return { role: 'student', source: 'new', config, size: modelSize(config), weights: 'new' };
   }
+  await checkDtype(student, { lora, student_dtype });
   const found = await inspected(student);
   const config = studentConfig(found.config, student, lora);
   return { ...found, role: 'student', config, size: modelSize(config), ...kept(student_dtype) };

@@ -67,7 +67,7 @@ export function memoryOf(
   const longestGold = most(data.train, (s) => s.promptIds.length + s.responseIds.length - 1);
   const goldRows = most(data.train, (s) => s.responseIds.length);
   const samples = decodes(config);
-  const sampled = policy || goldRows === 0; // rows of prompts only: all that is learned from is sampled
+  const sampled = (policy && rollout.states === 'sampled') || goldRows === 0; // rows of prompts only: all that is learned from is sampled
   const length = sampled ? longestPrompt + rollout.max_new_tokens - 1 : longestGold;
   const rows = sampled ? rollout.max_new_tokens : goldRows;
   const own = train.shards / ranks;
@@ -160,7 +160,8 @@ function most(rows: readonly Sequence[], length: (s: Sequence) => number): numbe
 }
 
 /** Whether models sample in training. */
-function decodes({ method, gkd, distillm }: TrainConfig): boolean {
+function decodes({ method, gkd, distillm, rollout }: TrainConfig): boolean {
+  if (rollout.states === 'gold' && isPolicyGradient(method)) return false;
   if (method === 'gkd') return gkd.lambda > 0 || gkd.seq_kd;
   if (method === 'distillm') return distillm.threshold > 0;
   return isPolicyGradient(method) || method === 'seqkd' || method === 'imitkd';

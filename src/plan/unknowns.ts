@@ -8,7 +8,9 @@ export function unknowns(
   timed: boolean,
 ): string[] {
   const { method, train, eval: validation, rollout } = config;
-  const samples = isPolicyGradient(method) || ['gkd', 'imitkd', 'distillm', 'seqkd'].includes(method);
+  const samples =
+    (isPolicyGradient(method) && rollout.states === 'sampled') ||
+    ['gkd', 'imitkd', 'distillm', 'seqkd'].includes(method);
   const lines: (string | false)[] = [
     samples &&
       (data.bounds

@@ -1,6 +1,6 @@
 import { readdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
-import { UsageError } from '../errors.js';
+import { RunError, UsageError } from '../errors.js';
 import { baseDigest, loadAdapter } from '../models/adapter.js';
 import { loadModel, saveModel } from '../models/checkpoint.js';
 import type { Model } from '../models/model.js';
@@ -91,8 +91,8 @@ async function loadTrained(directory: string, { config }: Model): Promise<Params
   if (!config.lora) return (await loadModel(directory)).params;
   const saved = await baseDigest(directory);
   if (saved !== config.lora.baseDigest)
-    throw new UsageError(
-      `${directory}: its adapters were trained on another base (SHA-256 ${saved?.slice(0, 12)}, the student's is ${config.lora.baseDigest?.slice(0, 12)})`,
+    throw new RunError(
+      `${directory}: its adapters were trained on another base (SHA-256 ${saved?.slice(0, 12)}, the student's is ${config.lora.baseDigest?.slice(0, 12)}); put that base back, or begin anew with another --out`,
     );
   return loadAdapter(directory, config);
 }

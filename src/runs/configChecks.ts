@@ -112,6 +112,7 @@ export function checkTogether(config: TrainConfig, fail: Refuse): void {
   if (isPolicyGradient(config.method)) {
     const objective = objectiveOf({ config });
     if (rollout.states === 'gold') checkGoldStates(config, objective, fail);
+    checkTerms(config, objective, fail);
     if (baselines[objective.baseline].ofSamples && rollout.samples < 2) {
       fail(
         `objective.baseline: ${objective.baseline} compares the samples of a prompt; set rollout.samples to 2 or more`,
@@ -157,8 +158,30 @@ function checkGoldStates({ rollout, rewards }: TrainConfig, objective: Objective
     objective.alpha > 0 && `objective.alpha: ${objective.alpha}; set 0`,
     rollout.samples > 1 && `rollout.samples: ${rollout.samples}; set 1`,
     rewards && 'rewards: they are of samples; leave them out',
-  ].find((found) => found);
-  if (wrong) fail(`${wrong} (rollout.states: gold has no samples, only the single-step term)`);
+  ].filter((found) => found);
+  if (wrong.length > 0) fail(`${wrong.join('; ')} (rollout.states: gold is nobody's samples)`);
+}
+
+/** A policy gradient whose every term is switched off: a run would sample and learn nothing. */
+function checkTerms(
+  { data, rewards }: TrainConfig,
+  { single_step, returns, include_r_t, gold_coef, entropy_coef, lm_coef }: ObjectiveConfig,
+  fail: Refuse,
+): void {
+  const text = lm_coef > 0 && (data.corpus !== undefined || data.wordnet !== undefined);
+  if (
+    single_step ||
+    returns !== 'none' ||
+    include_r_t ||
+    gold_coef > 0 ||
+    entropy_coef > 0 ||
+    rewards ||
+    text
+  )
+    return;
+  fail(
+    'objective.returns: none, and no other term is left to learn from; set objective.single_step or include_r_t to true, or gold_coef above 0',
+  );
 }
 
 /** Rewards reach the student through the returns of sampled responses, which only the policy gradient has. */

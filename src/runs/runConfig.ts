@@ -116,8 +116,8 @@ async function resolvePaths(tree: Tree, base: string): Promise<void> {
     const value = parent[key];
     const model = field === 'student' || field === 'teacher';
     const find = (text: unknown): unknown =>
-      typeof text !== 'string' ? text : model ? modelPath(base, text) : resolve(base, text);
-    if (typeof value === 'string') parent[key] = await find(value);
+      typeof text !== 'string' || text === '' ? text : model ? modelPath(base, text) : resolve(base, text);
+    if (typeof value === 'string' && value !== '') parent[key] = await find(value);
     if (Array.isArray(value)) parent[key] = await Promise.all(value.map(find));
   }
   if (!Array.isArray(tree.rewards)) return;
@@ -136,6 +136,7 @@ async function applySet(tree: Tree, set: string, pathsFrom: string): Promise<voi
   const at = set.indexOf('=');
   if (at < 1) throw new UsageError(`--set ${set}: expected field=value, for example --set train.steps=100`);
   const keys = set.slice(0, at).split('.');
+  if (set.slice(at + 1) === 'null') return leaveOut(tree, keys);
   const value = setValue(trainConfigSchema, keys, set.slice(at + 1), (text) =>
     parseYaml(text, `--set ${set}`),
   );
@@ -152,6 +153,14 @@ async function applySet(tree: Tree, set: string, pathsFrom: string): Promise<voi
   const other = { 'train.steps': 'epochs', 'train.epochs': 'steps' }[keys.join('.')];
   if (other && isTree(tree.train)) delete tree.train[other];
   merge(tree, own);
+}
+
+/** `--set field=null`: as if the field had not been given. */
+function leaveOut(tree: Tree, keys: readonly string[]): void {
+  const parent = keys
+    .slice(0, -1)
+    .reduce<unknown>((node, key) => (isTree(node) && Object.hasOwn(node, key) ? node[key] : undefined), tree);
+  if (isTree(parent)) delete parent[keys.at(-1)!];
 }
 
 /** Without a prototype: `__proto__` is a key like any other, which the schema then refuses by name. */

@@ -3,7 +3,7 @@ import { UsageError } from '../errors.js';
 import { baseSource, isAdapter, placesOf } from '../models/adapter.js';
 import { loadConfig, loadModel } from '../models/checkpoint.js';
 import type { ModelConfig } from '../models/config.js';
-import { addLora, trainedParameters, withLora } from '../models/lora.js';
+import { addLora, baseConfig, trainedParameters, withLora } from '../models/lora.js';
 import type { BaseSource, LoraOptions } from '../models/loraTargets.js';
 import { countOf, disposeModel, type Model, parameterCount } from '../models/model.js';
 import { modelDigest } from '../models/modelDigest.js';
@@ -21,10 +21,7 @@ export async function loadStudent(
   { lora, seed, student_dtype: dtype }: Pick<TrainConfig, 'lora' | 'seed' | 'student_dtype'>,
   log: (line: string) => void,
 ): Promise<Model> {
-  if (dtype && dtype !== 'float32' && !lora && !(await isAdapter(directory)))
-    throw new UsageError(
-      `student_dtype: ${dtype} weights do not train, and all of ${directory} do; use float32, or train adapters (lora)`,
-    );
+  await checkDtype(directory, { lora, student_dtype: dtype });
   const loaded = await loadModel(directory, { dtype });
   try {
     if (!lora && !loaded.base) return loaded;
@@ -35,6 +32,17 @@ export async function loadStudent(
     disposeModel(loaded);
     throw error;
   }
+}
+
+/** @throws UsageError where weights of 16 bits would have to train */
+export async function checkDtype(
+  directory: string,
+  { lora, student_dtype: dtype = 'float32' }: Pick<TrainConfig, 'lora' | 'student_dtype'>,
+): Promise<void> {
+  if (dtype !== 'float32' && !lora && !(await isAdapter(directory)))
+    throw new UsageError(
+      `student_dtype: ${dtype} weights do not train, and all of ${directory} do; use float32, or train adapters (lora)`,
+    );
 }
 
 async function adapted(model: Model, directory: string, lora: LoraConfig, seed: number): Promise<Model> {
@@ -75,7 +83,7 @@ function loraLine(config: ModelConfig): string {
   const trained = countOf(trainedParameters(config));
   const { maps, saved } = config.lora!;
   const whole = saved.length > 0 ? ` and ${saved.length} whole parameters` : '';
-  return `lora: adapters of ${Object.keys(maps).length} maps${whole}: ${trained} values train, ${parameterCount(config)} are the base`;
+  return `lora: adapters of ${Object.keys(maps).length} maps${whole}: ${trained} values train, ${parameterCount(baseConfig(config))} are the base`;
 }
 
 /** Whether a teacher is the very base of the student's adapters, kept in the same way: then its weights are in memory already. */

@@ -32,7 +32,7 @@ export const lora = z.strictObject({
     .max(1 << 16)
     .default(16)
     .describe('r of the two matrices of every adapter'),
-  alpha: z.number().positive().default(32).describe('the adapter counts alpha / rank'),
+  alpha: z.number().positive().max(1e9).default(32).describe('the adapter counts alpha / rank'),
   targets: z
     .union([path, z.array(path).min(1)], { error: 'expected all-linear, or names of linear maps' })
     .default('all-linear')

@@ -108,6 +108,21 @@ describe('a training configuration', () => {
     expect(shape.student).toMatchObject({ family: 'llama', hidden_size: 8, tokenizer: at('teacher') });
   });
 
+  it('--set field=null leaves a field out, as if nobody had given it', async () => {
+    const changed = [
+      'lora.rank=8',
+      'lora=null',
+      'data.valid=null',
+      'objective.length_norm=null',
+      'train.none=null',
+    ];
+    const config = await readTrainConfig(file, changed);
+    expect(config.lora).toBeUndefined();
+    expect(config.data.valid).toBeUndefined();
+    expect(config.objective).toEqual({ preset: 'paper' });
+    await expect(readTrainConfig(file, ['train.lr=null'])).rejects.toThrow('train.lr');
+  });
+
   it('--set gives the clip one range or two sides', async () => {
     const two = await readTrainConfig(file, ['objective.cliprange={low: 0.2, high: 0.28}']);
     expect(two.objective.cliprange).toEqual({ low: 0.2, high: 0.28 });
@@ -127,7 +142,12 @@ describe('a training configuration', () => {
     ['trian.lr=1', 'Unrecognized key: "trian"'],
     ['train.lr=fast', 'train.lr: '],
     ['rollout.rollouts=63', 'rollout.rollouts: 63 is not a multiple of train.batch_size 32'],
-    ['rollout.states=gold', 'objective.returns: sampled; set none'],
+    [
+      'rollout.states=gold',
+      'objective.returns: sampled; set none; objective.alpha: 0.2; set 0 (rollout.states',
+    ],
+    ['lora.alpha=2e9', 'lora.alpha: Too big'],
+    ['teacher.cache=', 'teacher.cache: '],
     ['train.batch_size=48', 'rollout.rollouts: 64 is not a multiple of train.batch_size 48'],
     ['data.valid=absent', `data.valid: ${join(process.cwd(), 'absent')} does not exist`],
     ['objective.preset=papre', 'objective.preset: '],
@@ -175,6 +195,10 @@ describe('a configuration from an object', () => {
     [{ teacher: undefined }, 'teacher: missing; minillm needs one'],
     [{ data: { train: 'absent', valid: 'valid.jsonl' } }, `data.train: ${at('absent')} does not exist`],
     [{ rollout: { rollouts: 63 } }, 'rollout.rollouts: 63 is not a multiple'],
+    [
+      { objective: { preset: 'paper', returns: 'none', single_step: false, lm_coef: 0 } },
+      'objective.returns: none, and no other term is left to learn from',
+    ],
     ...Object.entries({
       'objective.returns: sampled': {},
       'objective.include_r_t: true': { returns: 'none', include_r_t: true },
