@@ -8,6 +8,7 @@ describe('sizes', () => {
     const shape = { vocabSize: 50257, hiddenSize: 768, layers: 12, heads: 12, maxPositions: 1024 };
     expect(modelSize(gpt2Config(shape))).toEqual({
       parameters: 124_439_808,
+      trained: 124_439_808,
       blocks: 85_056_000,
       head: 38_597_376,
       attention: 9216,
@@ -34,8 +35,12 @@ describe('operations of a tiny GPT-2, by hand', () => {
   const pass = { tokens: 3, pairs: 6, rows: 2 };
 
   it('forward: 2·252·3 + 4·4·6 + 2·40·2', () => {
-    expect(size).toEqual({ parameters: 324, blocks: 252, head: 40, attention: 4 });
+    expect(size).toEqual({ parameters: 324, trained: 324, blocks: 252, head: 40, attention: 4 });
     expect(forwardFlops(size, pass)).toBe(1512 + 96 + 160);
+  });
+
+  it('training adapters of 20 values is twice that and 6 a token and value', () => {
+    expect(trainFlops({ ...size, trained: 20 }, pass)).toBe(2 * 1768 + 6 * 20 * 3);
   });
 
   it('training is three times that; checkpointing runs the blocks once more', () => {
