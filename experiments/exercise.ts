@@ -27,6 +27,20 @@ export interface Exercise {
   stopAfter?: number;
 }
 
+/** MiniLLM with its pretraining loss in two rounds of two steps, stopped between them and resumed. */
+export const minillmInTwoRounds: Exercise = {
+  name: 'minillm',
+  recipe: 'minillm',
+  set: {
+    'train.steps': 4,
+    'rollout.rollouts': 4,
+    'rollout.inner_epochs': 2,
+    'rollout.batch_size': 4,
+    'pretrain.batch_size': 2,
+  },
+  stopAfter: 2,
+};
+
 export interface Recipes {
   /** The folder of sft.yaml, kd.yaml and minillm.yaml. */
   folder: string;

@@ -13,7 +13,7 @@ import { saveModel } from '../../src/models/checkpoint.js';
 import { gpt2Config } from '../../src/models/families.js';
 import { initModel } from '../../src/models/model.js';
 import { disposeParams } from '../../src/tensor/params.js';
-import { exerciseRecipes } from '../exercise.js';
+import { exerciseRecipes, minillmInTwoRounds } from '../exercise.js';
 
 const [out] = process.argv.slice(2);
 if (out === undefined || out.startsWith('-')) throw new Error('usage: exercise.ts OUT [--tiny]');
@@ -34,18 +34,7 @@ await exerciseRecipes({
     { name: 'sft', recipe: 'sft', set: { 'train.steps': 3 } },
     { name: 'kd', recipe: 'kd', set: { 'train.steps': 3 } },
     { name: 'seqkd', recipe: 'kd', set: { method: 'seqkd', 'train.steps': 2, 'rollout.batch_size': 8 } },
-    {
-      name: 'minillm',
-      recipe: 'minillm',
-      set: {
-        'train.steps': 4,
-        'rollout.rollouts': 4,
-        'rollout.inner_epochs': 2,
-        'rollout.batch_size': 4,
-        'pretrain.batch_size': 2,
-      },
-      stopAfter: 2,
-    },
+    minillmInTwoRounds,
   ],
   async writeModel(name, directory, tokenizerFrom, { eosId }) {
     const config = gpt2Config({ ...shapes[name], vocabSize: 50257, maxPositions: 1024, eosId });

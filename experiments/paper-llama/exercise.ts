@@ -12,7 +12,7 @@
 import { fileURLToPath } from 'node:url';
 import { copyTokenizer } from '../../src/models/modelFiles.js';
 import { writeRandomLlama } from '../bench/randomLlama.js';
-import { exerciseRecipes } from '../exercise.js';
+import { exerciseRecipes, minillmInTwoRounds } from '../exercise.js';
 
 const [out] = process.argv.slice(2);
 if (out === undefined || out.startsWith('-')) throw new Error('usage: exercise.ts OUT [--tiny]');
@@ -32,18 +32,7 @@ await exerciseRecipes({
   exercises: [
     { name: 'sft', recipe: 'sft', set: { 'train.steps': 2 } },
     { name: 'kd', recipe: 'kd', set: { 'train.steps': 2 } },
-    {
-      name: 'minillm',
-      recipe: 'minillm',
-      set: {
-        'train.steps': 4,
-        'rollout.rollouts': 4,
-        'rollout.inner_epochs': 2,
-        'rollout.batch_size': 4,
-        'pretrain.batch_size': 2,
-      },
-      stopAfter: 2,
-    },
+    minillmInTwoRounds,
   ],
   evaluate: ['--dtype', 'bfloat16', '--teacher-dtype', 'bfloat16', '--no-bos'],
   async writeModel(name, directory, tokens, { eosId }) {
