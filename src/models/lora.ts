@@ -1,7 +1,7 @@
 import * as tf from '@tensorflow/tfjs-core';
 import { stream } from '../random/streams.js';
 import { freeze } from '../tensor/frozen.js';
-import { halfOf, unpackHalves } from '../tensor/halves.js';
+import { fromPacked, halfOf } from '../tensor/halves.js';
 import type { Params } from '../tensor/params.js';
 import { newAdapter } from './adapterConfig.js';
 import type { Lora, ModelConfig, ParameterSpec } from './config.js';
@@ -76,9 +76,7 @@ function copied({ params, config }: Model, name: string): tf.Tensor {
 /** A float32 copy. */
 function floatsOf(x: tf.Tensor): tf.Tensor {
   const half = halfOf(x);
-  return half
-    ? tf.tensor2d(unpackHalves(x.dataSync<'int32'>(), half.shape[1], half.dtype), half.shape)
-    : tf.mul(x, 1);
+  return half ? fromPacked(x.dataSync<'int32'>(), half) : tf.mul(x, 1);
 }
 
 /** Marks all tensors as ones that do not train. */

@@ -8,7 +8,7 @@ import { keptTextLogits } from '../training/pretraining.js';
 import { keptTeacherLogits } from '../training/teacherLogits.js';
 import { type PlanInputs, weightBytes } from './inputs.js';
 
-/** Bytes; everything is float32 but what `teacher_dtype` says. */
+/** Bytes; everything is float32 but what `student_dtype` and `teacher_dtype` say. */
 export interface MemoryPlan {
   /** Node, TensorFlow, our code, a tokenizer and a few thousand rows; on a card what is in use before the run, by whomever. */
   process: number;

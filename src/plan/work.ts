@@ -176,11 +176,11 @@ class Builder {
       const round = asked.flatMap((s) => Array.from({ length: rollout.samples }, () => s));
       // Of every shard of the round equally many (training/minillm.ts).
       const batch = this.parts(round).flatMap((part) => part.slice(0, train.batch_size / train.shards));
-      if (given) jobs.push(...this.forward('student', 0, round, train.micro_batch_size, share / steps));
-      else jobs.push(...this.decode('student_rollout', 0, round, share / steps));
-      for (const t of this.teachers)
-        if (given) jobs.push(...this.forward('teacher', t, round, train.micro_batch_size, share / steps));
-        else jobs.push(...this.decode('teacher_rollout', t, round, share / steps));
+      const read = (who: 'student' | 'teacher', model: number): Job[] =>
+        given
+          ? this.forward(who, model, round, train.micro_batch_size, share / steps)
+          : this.decode(`${who}_rollout`, model, round, share / steps);
+      jobs.push(...read('student', 0), ...this.teachers.flatMap((t) => read('teacher', t)));
       if (needsValues(objective))
         jobs.push(...this.forward('value_head', 0, round, train.micro_batch_size, share / steps));
       if (given || !keepsRound)

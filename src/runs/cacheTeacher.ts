@@ -17,7 +17,6 @@ import {
 } from '../scoring/cache/cacheIndex.js';
 import { writeShard } from '../scoring/cache/shard.js';
 import { type TopTokens, topTokens } from '../scoring/cache/topTokens.js';
-import { disposeParams } from '../tensor/params.js';
 import type { TrainConfig } from '../training/config.js';
 import { placeOfTeacher } from '../training/configParts.js';
 import { MICRO_BATCH, microBatches } from '../training/microBatches.js';
@@ -25,7 +24,7 @@ import { type Models, sharedVocabulary, teacherLogits } from '../training/superv
 import { beginCache, refuseOther } from './cacheDirectory.js';
 import { digestsOfRows, fieldsOfRows, type Part, partsOf } from './cachedRows.js';
 import { claim } from './claim.js';
-import { dataFiles, loadMaterials, type Materials } from './materials.js';
+import { closeMaterials, dataFiles, loadMaterials } from './materials.js';
 import { withRunDate } from './runDate.js';
 import { runPaths } from './runDirectory.js';
 import { isOnGold, readsTeacherOnText, temperatureOf } from './teacherCacheChecks.js';
@@ -107,7 +106,7 @@ export async function cacheTeacher(
       await release().catch(() => {});
     }
   } finally {
-    give(materials);
+    closeMaterials(materials);
   }
 }
 
@@ -210,9 +209,4 @@ async function answers(
     await breathe();
   }
   return sequences.map((sequence) => ({ sequence, top: found.get(sequence)! }));
-}
-
-function give({ student, teachers, train }: Materials): void {
-  for (const { params } of [student, ...teachers]) disposeParams(params);
-  train.close?.();
 }

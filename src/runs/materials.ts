@@ -10,20 +10,19 @@ import {
 import { openExamples } from '../data/storedExamples.js';
 import { UsageError } from '../errors.js';
 import { tokenizerDirectory } from '../models/adapter.js';
-import { loadModel } from '../models/checkpoint.js';
 import type { ModelConfig } from '../models/config.js';
 import { newModelConfig } from '../models/families.js';
-import { initModel, type Model, withRecompute } from '../models/model.js';
+import { disposeModel, initModel, type Model, withRecompute } from '../models/model.js';
 import { loadTokenizer, type Tokenizer } from '../text/tokenizer.js';
 import { withoutBos } from '../text/withoutBos.js';
 import { isPolicyGradient, readsReferences, type TrainConfig } from '../training/config.js';
 import { placeOfTeacher } from '../training/configParts.js';
 import { sharedVocabulary } from '../training/supervised.js';
-import { foreignEnds, withEndTokens } from './endTokens.js';
+import { withEndTokens } from './endTokens.js';
 import { openTeacherCache } from './openTeacherCache.js';
-import { connectTeacher } from './remoteTeacher.js';
 import { withoutReferences } from './selection.js';
-import { baseAsTeacher, isBaseOf, loadStudent } from './students.js';
+import { loadStudent } from './students.js';
+import { openTeacher } from './teachers.js';
 import { wordnetDirectory } from './wordnetCache.js';
 
 /** Everything a run reads before it starts. */
@@ -94,37 +93,12 @@ export async function loadMaterials(
   const ending = withEndTokens(loaded, { directory: tokenizerFrom, tokenizer }, log);
   const student = withRecompute(ending, config.train.gradient_checkpointing);
   const teachers: Model[] = [];
-  const run = { config, tokenizer, student: student.config, train, valid, corpus, files: data, log };
-  if (config.method !== 'sft') {
+  const run = { config, tokenizer, train, valid, corpus, files: data, log };
+  if (config.method !== 'sft')
     for (const place of teacherPlaces) {
-      if (typeof place !== 'string') {
-        teachers.push(
-          'url' in place
-            ? connectTeacher(place, own, student.config, log)
-            : await openTeacherCache(place.cache, {
-                ...run,
-                kind: 'gold',
-                vocabulary: student.config.vocabSize,
-              }),
-        );
-        continue;
-      }
-      const ends = { directory: place, tokenizer: teacherTokenizers.get(place) };
-      const shared =
-        typeof config.student === 'string' && (await isBaseOf(student, config.student, place, config));
-      if (shared) log(`teacher ${place} is the base of the student: its weights are in memory once`);
-      const teacher = withEndTokens(
-        shared
-          ? await baseAsTeacher(student, place)
-          : await loadModel(place, { dtype: config.teacher_dtype ?? 'float32' }),
-        ends,
-        log,
-      );
-      teachers.push(teacher);
-      const foreign = foreignEnds(student, teacher, place, tokenizer.eosId);
-      if (foreign) log(foreign);
+      const theirs = typeof place === 'string' ? teacherTokenizers.get(place) : undefined;
+      teachers.push(await openTeacher(place, { ...run, student, ownTokenizer: own }, theirs));
     }
-  }
   for (const model of [student, ...teachers]) {
     checkTokenizer(model.config, tokenizer);
     checkContext(model.config, config, corpus.length > 0);
@@ -134,10 +108,17 @@ export async function loadMaterials(
   const textCache = isPolicyGradient(config.method) ? config.pretrain.teacher_cache : undefined;
   const vocabulary = sharedVocabulary({ student, teachers });
   const textTeacher = textCache
-    ? await openTeacherCache(textCache, { ...run, kind: 'text', vocabulary })
+    ? await openTeacherCache(textCache, { ...run, student: student.config, kind: 'text', vocabulary })
     : undefined;
   const loadedModels = { student, teachers, ...(textTeacher && { textTeacher }) };
   return { ...loadedModels, tokenizer, tokenizerFrom, train, valid, corpus };
+}
+
+/** Gives up models and open files. Not what a run has trained instead. */
+export function closeMaterials({ student, teachers, textTeacher, train }: Materials): void {
+  for (const model of [student, ...teachers]) disposeModel(model);
+  train.close?.();
+  for (const teacher of [...teachers, textTeacher]) teacher?.remote?.cache?.close();
 }
 
 /** How the rows of a split are read: a reference that nothing reads may be absent, and is never too long. */

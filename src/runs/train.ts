@@ -4,7 +4,7 @@ import { makeDirectory } from '../durable.js';
 import { RunError, refusedByDisk } from '../errors.js';
 import { withoutWords, wordlessNote } from '../evaluation/wordless.js';
 import { saveModel } from '../models/checkpoint.js';
-import { disposeModel, type Model } from '../models/model.js';
+import type { Model } from '../models/model.js';
 import { disposeState } from '../optim/state.js';
 import { breathe, Stopped } from '../pieces.js';
 import { disposeParams } from '../tensor/params.js';
@@ -23,7 +23,7 @@ import { claim } from './claim.js';
 import { DriftWatch } from './driftWatch.js';
 import { describeEnvironment } from './environment.js';
 import { tidyUp } from './keep.js';
-import { loadMaterials, type Materials } from './materials.js';
+import { closeMaterials, loadMaterials, type Materials } from './materials.js';
 import { readMetrics } from './metricsLog.js';
 import { freshState, openRun } from './openRun.js';
 import { agreeOnRun, shareState } from './ranks.js';
@@ -110,10 +110,7 @@ async function trainIn(given: TrainConfig, out: string, options: RunOptions): Pr
   } finally {
     const { materials, state, rewards } = held;
     rewards?.close();
-    if (materials) for (const model of [materials.student, ...materials.teachers]) disposeModel(model);
-    materials?.train.close?.();
-    for (const teacher of [...(materials?.teachers ?? []), materials?.textTeacher])
-      teacher?.remote?.cache?.close();
+    if (materials) closeMaterials(materials);
     if (state) for (const own of [state.params, state.optimizer, state.value ?? {}]) disposeState(own);
   }
 }

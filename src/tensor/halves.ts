@@ -65,6 +65,11 @@ export function unpackHalves(packed: Int32Array, columns: number, dtype: HalfDty
   return values;
 }
 
+/** The float32 matrix that packed rows mean. */
+export function fromPacked(packed: Int32Array, { shape, dtype }: Half): tf.Tensor2D {
+  return tf.tensor2d(unpackHalves(packed, shape[1], dtype), shape);
+}
+
 /** A 16-bit matrix of these numbers, rounded as `packHalves` does. */
 export function halfMatrix(values: Float32Array, shape: [number, number], dtype: HalfDtype): tf.Tensor2D {
   const packed = packHalves(values, shape[1], dtype);

@@ -1,13 +1,12 @@
 import * as tf from '@tensorflow/tfjs-core';
-import { halfOf, unpackHalves } from '../../halves.js';
+import { fromPacked, halfOf } from '../../halves.js';
 import { addressable, memoryOf } from './memory.js';
 
 /** A matrix as float32: itself, or a copy of a 16-bit one, which is the caller's. */
 export function widened(x: tf.Tensor2D): tf.Tensor2D {
   const half = halfOf(x);
   if (!half) return x;
-  const packed = (addressable() ? memoryOf(x) : x.dataSync()) as Int32Array;
-  return tf.tensor2d(unpackHalves(packed, half.shape[1], half.dtype), half.shape);
+  return fromPacked((addressable() ? memoryOf(x) : x.dataSync()) as Int32Array, half);
 }
 
 /** `f` of the matrix as float32; what was made for it is free again at once. */
