@@ -12,7 +12,7 @@ export interface Language {
   keys: number;
   /** τ, the probability with which the teacher gives one particular wrong answer. */
   doubt: number;
-  /** By token id; the first three are the end, the beginning, and what stands between key and sentence. */
+  /** By token id; the first three are the end, padding, and what stands between key and sentence. */
   words: readonly string[];
 }
 
@@ -22,7 +22,7 @@ const EVERY = 4;
 const FLOOR = 14;
 
 export const END = '</s>';
-export const BEGINNING = '<s>';
+export const PADDING = '<pad>';
 export const ANSWER = 'Answer:';
 
 /** @param length a multiple of 4 */
@@ -32,14 +32,7 @@ export function languageOf(length: number, { keys = 4, doubt = 0.02 } = {}): Lan
   const count = (n: number): number[] => Array.from({ length: n }, (_, i) => i + 1);
   const places = count(length);
   const roadA = places.flatMap((t) => (asks(t) ? count(keys).map((key) => answer(t, key)) : [`a${t}`]));
-  const words = [
-    END,
-    BEGINNING,
-    ANSWER,
-    ...count(keys).map(keyWord),
-    ...roadA,
-    ...places.map((t) => `b${t}`),
-  ];
+  const words = [END, PADDING, ANSWER, ...count(keys).map(keyWord), ...roadA, ...places.map((t) => `b${t}`)];
   return { length, keys, doubt, words };
 }
 
@@ -107,7 +100,7 @@ function followers({ length, keys }: Language, word: string): string[] {
   if (word === ANSWER) return ['a1', 'b1'];
   const road = word[0];
   const place = Number.parseInt(word.slice(1), 10);
-  if (word === END || word === BEGINNING || road === 'k') return [ANSWER];
+  if (word === END || word === PADDING || road === 'k') return [ANSWER];
   if (place === length) return [END];
   const next = place + 1;
   if (road === 'b' || !asks(next)) return [`${road}${next}`];

@@ -12,12 +12,12 @@ import { stream } from '../../../src/random/streams.js';
 import { initBackend } from '../../../src/tensor/backend.js';
 import {
   ANSWER,
-  BEGINNING,
   distribution,
   END,
   keyWord,
   type Language,
   languageOf,
+  PADDING,
   sentences,
   tables,
 } from './language.js';
@@ -86,21 +86,14 @@ function drawn(
 async function writeModel(directory: string, model: Model, { words }: Language): Promise<void> {
   await saveModel(directory, model);
   disposeModel(model);
-  const special = [END, BEGINNING].map((content) => ({
+  const special = [END, PADDING].map((content) => ({
     ...{ id: words.indexOf(content), content, special: true },
     ...{ single_word: false, lstrip: false, rstrip: false, normalized: false },
   }));
   const tokenizer = {
     ...{ version: '1.0', truncation: null, padding: null, added_tokens: special, normalizer: null },
     pre_tokenizer: { type: 'WhitespaceSplit' },
-    post_processor: {
-      type: 'TemplateProcessing',
-      single: [{ SpecialToken: { id: BEGINNING, type_id: 0 } }, { Sequence: { id: 'A', type_id: 0 } }],
-      pair: [],
-      special_tokens: {
-        [BEGINNING]: { id: BEGINNING, ids: [words.indexOf(BEGINNING)], tokens: [BEGINNING] },
-      },
-    },
+    post_processor: null,
     decoder: null,
     model: {
       ...{ type: 'BPE', unk_token: null, ignore_merges: true, merges: [] },
@@ -108,7 +101,7 @@ async function writeModel(directory: string, model: Model, { words }: Language):
     },
   };
   const settings = {
-    ...{ tokenizer_class: 'PreTrainedTokenizerFast', bos_token: BEGINNING, eos_token: END, pad_token: END },
+    ...{ tokenizer_class: 'PreTrainedTokenizerFast', eos_token: END, pad_token: PADDING },
     ...{ clean_up_tokenization_spaces: false },
   };
   writeFileSync(join(directory, 'tokenizer.json'), `${JSON.stringify(tokenizer, null, 1)}\n`);

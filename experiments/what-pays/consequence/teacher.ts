@@ -10,8 +10,8 @@ import { type Language, tables } from './language.js';
 
 /** Attention scores of the key over those of all other words: e^−40 of the mass goes astray. */
 const SHARPNESS = 40;
-/** Ids 0 and 1. */
-const special = { eosId: 0, bosId: 1, padId: 0 };
+/** The ids of the first two words. */
+const special = { eosId: 0, padId: 1 };
 
 /**
  * A LLaMA of one layer, made by hand. The residual stream has a coordinate for each word (its embedding) and one for each key. Every
