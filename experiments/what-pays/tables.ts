@@ -1,0 +1,154 @@
+/**
+ * The tables and figures from the measured students: `node experiments/what-pays/tables.ts OUT SETTING`. Writes into OUT/SETTING points.csv
+ * (means over training seeds), effects.csv (each choice with the others fixed) and effects.svg; for `consequence` also lengths.csv,
+ * lengths.svg and rollouts.csv.
+ */
+import { writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { csv } from '../../src/report/escape.js';
+import { standaloneSvg } from '../../src/report/figure.js';
+import { type Line, linePanel } from '../../src/report/linePanel.js';
+import { lineColor } from '../../src/report/palette.js';
+import { type Dot, dotPanels } from '../figures.js';
+import {
+  bySeeds,
+  meansAndErrors,
+  overRuns,
+  pairedGroups,
+  readSweepStudents,
+  type Student,
+} from '../students.js';
+import { languageOf, optimum } from './consequence/language.js';
+import { effects } from './points.js';
+import { lengths, rolloutCounts, type Setting, type SettingName, settings } from './settings.js';
+
+const round = (x: number | null): number | null => (x === null ? null : Number(x.toPrecision(6)));
+
+function pointsTable(groups: ReadonlyMap<string, Student[]>, metrics: readonly string[]): string {
+  return csv(
+    ['point', 'seeds', 'train_seconds', ...metrics.flatMap((name) => [name, `${name}_stderr`])],
+    [...groups].map(([point, students]) => [
+      ...[point, students.length],
+      round(students.reduce((sum, { trainSeconds }) => sum + trainSeconds, 0) / students.length),
+      ...meansAndErrors(students, metrics).map(round),
+    ]),
+  );
+}
+
+/** Every effect in every metric: the paired difference of two points with its 95 % interval. */
+function effectRows(groups: ReadonlyMap<string, Student[]>, metrics: readonly string[]) {
+  return effects
+    .filter(([, point, minus]) => groups.has(point) && groups.has(minus))
+    .flatMap(([effect, point, minus]) =>
+      metrics.map((metric) => ({
+        ...{ effect, point, minus, metric },
+        ...pairedGroups(groups.get(point)!, groups.get(minus)!, metric),
+      })),
+    );
+}
+
+/** What is measured prompt by prompt, and so can be paired. */
+const pairedMetrics = (groups: ReadonlyMap<string, Student[]>, { metrics }: Setting): string[] =>
+  metrics.filter((name) => [...groups.values()].every(([first]) => first!.perPrompt[name]));
+
+function writeSetting(place: string, name: SettingName): void {
+  const setting: Setting = settings[name];
+  const groups = bySeeds(readSweepStudents(join(place, 'train')));
+  writeFileSync(join(place, 'points.csv'), pointsTable(groups, setting.metrics));
+  const rows = effectRows(groups, pairedMetrics(groups, setting));
+  writeFileSync(
+    join(place, 'effects.csv'),
+    csv(
+      ['effect', 'point', 'minus', 'metric', 'mean', 'low', 'high'],
+      rows.map(({ effect, point, minus, metric, mean, low, high }) => [
+        ...[effect, point, minus, metric],
+        ...[mean, low, high].map(round),
+      ]),
+    ),
+  );
+  const { seeds } = setting;
+  const dots = rows
+    .filter(({ metric }) => metric === 'reverse_kl_seq')
+    .map(
+      ({ effect, mean, low, high }): Dot => ({
+        ...{ row: effect, panel: '', mean, stderr: (high - low) / (2 * 1.96), n: seeds.length },
+        interval: [low, high],
+      }),
+    );
+  const options = {
+    title: `What each choice changes: ${name}`,
+    axis: 'nats of reverse KL per response, less is better',
+    highlight: effects[0]![0],
+    reference: { value: 0, label: 'nothing' },
+  };
+  writeFileSync(join(place, 'effects.svg'), dotPanels(dots, options));
+}
+
+/** How the effect of the future terms depends on the length of a sentence, beside the best that a student without the key can reach. */
+function writeLengths(out: string, place: string): void {
+  const { metrics } = settings.consequence;
+  const measured = [...lengths, 16]
+    .sort((a, b) => a - b)
+    .map((length) => {
+      const directory = length === 16 ? join(out, 'consequence') : join(out, `length-${length}`);
+      return { length, groups: bySeeds(readSweepStudents(join(directory, 'train'))) };
+    });
+  const compared = ['single', 'normed', 'gamma-0.9', 'future'];
+  writeFileSync(
+    join(place, 'lengths.csv'),
+    csv(
+      [
+        'length',
+        'point',
+        'seeds',
+        ...metrics.flatMap((name) => [name, `${name}_stderr`]),
+        'best_single',
+        'best_sequence',
+      ],
+      measured.flatMap(({ length, groups }) => {
+        const best = optimum(languageOf(length));
+        return compared.map((point) => {
+          const students = groups.get(point)!;
+          const known = [best.single.kl, best.sequence.kl].map(round);
+          return [length, point, students.length, ...meansAndErrors(students, metrics).map(round), ...known];
+        });
+      }),
+    ),
+  );
+  const of = (point: string, i: number): Line => {
+    const { stroke, dashed } = lineColor(point === 'future' ? 1 : 2 + i);
+    const points = measured.map(({ length, groups }) => {
+      const { mean, stderr } = overRuns(groups.get(point)!, 'exact_match_sampled');
+      const half = 1.96 * (stderr ?? 0);
+      return { x: length, mean, low: mean - half, high: mean + half };
+    });
+    return { label: point, color: stroke, dashed, dots: true, points };
+  };
+  const figure = linePanel(compared.map(of), {
+    ...{ name: 'lengths', title: 'Responses that are sentences, %', xLabel: 'words of a sentence', csv: '' },
+  });
+  writeFileSync(join(place, 'lengths.svg'), standaloneSvg(figure.svg));
+}
+
+/** How many rollouts a step needs before the future terms help. */
+function writeRollouts(out: string, place: string): void {
+  const metrics = ['exact_match_sampled', 'reverse_kl_seq'];
+  const rows = [...rolloutCounts, 32].flatMap((count) => {
+    const directory = count === 32 ? join(out, 'consequence') : join(out, `rollouts-${count}`);
+    const groups = bySeeds(readSweepStudents(join(directory, 'train')));
+    return ['single', 'future', 'sampled'].map((point) => {
+      const students = groups.get(point)!;
+      return [count, point, students.length, ...meansAndErrors(students, metrics).map(round)];
+    });
+  });
+  const columns = metrics.flatMap((name) => [name, `${name}_stderr`]);
+  writeFileSync(join(place, 'rollouts.csv'), csv(['rollouts', 'point', 'seeds', ...columns], rows));
+}
+
+const [out, name] = process.argv.slice(2) as [string, SettingName];
+const place = join(out, name);
+writeSetting(place, name);
+if (name === 'consequence') {
+  writeLengths(out, place);
+  writeRollouts(out, place);
+}
