@@ -231,12 +231,19 @@ function keysAt(schema: z.core.$ZodType, path: readonly PropertyKey[]): string[]
   return key === undefined ? Object.keys(schema.shape) : keysAt(schema.shape[key as string]!, rest);
 }
 
-/** Inside a failed union, the branch that came furthest says most. */
+/**
+ * Inside a failed union, the branch that came furthest says most; of an object that lacks a key and has one too many, the latter: it is the
+ * former, mistyped.
+ */
 function deepest(issues: readonly z.core.$ZodIssue[]): z.core.$ZodIssue | undefined {
   const first = issues[0];
-  if (first?.code !== 'invalid_union') return first;
+  if (first?.code !== 'invalid_union')
+    return (
+      issues.find(({ code, path }) => code === 'unrecognized_keys' && path.length < first!.path.length) ??
+      first
+    );
   const branches = first.errors.map((branch) => deepest(branch)).filter((issue) => issue !== undefined);
   const best = branches.sort((a, b) => b.path.length - a.path.length)[0];
-  if (!best || best.path.length === 0) return branches.find((b) => b.code === 'unrecognized_keys') ?? first;
-  return { ...best, path: [...first.path, ...best.path] };
+  const said = best && best.path.length > 0 ? best : branches.find((b) => b.code === 'unrecognized_keys');
+  return said ? { ...said, path: [...first.path, ...said.path] } : first;
 }

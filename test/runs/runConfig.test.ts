@@ -193,6 +193,7 @@ describe('a configuration from an object', () => {
     [{ train: { steps: 10, lr: 1e-3, lrr: 1 } }, 'train: Unrecognized key: "lrr"'],
     [{ train: { steps: 1.5, lr: 1e-3 } }, 'train.steps: '],
     [{ teacher: undefined }, 'teacher: missing; minillm needs one'],
+    [{ teacher: { cach: 'x' } }, 'teacher: Unrecognized key: "cach"; expected url, '],
     [{ data: { train: 'absent', valid: 'valid.jsonl' } }, `data.train: ${at('absent')} does not exist`],
     [{ rollout: { rollouts: 63 } }, 'rollout.rollouts: 63 is not a multiple'],
     [
