@@ -23,7 +23,6 @@ const BEGINNING = 1;
 /** Tokens of an opening behind the beginning, and the most of a continuation. */
 const OPENING = { from: 8, to: 24 };
 const CONTINUATION = 128;
-const STORIES = 2000;
 const LONGEST_STORY = 480;
 
 export interface StoryRow {
@@ -33,11 +32,18 @@ export interface StoryRow {
   text: string;
 }
 
+export interface StorySizes {
+  /** Whole stories of the corpus; those without an end are left out of it. */
+  stories?: number;
+  /** Rows of each part. */
+  rows?: Record<string, number>;
+}
+
 /** All files of the setting; digests by the file's name. */
 export async function makeStories(
   out: string,
   directory: string,
-  rows: Record<string, number> = { train: 12_000, valid: 400, test: 1000 },
+  { stories = 2000, rows = { train: 12_000, valid: 400, test: 1000 } }: StorySizes = {},
 ): Promise<Record<string, string>> {
   const teacher = await loadModel(directory);
   const tokenizer = await loadTokenizer(directory);
@@ -45,7 +51,7 @@ export async function makeStories(
   const total = Object.values(rows).reduce((sum, count) => sum + count, 0);
   const openings = openingsOf(teacher, total);
   const told = sampled(teacher, openings, { seed: SEEDS.continuations, maxNewTokens: CONTINUATION });
-  const whole = sampled(teacher, beginnings(STORIES), { seed: SEEDS.corpus, maxNewTokens: LONGEST_STORY });
+  const whole = sampled(teacher, beginnings(stories), { seed: SEEDS.corpus, maxNewTokens: LONGEST_STORY });
   disposeModel(teacher);
   const textOf = (ids: ArrayLike<number>): string => tokenizer.decode(ids, { skipSpecial: true }).trim();
   const digests: Record<string, string> = {};
@@ -79,7 +85,7 @@ export async function makeStories(
 function openingsOf(teacher: Model, count: number): number[][] {
   const found = new Map<string, number[]>();
   for (let round = 0; found.size < count; round++) {
-    const begun = sampled(teacher, beginnings(4096), {
+    const begun = sampled(teacher, beginnings(Math.min(4096, 2 * count)), {
       ...{ seed: SEEDS.openings, round, maxNewTokens: OPENING.to },
     });
     for (const [i, { responseIds, finished }] of begun.entries()) {
