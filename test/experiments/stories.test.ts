@@ -1,9 +1,10 @@
 import { readFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { join, resolve } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { makeStories, type StoryRow } from '../../experiments/what-pays/stories/make.js';
 import { storyTeacher } from '../../experiments/what-pays/stories/teacher.js';
 import { loadExamples } from '../../src/data/examples.js';
+import { readTrainConfig } from '../../src/runs/runConfig.js';
 import { initBackend } from '../../src/tensor/backend.js';
 import { loadTokenizer } from '../../src/text/tokenizer.js';
 import { writeTinyModel } from '../helpers/files.js';
@@ -56,6 +57,12 @@ describe('what-pays/stories', () => {
   it('the same call makes the same bytes', async () => {
     expect(Object.keys(digests)).toEqual(['train.jsonl', 'test.jsonl', 'corpus.jsonl']);
     expect(await makeStories(join(place.path, 'b'), teacher, sizes)).toEqual(digests);
+  });
+
+  it.each(['sft', 'base'])('%s.yaml is valid and takes rows of that length', async (name) => {
+    const file = resolve(import.meta.dirname, `../../experiments/what-pays/stories/${name}.yaml`);
+    const { data, rollout } = await readTrainConfig(file, [], ['models', 'data']);
+    expect([data.max_prompt_tokens, data.max_tokens, rollout.max_new_tokens]).toEqual([25, 153, 128]);
   });
 
   it('without its teacher a line says what to get', () => {
