@@ -8,12 +8,9 @@
  */
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { meanAndDeviation } from '../../src/report/entries.js';
 import { csv } from '../../src/report/escape.js';
 import { standaloneSvg } from '../../src/report/figure.js';
-import { type Line, linePanel } from '../../src/report/linePanel.js';
-import { lineColor } from '../../src/report/palette.js';
-import { displayName } from '../../src/report/runs.js';
+import { exposurePanel } from '../exposureCurves.js';
 import { measureAgain } from '../measureAgain.js';
 import { bySeeds, meansAndErrors, readSweepStudents } from '../students.js';
 
@@ -31,37 +28,13 @@ await measureAgain(readSweepStudents(join(table1, 'small')), {
   metrics: 'ex_acc_err,forward_kl_token,reverse_kl_token',
 });
 const groups = [...bySeeds(readSweepStudents(join(table1, 'small'), place))];
-const shown = new Map(['sft', 'kd', 'seqkd', 'minillm', 'gkd', 'reverse-kd'].map((name, i) => [name, i]));
-const curves = groups.flatMap(([method, students]) =>
-  Array.from({ length: LONGEST }, (_, l) => {
-    const values = students.flatMap(({ curves: { exposure } }) => exposure?.excess[l] ?? []);
-    return {
-      method,
-      step: l + 1,
-      values,
-      ...(values.length > 0 ? meanAndDeviation(values) : { mean: 0, deviation: 0 }),
-    };
-  }).filter(({ values }) => values.length === students.length),
+const shown = new Map(
+  ['sft', 'kd', 'seqkd', 'minillm', 'gkd', 'reverse-kd'].map((name, i) => [
+    name,
+    name === 'minillm' ? 1 : 2 + i,
+  ]),
 );
-const lines = groups
-  .filter(([method]) => shown.has(method))
-  .map(([method]): Line => {
-    const { stroke, dashed } = lineColor(method === 'minillm' ? 1 : 2 + shown.get(method)!);
-    const points = curves
-      .filter((point) => point.method === method)
-      .map(({ step, mean, deviation }) => ({ x: step, mean, low: mean - deviation, high: mean + deviation }));
-    return { label: displayName(method), color: stroke, dashed, points };
-  });
-const table = csv(
-  ['method', 'step', 'ex_acc_err', 'deviation', 'runs'],
-  curves.map(({ method, step, mean, deviation, values }) => [method, step, mean, deviation, values.length]),
-);
-const figure = linePanel(lines, {
-  name: 'exposure',
-  title: 'Excess accumulated error, %',
-  xLabel: 'response tokens',
-  csv: table,
-});
+const figure = exposurePanel(groups, { longest: LONGEST, shown });
 writeFileSync(join(out, 'curves.csv'), figure.csv);
 writeFileSync(join(out, 'exposure.svg'), standaloneSvg(figure.svg));
 const rows = groups.map(([method, students]) => [

@@ -5,6 +5,7 @@ import { formatPrompt, type PromptFormat } from '../text/template.js';
 import type { Tokenizer } from '../text/tokenizer.js';
 import type { Turns } from './conversations.js';
 import { type Item, rowItems } from './fields.js';
+import { exampleOfIds } from './givenIds.js';
 import type { JsonRow } from './jsonl.js';
 import { readRows } from './rows.js';
 
@@ -136,11 +137,18 @@ export function exampleOf(
   const shield = (text: string) => (asText && tokenizer.special?.shield(text)) || text;
   const unshield = (text: string) => (asText && tokenizer.special?.unshield(text)) || text;
   const { instruction, input, outputs } = item;
-  if (outputs.length === 0 && (limits.outputs ?? 'required') === 'required') {
+  const reference = item.ids ? item.ids.response : outputs;
+  if (reference.length === 0 && (limits.outputs ?? 'required') === 'required') {
     const why = limits.neededBy ? `, and ${limits.neededBy} needs one in every row` : '';
-    throw new UsageError(
-      `${where}: has no "output"${why}; expected the reference answer as a string or a list of strings`,
-    );
+    const [field, as] = item.ids
+      ? ['response_ids', 'a list of token ids']
+      : ['output', 'a string or a list of strings'];
+    throw new UsageError(`${where}: has no "${field}"${why}; expected the reference answer as ${as}`);
+  }
+  const from = limits.keepRows && { row: value, where };
+  if (item.ids) {
+    const example = exampleOfIds(item.ids, where, tokenizer);
+    return { ...(within(limits, example) && { example: { ...example, ...from } }), specials: [] };
   }
   const specials = ownSpecials(item, tokenizer);
   const shielded = specials.length > 0 && asText;
@@ -159,12 +167,18 @@ export function exampleOf(
     throw new UsageError(
       `${where}: the tokenizer joins the whole prompt with the answer; end the prompt with a line break`,
     );
-  const longest = limits.outputs === 'unread' ? promptIds.length : promptIds.length + responseIds.length;
-  if (promptIds.length > limits.maxPromptTokens || longest > limits.maxTokens) return { specials };
+  if (!within(limits, { promptIds, responseIds })) return { specials };
   const choices = item.choices?.map((text) => ({ text, ...encoded(shield(text)) }));
   const texts = { instruction, input, outputs, prompt: unshield(prompt) };
-  const from = limits.keepRows && { row: value, where };
   return { example: { ...texts, promptIds, responseIds, ...from, ...(choices && { choices }) }, specials };
+}
+
+function within(
+  { maxPromptTokens, maxTokens, outputs }: ExampleLimits,
+  { promptIds, responseIds }: Pick<Example, 'promptIds' | 'responseIds'>,
+): boolean {
+  const longest = outputs === 'unread' ? promptIds.length : promptIds.length + responseIds.length;
+  return promptIds.length <= maxPromptTokens && longest <= maxTokens;
 }
 
 /**

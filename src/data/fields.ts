@@ -1,5 +1,6 @@
 import { UsageError } from '../errors.js';
 import { conversations, isConversation, type Turns } from './conversations.js';
+import { givenIds } from './givenIds.js';
 import { type Item, kind, list, type Row } from './values.js';
 
 export type { Item } from './values.js';
@@ -13,7 +14,8 @@ export type { Item } from './values.js';
  * - `instruction`, `instances: [{input, output}, …]` (Self-Instruct): one item each;
  * - `turns: [question, …]` (Vicuna): the first question, without a reference;
  * - `messages: [{role, content}, …]` (Hugging Face chat data): where the last turn is the assistant's, it is the reference;
- * - `prompt: [{role, content}, …]` with `completion: [{role, content}, …]` or alone (TRL's conversational forms).
+ * - `prompt: [{role, content}, …]` with `completion: [{role, content}, …]` or alone (TRL's conversational forms);
+ * - `prompt_ids: [id, …]` with `response_ids: [id, …]` or alone, without any of the above: tokens as they stand.
  *
  * Any of them may have `choices: [string, …]`, the answers that a classification prompt allows, the reference among them.
  *
@@ -56,6 +58,7 @@ function itemsOf(row: Row, where: string, turns: Turns): Item[] {
     const prompt = text(row, 'prompt', where);
     return [{ instruction: prompt, input: '', prompt, outputs: references(row, where) }];
   }
+  if (row.prompt_ids !== undefined && row.turns === undefined) return [givenIds(row, where)];
   if (row.turns !== undefined) {
     const question = list(row.turns, `${where}: "turns"`, 'strings')[0];
     if (typeof question !== 'string' || question === '')

@@ -20,6 +20,8 @@ export interface Item {
   turns?: ChatMessage[];
   /** The last of the messages is the assistant's and to be continued. */
   begun?: true;
+  /** The tokens themselves, in place of texts; no response without a reference. */
+  ids?: { prompt: number[]; response: number[] };
   /** What the row gives its chat template beside the conversation. */
   template?: { tools?: unknown[]; args?: Record<string, unknown> };
 }

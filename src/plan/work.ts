@@ -6,6 +6,7 @@ import { objectiveOf } from '../training/minillm.js';
 import { batchIndices } from '../training/order.js';
 import { keptTextLogits } from '../training/pretraining.js';
 import { keptTeacherLogits } from '../training/teacherLogits.js';
+import { validationSamples } from '../training/validationSamples.js';
 import { addPasses, type Pass } from './flops.js';
 import { type Decoding, decodingOf, lengths, trainingPasses } from './passes.js';
 
@@ -102,11 +103,12 @@ class Builder {
     const scored = this.forward('student', 0, gold, train.micro_batch_size, method === 'sft' ? 1 : 2);
     if (method === 'sft') return scored;
     const samples = this.answered(gold);
+    const times = validationSamples(this.config, gold.length);
     return [
       ...scored,
-      ...this.teachers.flatMap((t) => this.forward('teacher', t, samples, train.micro_batch_size, 1)),
-      ...this.decode('student_rollout', 0, samples, 1),
-      ...this.forward('student', 0, samples, train.micro_batch_size, 1),
+      ...this.teachers.flatMap((t) => this.forward('teacher', t, samples, train.micro_batch_size, times)),
+      ...this.decode('student_rollout', 0, samples, times),
+      ...this.forward('student', 0, samples, train.micro_batch_size, times),
     ];
   }
 

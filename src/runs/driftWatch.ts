@@ -3,7 +3,7 @@ import type { Summary } from '../evaluation/metrics/statistics.js';
 import { hasDrifted, type ResponseForm, responseForms } from '../evaluation/responseForm.js';
 import type { MetricsRow } from './metricsLog.js';
 
-/** The forms of responses that a validation with one seed can see. */
+/** The forms of responses that every validation can see, one with a single sample of each prompt too. */
 export const watchedForms = ['length', 'ended', 'empty', 'repetition'] as const satisfies (ResponseForm &
   MetricName)[];
 

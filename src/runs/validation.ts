@@ -8,6 +8,7 @@ import { paused } from '../pieces.js';
 import type { TrainConfig } from '../training/config.js';
 import type { Method, TrainingContext } from '../training/method.js';
 import type { TrainingState } from '../training/state.js';
+import { validationSamples } from '../training/validationSamples.js';
 import { type DriftWatch, watchedForms } from './driftWatch.js';
 import type { Materials } from './materials.js';
 import { runPaths } from './runDirectory.js';
@@ -56,11 +57,12 @@ export async function validate(run: Validation, state: TrainingState): Promise<E
       ...(config.eval.metrics as MetricName[]),
     ]),
   ];
-  const given = { teacher: teacher !== undefined, examples, seeds: 1 };
+  const { seeds } = settings(run);
+  const given = { teacher: teacher !== undefined, examples, seeds: seeds.length };
   const result = await paused(
     evaluationPieces(student, teacher, materials.tokenizer, examples, {
       metrics: metrics.filter((name) => !cannotCompute(name, given)),
-      ...settings(context),
+      ...settings(run),
     }),
     context.pause,
   );
@@ -70,7 +72,7 @@ export async function validate(run: Validation, state: TrainingState): Promise<E
       ? await paused(
           evaluationPieces(teacher, undefined, materials.tokenizer, examples, {
             metrics: watchedForms,
-            ...settings(context),
+            ...settings(run),
           }),
           context.pause,
         )
@@ -128,10 +130,12 @@ function validationLine(
 
 const short = (value: number): string => String(Number(value.toPrecision(4)));
 
-function settings({ config, eosIds, shards = oneShard }: TrainingContext) {
+/** The run's own seed first: its samples are those that are written down. */
+function settings({ context: { config, eosIds, shards = oneShard }, materials }: Validation) {
+  const samples = validationSamples(config, materials.valid.length);
   return {
     shards,
-    seeds: [config.seed],
+    seeds: Array.from({ length: samples }, (_, i) => config.seed + i),
     maxNewTokens: config.eval.max_new_tokens ?? config.rollout.max_new_tokens,
     batchSize: config.rollout.batch_size,
     eosIds,

@@ -263,6 +263,9 @@ export const trainConfigSchema = z.strictObject({
     .strictObject({
       every: z.number().int().min(0).default(100).describe('steps between validations; 0 = only at the end'),
       prompts: count.default(200).describe('validation prompts used'),
+      samples: count
+        .optional()
+        .describe('samples of each validation prompt; default: as many as make 200 in all, 1 to 5'),
       select: z
         .enum(['loss', 'rouge_l'])
         .optional()

@@ -71,6 +71,43 @@ describe('loadExamples', () => {
     expect(examples.map((e) => [e.prompt, e.outputs])).toEqual([[prompt, outputs]]);
   });
 
+  it('takes ids as they stand: nothing is added, and the texts are theirs', async () => {
+    const row = { prompt_ids: [65, 66], response_ids: [67] };
+    const { examples } = await load([row, { prompt_ids: [65], response_ids: [68, 0] }]);
+    expect(examples).toEqual([
+      {
+        ...{ instruction: 'AB', input: '', prompt: 'AB', outputs: ['C'] },
+        promptIds: Int32Array.from([65, 66]),
+        responseIds: Int32Array.from([67]),
+      },
+      {
+        ...{ instruction: 'A', input: '', prompt: 'A', outputs: ['D\0'] },
+        promptIds: Int32Array.from([65]),
+        responseIds: Int32Array.from([68, 0]),
+      },
+    ]);
+    const kept = await load([row], { ...wide, keepRows: true });
+    expect(kept.examples[0]!.row).toEqual(row);
+    const texts = await load([{ ...row, prompt: 'Q', output: 'y' }]); // texts stay what decides, where there are some
+    expect(texts.examples[0]!.promptIds).toEqual(Int32Array.from([81]));
+  });
+
+  it('holds ids to the limits, and names what is wrong with them', async () => {
+    const row = { prompt_ids: [65, 66], response_ids: [67] };
+    expect(
+      (await load([row, { prompt_ids: [65], response_ids: [67] }], { ...wide, maxTokens: 2 })).dropped,
+    ).toBe(1);
+    await expect(load([{ prompt_ids: [65] }])).rejects.toThrow(
+      /:1: has no "response_ids"; expected the reference answer as a list of token ids$/,
+    );
+    const alone = await load([{ prompt_ids: [65] }], { ...wide, outputs: 'optional' });
+    expect(alone.examples[0]).toMatchObject({ outputs: [], responseIds: new Int32Array() });
+    await expect(load([{ prompt_ids: [] }])).rejects.toThrow('"prompt_ids": expected a list of token ids');
+    await expect(load([{ prompt_ids: [65], response_ids: [7, 65536] }])).rejects.toThrow(
+      '"response_ids"[1]: 65536 is no token of this tokenizer; expected ids below 65536',
+    );
+  });
+
   it('reads Self-Instruct: one example for each instance', async () => {
     const { examples } = await load([
       {

@@ -17,8 +17,8 @@ const files = readdirSync(experiments, { recursive: true, encoding: 'utf8' }).fi
   (name) => name.endsWith('.yaml') && !/(experiment|config|mpijob)\.yaml$/.test(name),
 );
 const isPaper = (name: string): boolean => name.startsWith('paper-');
-// Its data and models are made by its script (comingFromTrl.test.ts).
-const isMade = (name: string): boolean => name.startsWith('oracle') || name.startsWith('coming-from-trl');
+// Data and models are made by their scripts.
+const isMade = (name: string): boolean => /^(oracle|coming-from-trl|what-pays)/.test(name);
 const recipes = files.filter((name) => !name.endsWith('sweep.yaml') && !isMade(name) && !isPaper(name));
 const papers = files.filter(isPaper);
 
@@ -62,7 +62,11 @@ describe('recipes under experiments/', () => {
       // The adapters of LLaMA's have ten times the rate of all weights.
       const lr = name.includes('llama') ? 5e-5 : 5e-6;
       expect([train.steps, train.batch_size, train.lr, train.warmup, train.weight_decay]).toEqual([
-        5000, 64, lr, 100, 1e-6,
+        5000,
+        64,
+        lr,
+        100,
+        1e-6,
       ]);
       expect([rollout.rollouts, rollout.inner_epochs, rollout.max_new_tokens]).toEqual([256, 4, 256]);
       expect(objective.preset).toBe('lmops');
