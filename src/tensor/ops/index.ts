@@ -8,6 +8,7 @@ export { decodeModel } from './decodeModel.js';
 export { crossEntropyToTeacher, forwardKl, reverseKl } from './divergences.js';
 export { jensenShannon, skewForwardKl, skewReverseKl, totalVariation } from './divergencesMixed.js';
 export { entropy } from './entropy.js';
+export { expectation } from './expectation.js';
 export { embedding, gatherRows } from './gatherRows.js';
 export { type GeluBlockWeights, geluBlock } from './geluBlock.js';
 export { type GeluMlpWeights, geluMlp } from './geluMlp.js';
