@@ -149,7 +149,8 @@ export const baselines: Record<BaselineName, Baseline> = entries;
 export const baselineNames = Object.keys(baselines) as [BaselineName, ...BaselineName[]];
 
 function withoutValues({ returns, values }: BaselineBatch, baseline: string): Float64Array[] {
-  if (!values) throw new UsageError(`objective: baseline ${baseline} needs the values V(s_t) of a value head`);
+  if (!values)
+    throw new UsageError(`objective: baseline ${baseline} needs the values V(s_t) of a value head`);
   return mapTokens(returns, (g, t, row) => g - values[row]![t]!);
 }
 

@@ -129,7 +129,10 @@ export function minillmLoss(
 }
 
 /** A − D(s_n, y_n), for the surrogate, which differentiates neither. */
-function lessDrawn(advantages: tf.Tensor1D, { actions, tokenIds, studentLogits }: MinillmLossInputs): tf.Tensor1D {
+function lessDrawn(
+  advantages: tf.Tensor1D,
+  { actions, tokenIds, studentLogits }: MinillmLossInputs,
+): tf.Tensor1D {
   if (!actions) return advantages;
   const [rows, vocab] = studentLogits.shape;
   assertShape(actions.values, [rows, vocab], 'minillmLoss: actions.values');

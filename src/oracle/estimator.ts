@@ -5,7 +5,7 @@ import { clipBounds, ratios } from '../objectives/surrogate.js';
 import { type SamplingSchemeName, samplingSchemes } from '../rollout/uniforms.js';
 import { pairLaw, type Tuple, tupleLaw } from './coupling.js';
 import { type Enumeration, population } from './enumeration.js';
-import { type CriticName, criticActions, criticValues, critics } from './exact.js';
+import { type CriticName, criticActions, critics, criticValues } from './exact.js';
 import { type ActionCritic, gradientsOf, meanGradient, type SampledGradient } from './gradients.js';
 import { groupNormalisedMoments } from './groupNormalised.js';
 import { leaveOneOutMoments } from './leaveOneOut.js';

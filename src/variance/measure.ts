@@ -107,6 +107,7 @@ function* repeat(
   const { shards = oneShard } = models;
   const repeats = setting.prompts.length;
   const ema = yield* warmup.ema(objective);
+  const actions = yield* warmup.actions(objective);
   const vectors: Float32Array[] = [];
   const seconds: number[] = [];
   const sums = { ess: 0, packed: 0, responses: 0 };
@@ -119,6 +120,7 @@ function* repeat(
       microBatchSize: batchSize,
       teacherLogits: (part) => condition.teacherLogits(part),
       ema,
+      actions,
     });
     const grads = batchGradients(micro, models.student.params, shards).grads!;
     seconds.push(performance.now() / 1000 - condition.scoringSeconds - began);

@@ -13,7 +13,7 @@ export { embedding, gatherRows } from './gatherRows.js';
 export { type GeluBlockWeights, geluBlock } from './geluBlock.js';
 export { type GeluMlpWeights, geluMlp } from './geluMlp.js';
 export { groupMeans } from './groupMeans.js';
-export { headLogits, headLogprob } from './headLogprob.js';
+export { headLogits, headLogprob, headRows } from './headLogprob.js';
 export { unembed } from './linear.js';
 export { affineMap, linear } from './maps.js';
 export { layerNorm, rmsNorm } from './norms.js';
