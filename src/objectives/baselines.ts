@@ -125,8 +125,8 @@ const entries = {
     advantages: (batch) => withoutValues(batch, 'value'),
   },
   /**
-   * The action-dependent control variate (Gu et al., Q-Prop, arXiv 1611.02247, eq. 4 and 5; Liu et al., arXiv 1710.11198) with all actions in place of their
-   * expansion: what Q says of every action is differentiated exactly, and the sample corrects by what Q missed,
+   * The action-dependent control variate (Gu et al., Q-Prop, arXiv 1611.02247; Liu et al., arXiv 1710.11198), exact over all tokens
+   * where they expand or sample: what Q says of every action is differentiated exactly, and the sample corrects by what Q missed,
    *
    *     E_q[G_t ∇ln q(y_t)] = Σ_a ∇q(a|s_t) Q(s_t,a) + E_q[(G_t − Q(s_t,y_t)) ∇ln q(y_t)]     for any Q that knows nothing of y_t.
    *
@@ -138,7 +138,7 @@ const entries = {
     unbiased: true,
     claim:
       'exact for any Q that is not fitted to the same responses; with the exact Q only the noise of what follows y_t is left of the long-term term',
-    cost: 'that of value, and a head of the size of an output head: its training, and one product more a step',
+    cost: 'that of value, and in every update the output head once more over the response tokens; the head of actions is a D × D matrix',
     ofActions: true,
     advantages: (batch) => withoutValues(batch, 'action-value'),
   },
