@@ -1,4 +1,4 @@
-import { costs } from './exact.js';
+import { costs } from './costs.js';
 import type { World } from './world.js';
 
 /**
@@ -6,7 +6,7 @@ import type { World } from './world.js';
  *
  *     Σ_t { kl_t ∇KL_t + slope_t ∇ln q(y_t) + cost_t Σ_a ∇q(a|s_t) C(s_t,a) }
  *     ∇ln q(y_t) = onehot(y_t) − q,   ∇KL_t = q(v) (ln q(v) − ln p(v) − KL_t),   in the logits of s_t,
- *     the last     q(v) (C(v) − Σ_a q(a) C(a)), C the exact cost of an action and all that follows (exact.ts)
+ *     the last     q(v) (C(v) − Σ_a q(a) C(a)), C the exact cost of an action and all that follows (costs.ts)
  */
 export interface Gradient {
   tokens: Int32Array;
