@@ -1,7 +1,13 @@
 import * as tf from '@tensorflow/tfjs-core';
 import { UsageError } from '../errors.js';
 import { type Rng, stream } from '../random/streams.js';
-import { causalAttention, type Head, headLogprob, headLogits as logitsOf } from '../tensor/ops/index.js';
+import {
+  causalAttention,
+  type Head,
+  headLogprob,
+  headLogits as logitsOf,
+  headRows as rowsOf,
+} from '../tensor/ops/index.js';
 import { disposeParams, type Params } from '../tensor/params.js';
 import { parameter } from './blocks.js';
 import { type Attend, type ModelConfig, type ParameterSpec, windowOf } from './config.js';
@@ -97,6 +103,11 @@ export function headLogprobs(
   logitsBudget?: number,
 ): tf.Tensor1D {
   return headLogprob(hidden, headOf(params, config), ids, logitsBudget);
+}
+
+/** The row e_a of the output head of one token a row, so that headLogits(h)[n][a] = h_n·e_a; no gradient. @param ids int32 [N] @returns [N, D] */
+export function headRows(params: Params, config: ModelConfig, ids: tf.Tensor1D): tf.Tensor2D {
+  return rowsOf(headOf(params, config), ids, config.vocabSize);
 }
 
 function headOf(params: Params, config: ModelConfig): Head {

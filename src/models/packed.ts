@@ -62,9 +62,19 @@ export function responseLogits(params: Params, model: Model, batch: PackedBatch)
     const logprobs = tf.concat(model.remote.distributions(batch.sequences).map((x) => tf.tensor1d(x)));
     return tf.reshape(logprobs, [batch.rows.length, vocab]);
   }
+  return responseStates(params, model, batch).logits;
+}
+
+/** `responseLogits` of a model that is here, with the hidden states [N, D] that they are made of. */
+export function responseStates(
+  params: Params,
+  model: Model,
+  batch: PackedBatch,
+): { hidden: tf.Tensor2D; logits: tf.Tensor2D } {
   const all = weightsOf(model, params);
-  const hidden = forwardHidden(all, model.config, batch.ids, batch.batch, batch.length);
-  return headLogits(all, model.config, gatherRows(hidden, tf.tensor1d(batch.rows, 'int32')));
+  const everywhere = forwardHidden(all, model.config, batch.ids, batch.batch, batch.length);
+  const hidden = gatherRows(everywhere, tf.tensor1d(batch.rows, 'int32'));
+  return { hidden, logits: headLogits(all, model.config, hidden) };
 }
 
 /** Cuts logits to the first `vocab` columns: models of one tokenizer family may be padded differently. */

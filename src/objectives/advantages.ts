@@ -21,7 +21,7 @@ export interface SampledBatch {
   kl?: Ragged;
   /** Σ_v q_old(v | s_t)², at the sampling temperature; `score-weighted` needs it. */
   collision?: Ragged;
-  /** V(s_t), an estimate of E[G_t | s_t] with G the `returns` of `TokenSignals`; `value` and the `gae` forms need it. */
+  /** V(s_t), an estimate of E[G_t | s_t] with G the `returns` of `TokenSignals`; `value`, `action-value` and the `gae` forms need it. */
   values?: Ragged;
   /** ρ_t, what rewards of a task say of every token, weighted and summed (taskRewards.ts); none when absent. */
   taskRewards?: Ragged;
@@ -48,6 +48,8 @@ export interface TokenSignals {
   pgWeights: Float64Array[];
   /** What multiplies KL_t: `kl_coef`, w with `w_on_reg` (of the state alone for `prefix`), and 1/T of `length_norm: total`. */
   klWeights: Float64Array[];
+  /** What multiplies Σ_a q(a|s_t) D(s_t,a) of a baseline of actions: w of the state, or 1 without `w_on_pg`. */
+  stateWeights: Float64Array[];
   /** With baseline `ema`: what it remembers after this batch. */
   ema?: EmaState;
 }
@@ -106,6 +108,7 @@ export function advantages(batch: SampledBatch, config: ObjectiveConfig): TokenS
       config,
     );
   const pgWeights = config.w_on_pg ? weights.w : ones;
+  const stateWeights = config.w_on_pg ? weights.state : ones;
   // Without the weight on the term itself, the factors inside its return would make no sense either.
   const step = config.w_on_pg ? weights.step : ones;
   const ofTeacher = lengthNorms[config.length_norm].compute(
@@ -150,6 +153,7 @@ export function advantages(batch: SampledBatch, config: ObjectiveConfig): TokenS
     advantages: mapTokens(result, (a) => (Math.abs(a) < ROUNDING ? 0 : a)),
     w: weights.w,
     pgWeights,
+    stateWeights,
     klWeights: config.w_on_reg ? mapTokens(klWeights, (c, t, row) => c * weights.reg[row]![t]!) : klWeights,
     ...(config.baseline === 'ema' && { ema: nextEma(batch.ema ?? noEma, statistics, config.ema_decay) }),
   };
@@ -157,7 +161,12 @@ export function advantages(batch: SampledBatch, config: ObjectiveConfig): TokenS
 
 /** Whether an objective reads V(s_t), and so needs a value head. */
 export function needsValues(config: Pick<ObjectiveConfig, 'returns' | 'baseline' | 'gae_lambda'>): boolean {
-  return config.baseline === 'value' || bootstraps(config);
+  return config.baseline === 'value' || needsActions(config) || bootstraps(config);
+}
+
+/** Whether an objective reads D(s_t,a) of every action, and so needs a head of actions beside that of values. */
+export function needsActions({ baseline }: Pick<ObjectiveConfig, 'baseline'>): boolean {
+  return baselines[baseline].ofActions === true;
 }
 
 /** |w_t ∇ln q(y_t)|² = w_t² (1 − 2 q(y_t) + Σ_v q(v)²), the gradient in the logits of s_t (divided by the temperature). */

@@ -19,6 +19,8 @@ export interface Baseline {
   cost: string;
   /** Of a baseline that takes the other samples of the prompt: the advantages of its K ≥ 2 samples from their returns. */
   ofSamples?: (returns: Ragged) => Float64Array[];
+  /** Reads D(s,a) = Q(s,a) − V(s) of every action, with which the loss goes on from A_t (minillmLoss.ts). */
+  ofActions?: true;
   /** The advantages A_t = G_t − b, or the standardised returns. */
   advantages(batch: BaselineBatch): Float64Array[];
 }
@@ -120,17 +122,37 @@ const entries = {
     claim:
       'exact for any V that is not fitted to the same responses; with the mean of G_t at s_t all that a baseline of the state can do',
     cost: 'a value head: one more pass of the student over the responses, and its training',
-    advantages(batch) {
-      const { values } = batch;
-      if (!values) throw new UsageError('objective: baseline value needs the values V(s_t) of a value head');
-      return mapTokens(batch.returns, (g, t, row) => g - values[row]![t]!);
-    },
+    advantages: (batch) => withoutValues(batch, 'value'),
+  },
+  /**
+   * The action-dependent control variate (Gu et al., Q-Prop, arXiv 1611.02247; Liu et al., arXiv 1710.11198), exact over all tokens
+   * where they expand or sample: what Q says of every action is differentiated exactly, and the sample corrects by what Q missed,
+   *
+   *     E_q[G_t ∇ln q(y_t)] = Σ_a ∇q(a|s_t) Q(s_t,a) + E_q[(G_t − Q(s_t,y_t)) ∇ln q(y_t)]     for any Q that knows nothing of y_t.
+   *
+   * Q(s,a) = V(s) + D(s,a): V leaves the sum over actions, Σ_a ∇q(a|s) V(s) = 0, so that here only A_t = G_t − V(s_t) is made, and the
+   * loss does the rest with D.
+   */
+  'action-value': {
+    equation: 'A_t = G_t − Q(s_t, y_t), and Σ_a ∇q(a|s_t) Q(s_t, a) without noise; Q(s,a) = V(s) + D(s,a)',
+    unbiased: true,
+    claim:
+      'exact for any Q that is not fitted to the same responses; with the exact Q only the noise of what follows y_t is left of the long-term term',
+    cost: 'that of value, and in every update the output head once more over the response tokens; the head of actions is a D × D matrix',
+    ofActions: true,
+    advantages: (batch) => withoutValues(batch, 'action-value'),
   },
 } satisfies Record<string, Baseline>;
 
 export type BaselineName = keyof typeof entries;
 export const baselines: Record<BaselineName, Baseline> = entries;
 export const baselineNames = Object.keys(baselines) as [BaselineName, ...BaselineName[]];
+
+function withoutValues({ returns, values }: BaselineBatch, baseline: string): Float64Array[] {
+  if (!values)
+    throw new UsageError(`objective: baseline ${baseline} needs the values V(s_t) of a value head`);
+  return mapTokens(returns, (g, t, row) => g - values[row]![t]!);
+}
 
 function leaveOneOut(returns: Ragged): Float64Array[] {
   const sums = new Float64Array(longest(returns));

@@ -11,7 +11,7 @@ export interface BaselineBatch {
   slots?: number;
   /** Weight of each response in the means, 1 when absent. The oracle passes probabilities: the limit of a large batch. */
   probabilities?: ArrayLike<number>;
-  /** V(s_t), an estimate of E[G_t | s_t]; `value` needs it. */
+  /** V(s_t), an estimate of E[G_t | s_t]; `value` and `action-value` need it. */
   values?: Ragged;
   /** |w_t ∇ln q(y_t)|² in the logits of s_t; `score-weighted` needs it. */
   squaredScores?: Ragged;

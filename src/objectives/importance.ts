@@ -1,11 +1,13 @@
 import { assertAligned, constantLike, mapTokens, type Ragged } from './ragged.js';
 
-/** Three ragged arrays of factors. */
+/** Four ragged arrays of factors. */
 export interface ImportanceWeights {
   /** Multiplies ∇ln q(y_t)·A_t: the `w` that enters the ratio. */
   w: Float64Array[];
   /** Multiplies ∇KL_t. */
   reg: Float64Array[];
+  /** w without the factor of y_t itself: with it Σ_a q(a|s_t) f(s_t,a) is what w_t f(s_t,y_t) is on average, where that can be (not for `none`). */
+  state: Float64Array[];
   /** u_t as it enters the per-decision return (returns.ts). */
   step: Float64Array[];
 }
@@ -52,6 +54,8 @@ export function samplingRatios(studentLogprobs: Ragged, behaviorLogprobs: Ragged
  * the term at t leaves W_k/W_t = Π_{t<j≤k} u_j inside the return: that is `step`, applied by returns.ts, and the
  * surrogate can multiply by W_t as it does by any w. This is per-decision importance sampling (Precup et al. 2000).
  *
+ * `state` is what the sum over all actions at s_t weighs, of which w_t f(y_t) is the sample: E_p̃[W_t f(y_t) | s_t] = W_{t−1} E_q[f | s_t].
+ *
  * `token` is the paper's approximation of the product by its last factor (eq. 7, where it multiplies both terms; LMOps
  * applies it to the policy-gradient term only). It leaves the states distributed as under p̃, hence biased. On the
  * single-step term E_p̃[u_t | s_t] = 1: there it changes no expectation.
@@ -65,14 +69,24 @@ export const importances = {
     unbiased: false,
     claim: 'exact only without mixing (alpha 0)',
     cost: 'none',
-    weights: (u) => ({ w: constantLike(u, 1), reg: constantLike(u, 1), step: constantLike(u, 1) }),
+    weights: (u) => ({
+      w: constantLike(u, 1),
+      reg: constantLike(u, 1),
+      state: constantLike(u, 1),
+      step: constantLike(u, 1),
+    }),
   },
   token: {
     equation: 'w_t = u_t = q(y_t)/p̃(y_t)',
     unbiased: false,
     claim: 'biased under mixing: the states are still distributed as under p̃',
     cost: 'none',
-    weights: (u) => ({ w: mapTokens(u, (x) => x), reg: mapTokens(u, (x) => x), step: constantLike(u, 1) }),
+    weights: (u) => ({
+      w: mapTokens(u, (x) => x),
+      reg: mapTokens(u, (x) => x),
+      state: constantLike(u, 1),
+      step: constantLike(u, 1),
+    }),
   },
   prefix: {
     equation: 'w_t = Π_{j≤t} u_j, KL_t by Π_{j<t} u_j, future r_k by Π_{t<j≤k} u_j',
@@ -102,9 +116,11 @@ export const importanceNames = Object.keys(importances) as [ImportanceName, ...I
 
 /** W_t at the term of t, W_{t−1} at its state, and what each step multiplies by. */
 function running(w: Float64Array[], step: Ragged): ImportanceWeights {
+  const state = mapTokens(w, (_, t, row) => (t === 0 ? 1 : w[row]![t - 1]!));
   return {
     w,
-    reg: mapTokens(w, (_, t, row) => (t === 0 ? 1 : w[row]![t - 1]!)),
+    reg: state,
+    state,
     step: mapTokens(step, (x) => x),
   };
 }

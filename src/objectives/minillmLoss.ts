@@ -1,6 +1,6 @@
 import * as tf from '@tensorflow/tfjs-core';
 import { UsageError } from '../errors.js';
-import { reverseKl, tokenLogprob } from '../tensor/ops/index.js';
+import { expectation, gatherRows, reverseKl, tokenLogprob } from '../tensor/ops/index.js';
 import { assertShape } from '../tensor/shape.js';
 import { type AggregationName, aggregate } from './aggregate.js';
 import { entropyLoss } from './entropyBonus.js';
@@ -21,6 +21,8 @@ export interface MinillmLossInputs {
   advantages: Float32Array;
   pgWeights: Float32Array;
   klWeights: Float32Array;
+  /** With a baseline of actions: D(s_n,·) = Q − V of every token, [N, V], a constant in the unit of A, and `stateWeights` of advantages.ts, [N]. */
+  actions?: { values: tf.Tensor2D; weights: Float32Array };
   /** Tokens of each response, in the order of the rows; for a `ratio` of responses, which must be whole. */
   lengths?: ArrayLike<number>;
   /** What each token's terms are multiplied by to become the batch's loss, [N]: `tokenCoefficients` of the whole batch. */
@@ -28,9 +30,9 @@ export interface MinillmLossInputs {
 }
 
 export interface MinillmLoss {
-  /** pg_loss + reg_loss (the latter only with `single_step`) + entropy_coef · ent_loss; differentiable in the student's logits. */
+  /** pg_loss + act_loss + reg_loss (the latter only with `single_step`) + entropy_coef · ent_loss; differentiable in the student's logits. */
   loss: tf.Scalar;
-  parts: { pg_loss: tf.Scalar; reg_loss?: tf.Scalar; ent_loss?: tf.Scalar };
+  parts: { pg_loss: tf.Scalar; act_loss?: tf.Scalar; reg_loss?: tf.Scalar; ent_loss?: tf.Scalar };
   perToken: {
     /** ln q_new(y_t | s_t) at the temperature. */
     logprobs: tf.Tensor1D;
@@ -57,11 +59,17 @@ export function aggregationOf(config: Pick<ObjectiveConfig, 'length_norm' | 'agg
  *     ent_loss = −Σ_n c_n H(q_new)_n
  *     loss     = pg_loss + [single_step] reg_loss + entropy_coef · ent_loss
  *
+ * With a baseline of actions A_n is less D(s_n, y_n), and the loss has what that takes away on average, without the noise of y_n:
+ *
+ *     act_loss = −Σ_n c_n stateWeights_n Σ_a q_new(a|s_n) D(s_n, a)
+ *
+ * Both together have the gradient 0 on average for any D that knows nothing of y_n, also at q_new ≠ q_old, as long as nothing is clipped.
+ *
  * Student and teacher logits are both divided by the sampling temperature (as LMOps), so log-probabilities, ratio and
  * KL are at the temperature; the reward inside A is not. c_n (1 / response tokens for the token mean) comes from the totals of
  * the whole optimizer batch, so the losses and gradients of micro-batches add up. At q_new = q_old its gradient is the estimator that the oracle proves.
  *
- * Gradient to the student's logits only: teacher, advantages, weights and old log-probabilities are constants, and
+ * Gradient to the student's logits only: teacher, advantages, D, weights and old log-probabilities are constants, and
  * without `single_step` the KL is reported but not differentiated.
  *
  * @throws UsageError if shapes differ, or a ratio of responses lacks their lengths
@@ -84,7 +92,7 @@ export function minillmLoss(
   const logprobs = tokenLogprob(student, inputs.tokenIds);
   const constants = {
     oldLogprobs: constant(inputs.oldLogprobs, 'oldLogprobs'),
-    advantages: constant(inputs.advantages, 'advantages'),
+    advantages: lessDrawn(constant(inputs.advantages, 'advantages'), inputs),
     weights: constant(inputs.pgWeights, 'pgWeights'),
   };
   const of = ratioOf(config.ratio ?? 'token', rows, inputs.lengths);
@@ -92,9 +100,12 @@ export function minillmLoss(
   const pgLoss = aggregate(pg, inputs.coefficients);
   const { entropy_coef = 0 } = config;
   const bonus = entropy_coef === 0 ? undefined : entropyLoss(student, inputs.coefficients);
-  const withBonus = (loss: tf.Scalar): tf.Scalar =>
-    bonus ? tf.add(loss, tf.mul(bonus, entropy_coef)) : loss;
-  const ent = bonus && { ent_loss: bonus };
+  const acts = inputs.actions && actionLoss(student, inputs.actions, inputs.coefficients);
+  const whole = (loss: tf.Scalar): tf.Scalar => {
+    const withActions = acts ? tf.add<tf.Scalar>(loss, acts) : loss;
+    return bonus ? tf.add(withActions, tf.mul(bonus, entropy_coef)) : withActions;
+  };
+  const more = { ...(acts && { act_loss: acts }), ...(bonus && { ent_loss: bonus }) };
 
   if (!inputs.teacherLogits) {
     if (config.single_step)
@@ -102,8 +113,8 @@ export function minillmLoss(
         'minillmLoss: single_step needs the whole distributions of the teacher; switch it off',
       );
     return {
-      loss: withBonus(pgLoss),
-      parts: { pg_loss: pgLoss, ...ent },
+      loss: whole(pgLoss),
+      parts: { pg_loss: pgLoss, ...more },
       perToken: { logprobs, ratio, clipped, pg },
     };
   }
@@ -111,10 +122,33 @@ export function minillmLoss(
   const regLoss = aggregate(tf.mul(kl, constant(inputs.klWeights, 'klWeights')), inputs.coefficients);
 
   return {
-    loss: withBonus(config.single_step ? tf.add(pgLoss, regLoss) : pgLoss),
-    parts: { pg_loss: pgLoss, reg_loss: regLoss, ...ent },
+    loss: whole(config.single_step ? tf.add(pgLoss, regLoss) : pgLoss),
+    parts: { pg_loss: pgLoss, reg_loss: regLoss, ...more },
     perToken: { logprobs, ratio, clipped, pg, kl },
   };
+}
+
+/** A − D(s_n, y_n), for the surrogate, which differentiates neither. */
+function lessDrawn(
+  advantages: tf.Tensor1D,
+  { actions, tokenIds, studentLogits }: MinillmLossInputs,
+): tf.Tensor1D {
+  if (!actions) return advantages;
+  const [rows, vocab] = studentLogits.shape;
+  assertShape(actions.values, [rows, vocab], 'minillmLoss: actions.values');
+  const flat = tf.reshape<tf.Rank.R2>(actions.values, [rows * vocab, 1]);
+  const places = tokenIds.dataSync<'int32'>().map((y, n) => n * vocab + y);
+  return tf.sub(advantages, tf.reshape(gatherRows(flat, tf.tensor1d(places, 'int32')), [rows]));
+}
+
+function actionLoss(
+  student: tf.Tensor2D,
+  { values, weights }: NonNullable<MinillmLossInputs['actions']>,
+  coefficients: Float32Array,
+): tf.Scalar {
+  const w = tf.tensor1d(weights);
+  assertShape(w, [student.shape[0]], 'minillmLoss: actions.weights');
+  return tf.neg(aggregate(tf.mul<tf.Tensor1D>(expectation(student, values), w), coefficients));
 }
 
 function ratioOf(name: RatioName, rows: number, lengths: ArrayLike<number> = []): RatioOf {

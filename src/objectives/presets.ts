@@ -1,7 +1,7 @@
 import { z } from 'zod';
 import { brief, UsageError } from '../errors.js';
 import { aggregationNames } from './aggregate.js';
-import { baselineNames } from './baselines.js';
+import { baselineNames, baselines } from './baselines.js';
 import { importanceNames } from './importance.js';
 import { lengthNormNames } from './lengthNorm.js';
 import { returnForms, returnNames } from './returns.js';
@@ -192,6 +192,9 @@ function conflictOf(c: ObjectiveConfig): string | undefined {
   const whitening = c.baseline === 'whiten' || c.baseline === 'whiten-padded';
   if (whitening && c.whiten !== 'off') {
     return `whiten: ${c.whiten} with baseline ${c.baseline} would standardise twice; set one of the two to off or none`;
+  }
+  if (baselines[c.baseline].ofActions && c.whiten !== 'off') {
+    return `whiten: ${c.whiten} with baseline ${c.baseline}, whose Q(s,a) has the scale of the returns; set whiten off`;
   }
   if (c.length_norm !== 'total') return undefined;
   if (returnForms[c.returns].needsValues)

@@ -15,7 +15,8 @@ export interface CostModel {
  *     update     3 (P + L)         forward and backward of the student, a backward pass counting as two forward ones
  *
  * (the unit of `minillm variance`, too). L is the mean length under the sampling distribution. Baselines, returns, weights and
- * the head itself cost a vanishing part of a forward pass and count as nothing.
+ * the head itself cost a vanishing part of a forward pass and count as nothing; so does here the output head that `action-value` goes
+ * through once more, which of a real model is more (`minillm variance` counts it).
  */
 export function costOfSample(
   { promptTokens, teacher }: CostModel,

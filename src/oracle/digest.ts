@@ -69,9 +69,10 @@ function split(row: EstimatorRow): string {
   return row.single_step ? 'single step' : 'R_t alone';
 }
 
-/** Whose V(s) is read. */
+/** Whose V(s), or Q(s,a), is read. */
 function critic(row: EstimatorRow): string {
-  return row.values === 'none' ? '' : ` (${row.values} V)`;
+  if (row.values === 'none') return '';
+  return ` (${row.values} ${row.baseline === 'action-value' ? 'Q' : 'V'})`;
 }
 
 function count(row: EstimatorRow): string {

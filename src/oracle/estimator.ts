@@ -1,11 +1,12 @@
+import { needsActions } from '../objectives/advantages.js';
 import { baselines } from '../objectives/baselines.js';
 import type { ObjectiveConfig } from '../objectives/presets.js';
 import { clipBounds, ratios } from '../objectives/surrogate.js';
 import { type SamplingSchemeName, samplingSchemes } from '../rollout/uniforms.js';
 import { pairLaw, type Tuple, tupleLaw } from './coupling.js';
 import { type Enumeration, population } from './enumeration.js';
-import { type CriticName, criticValues } from './exact.js';
-import { gradientsOf, meanGradient, type SampledGradient } from './gradients.js';
+import { type CriticName, criticActions, critics, criticValues } from './exact.js';
+import { type ActionCritic, gradientsOf, meanGradient, type SampledGradient } from './gradients.js';
 import { groupNormalisedMoments } from './groupNormalised.js';
 import { leaveOneOutMoments } from './leaveOneOut.js';
 import { dot } from './space.js';
@@ -22,7 +23,7 @@ export interface Moments {
   variance: number;
 }
 
-/** How the K samples of a prompt are drawn, and who says V(s). */
+/** How the K samples of a prompt are drawn, and who says V(s) and Q(s,a). */
 export interface Drawing {
   sampling: SamplingSchemeName;
   /** K. */
@@ -53,6 +54,14 @@ export function judgeOf(enumeration: Enumeration): Judge {
     const of = criticValues(world, critic, includeReward);
     return sequences.map(({ states }) => Float64Array.from(states, (s) => of[s]!));
   });
+  const actions = memo((critic: CriticName, includeReward: boolean): ActionCritic => {
+    const of = criticActions(world, critic, includeReward);
+    return {
+      drawn: sequences.map(({ tokens, states }) => Float64Array.from(tokens, (y, t) => of[states[t]!]![y]!)),
+      scale: critics[critic].scale,
+      withoutReward: includeReward ? 0 : (world.klCoef ?? 1),
+    };
+  });
   const laws = {
     pairs: memo((...key: [number, SamplingSchemeName, number]) => pairLaw(enumeration, ...key)),
     tuples: memo((...key: [number, SamplingSchemeName, number]) => tupleLaw(enumeration, ...key)),
@@ -60,7 +69,8 @@ export function judgeOf(enumeration: Enumeration): Judge {
   // One estimator is judged under several drawings in a row.
   const gradients = lastOf((config: ObjectiveConfig, critic: CriticName) => {
     const batch = { ...populations(config.alpha), values: values(critic, config.include_r_t) };
-    const all = gradientsOf(sequences, batch, config);
+    const ofActions = needsActions(config) ? actions(critic, config.include_r_t) : undefined;
+    const all = gradientsOf(sequences, batch, config, ofActions);
     return { all, prompts: byPrompt(enumeration, all) };
   });
   const leaveOneOut = lastOf((config: ObjectiveConfig, critic: CriticName) =>

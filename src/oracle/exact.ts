@@ -1,3 +1,4 @@
+import { costs } from './costs.js';
 import type { Enumeration } from './enumeration.js';
 import type { World } from './world.js';
 
@@ -6,21 +7,6 @@ export interface Exact {
   value: number;
   /** ∂value/∂logit, flat: state · vocab + token. */
   gradient: Float64Array;
-}
-
-/** Costs from a state on, β nats less rewards: of each token, and on average under the student. */
-function costs({ states, vocab, klCoef = 1 }: World): { value: Float64Array; cost: Float64Array[] } {
-  const value = new Float64Array(states.length);
-  const cost = states.map(() => new Float64Array(vocab));
-  for (let s = states.length - 1; s >= 0; s--) {
-    const { logq, logp, next, reward } = states[s]!;
-    for (let v = 0; v < vocab; v++) {
-      cost[s]![v] =
-        klCoef * (logq[v]! - logp[v]!) - (reward?.[v] ?? 0) + (next[v]! >= 0 ? value[next[v]!]! : 0);
-      value[s]! += Math.exp(logq[v]!) * cost[s]![v]!;
-    }
-  }
-  return { value, cost };
 }
 
 /**
@@ -94,9 +80,9 @@ function withoutTask({ klCoef: _, ...world }: World): World {
   return { ...world, states: world.states.map(({ reward: __, ...state }) => state) };
 }
 
-/** Whose V(s) the `value` baseline and the `gae` returns read: there is no hidden state to fit a head to. */
+/** Whose V(s) and Q(s,a) baselines and the `gae` returns read: there is no hidden state to fit a head to. */
 export const critics = {
-  exact: { equation: 'V(s_t) = E_q[G_t | s_t]', scale: 1 },
+  exact: { equation: 'V(s_t) = E_q[G_t | s_t], Q(s_t,a) = E_q[G_t | s_t, y_t = a]', scale: 1 },
   wrong: { equation: 'half of it', scale: 0.5 },
 } satisfies Record<string, { equation: string; scale: number }>;
 
@@ -110,6 +96,22 @@ export function criticValues(world: World, critic: CriticName, includeReward: bo
   const { scale } = critics[critic];
   const { states, klCoef = 1 } = world;
   return costs(world).value.map((v, s) => -scale * (includeReward ? v : v - klCoef * states[s]!.kl));
+}
+
+/**
+ * A critic's D(s,a) = Q(s,a) − V(s) of every state and action, by the same convention: Q is minus the cost of the action and of all that
+ * follows, without r_t in the return less the teacher's reward of the action itself.
+ */
+export function criticActions(world: World, critic: CriticName, includeReward: boolean): Float64Array[] {
+  const { states, klCoef = 1 } = world;
+  const values = criticValues(world, critic, includeReward);
+  return costs(world).cost.map((own, s) => {
+    const { logq, logp } = states[s]!;
+    return own.map((cost, a) => {
+      const q = -cost - (includeReward ? 0 : klCoef * (logp[a]! - logq[a]!));
+      return critics[critic].scale * q - values[s]!;
+    });
+  });
 }
 
 /**

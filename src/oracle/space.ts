@@ -1,16 +1,20 @@
+import { costs } from './costs.js';
 import type { World } from './world.js';
 
 /**
  * A gradient of one response, which touches only the logits of the states it visits:
  *
- *     Σ_t { kl_t ∇KL_t + slope_t ∇ln q(y_t) }
- *     ∇ln q(y_t) = onehot(y_t) − q,   ∇KL_t = q(v) (ln q(v) − ln p(v) − KL_t),   in the logits of s_t
+ *     Σ_t { kl_t ∇KL_t + slope_t ∇ln q(y_t) + cost_t Σ_a ∇q(a|s_t) C(s_t,a) }
+ *     ∇ln q(y_t) = onehot(y_t) − q,   ∇KL_t = q(v) (ln q(v) − ln p(v) − KL_t),   in the logits of s_t,
+ *     the last     q(v) (C(v) − Σ_a q(a) C(a)), C the exact cost of an action and all that follows (costs.ts)
  */
 export interface Gradient {
   tokens: Int32Array;
   states: Int32Array;
   kl: Float64Array;
   slope: Float64Array;
+  /** Only of a baseline of actions. */
+  cost?: Float64Array;
 }
 
 /** What the student's parameters are, and so what lengths and angles between gradients are. */
@@ -26,15 +30,17 @@ export interface ParameterSpace {
 }
 
 /**
- * The V + 1 gradients that occur at every state: ∇ln q(y | s) for every token y, and ∇KL as number V; each of them V numbers,
- * in the logits of s.
+ * The V + 2 gradients that occur at every state: ∇ln q(y | s) for every token y, ∇KL as number V, and as number V + 1 that of the cost of
+ * every action; each of them V numbers, in the logits of s.
  */
 export type Directions = Float64Array[][];
 
-export function directionsOf({ states, vocab }: World): Directions {
-  return states.map(({ logq, logp, kl }) => [
-    ...Array.from({ length: vocab }, (_, y) => logq.map((l, v) => (v === y ? 1 : 0) - Math.exp(l))),
+export function directionsOf(world: World): Directions {
+  const { value, cost } = costs(world);
+  return world.states.map(({ logq, logp, kl }, s) => [
+    ...Array.from({ length: world.vocab }, (_, y) => logq.map((l, v) => (v === y ? 1 : 0) - Math.exp(l))),
     logq.map((l, v) => Math.exp(l) * (l - logp[v]! - kl)),
+    logq.map((l, v) => Math.exp(l) * (cost[s]![v]! - value[s]!)),
   ]);
 }
 
@@ -42,15 +48,16 @@ export function directionsOf({ states, vocab }: World): Directions {
 export function addGradient(
   into: Float64Array,
   directions: Directions,
-  { tokens, states, kl, slope }: Gradient,
+  { tokens, states, kl, slope, cost }: Gradient,
   factor: number,
 ): void {
   for (let t = 0; t < tokens.length; t++) {
     const own = directions[states[t]!]!;
-    const [score, shared] = [own[tokens[t]!]!, own.at(-1)!];
-    const at = states[t]! * shared.length;
-    for (let v = 0; v < shared.length; v++)
-      into[at + v]! += factor * (kl[t]! * shared[v]! + slope[t]! * score[v]!);
+    const vocab = own.length - 2;
+    const [score, shared] = [own[tokens[t]!]!, own[vocab]!];
+    const at = states[t]! * vocab;
+    for (let v = 0; v < vocab; v++) into[at + v]! += factor * (kl[t]! * shared[v]! + slope[t]! * score[v]!);
+    if (cost) for (let v = 0; v < vocab; v++) into[at + v]! += factor * cost[t]! * own[vocab + 1]![v]!;
   }
 }
 
@@ -69,20 +76,20 @@ export function tabularSpace(directions: Directions): ParameterSpace {
     return { products: Float64Array.from(products), at: 0, stride: kinds };
   });
   return {
-    size: directions.length * (kinds - 1),
+    size: directions.length * (kinds - 2),
     inner(a, b) {
       let sum = 0;
       // Two paths through a tree agree until they part and never meet again.
       const length = Math.min(a.states.length, b.states.length);
       for (let i = 0; i < length && a.states[i] === b.states[i]; i++)
-        sum += termProduct(blocks[a.states[i]!]!, a, i, b, i, kinds - 1);
+        sum += termProduct(blocks[a.states[i]!]!, a, i, b, i, kinds - 2);
       return sum;
     },
     products(a) {
       const n = a.states.length;
       const result = new Float64Array(n * n);
       for (let i = 0; i < n; i++)
-        result[i * n + i] = termProduct(blocks[a.states[i]!]!, a, i, a, i, kinds - 1);
+        result[i * n + i] = termProduct(blocks[a.states[i]!]!, a, i, a, i, kinds - 2);
       return result;
     },
     pull: (gradient) => gradient,
@@ -101,9 +108,18 @@ export function termProduct(
   const score = at + a.tokens[i]! * stride;
   const shared = at + vocab * stride;
   const y = b.tokens[j]!;
-  return (
+  const product =
     a.kl[i]! * (b.kl[j]! * products[shared + vocab]! + b.slope[j]! * products[shared + y]!) +
-    a.slope[i]! * (b.kl[j]! * products[score + vocab]! + b.slope[j]! * products[score + y]!)
+    a.slope[i]! * (b.kl[j]! * products[score + vocab]! + b.slope[j]! * products[score + y]!);
+  if (!a.cost || !b.cost) return product;
+  const costs = shared + stride;
+  return (
+    product +
+    b.cost[j]! * (a.kl[i]! * products[shared + vocab + 1]! + a.slope[i]! * products[score + vocab + 1]!) +
+    a.cost[i]! *
+      (b.kl[j]! * products[costs + vocab]! +
+        b.slope[j]! * products[costs + y]! +
+        b.cost[j]! * products[costs + vocab + 1]!)
   );
 }
 

@@ -1,6 +1,7 @@
 import { LOGITS, TOKENS } from '../evaluation/tokenScores.js';
 import type { ModelConfig } from '../models/config.js';
 import type { Sequence } from '../models/packed.js';
+import { needsActions } from '../objectives/advantages.js';
 import { isPolicyGradient, type TrainConfig } from '../training/config.js';
 import { MICRO_BATCH } from '../training/microBatches.js';
 import { objectiveOf } from '../training/minillm.js';
@@ -25,7 +26,7 @@ export interface MemoryPlan {
   activations: number;
   activations_without_checkpointing: number;
   activations_with_checkpointing: number;
-  /** Logits of the largest micro-batch: the student's, their gradient, and one set of each teacher's. */
+  /** Logits of the largest micro-batch: the student's, their gradient, one set of each teacher's, and what a head says of all actions. */
   logits: number;
   /** With several passes in a step: what is added up, what is added, and the sum. */
   gradients: number;
@@ -115,7 +116,7 @@ export function memoryOf(
     activations: train.gradient_checkpointing ? checkpointed : plain,
     activations_without_checkpointing: plain,
     activations_with_checkpointing: checkpointed,
-    logits: 4 * logitRows * vocabulary * (2 + taught.length),
+    logits: 4 * logitRows * vocabulary * (2 + taught.length + (objective && needsActions(objective) ? 1 : 0)),
     gradients: 4 * n * gradientSets(own, passes, ranks),
     validation: validationOf(data, models, vocabulary),
   };

@@ -1,6 +1,6 @@
 import { Shards } from '../cluster/shards.js';
 import type { Sequence } from '../models/packed.js';
-import { needsValues } from '../objectives/advantages.js';
+import { needsActions, needsValues } from '../objectives/advantages.js';
 import { isPolicyGradient, type TrainConfig } from '../training/config.js';
 import { objectiveOf } from '../training/minillm.js';
 import { batchIndices } from '../training/order.js';
@@ -185,6 +185,7 @@ class Builder {
       jobs.push(...read('student', 0), ...this.teachers.flatMap((t) => read('teacher', t)));
       if (needsValues(objective))
         jobs.push(...this.forward('value_head', 0, round, train.micro_batch_size, share / steps));
+      if (needsActions(objective)) jobs.push(...this.head('value_head', batch, share));
       if (given || !keepsRound)
         for (const t of this.teachers)
           jobs.push(...this.forward('teacher', t, batch, train.micro_batch_size, share));
@@ -262,6 +263,15 @@ class Builder {
       const all = addPasses([decoding.prefill, decoding.decode]);
       const { tokens } = decoding;
       return { part, model, kind: 'decode', pass: all, decoding, tokens, times, shard, draw: this.draw };
+    });
+  }
+
+  /** The student's output head alone, over response tokens. */
+  private head(part: Part, sequences: readonly Sequence[], times: number): Job[] {
+    return this.parts(sequences).map((own, shard) => {
+      const rows = own.reduce((sum, s) => sum + s.responseIds.length, 0);
+      const pass = { tokens: 0, pairs: 0, rows };
+      return { part, model: 0, kind: 'forward', pass, tokens: 0, times, shard, draw: this.draw };
     });
   }
 

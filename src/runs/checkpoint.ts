@@ -11,7 +11,8 @@ import { disposeParams, type Params } from '../tensor/params.js';
 import { isPolicyGradient, type TrainConfig } from '../training/config.js';
 import { objectiveOf } from '../training/minillm.js';
 import type { TrainingState } from '../training/state.js';
-import { newValueHead, type ValueHead } from '../training/valueHead.js';
+import type { ValueHead } from '../training/valueHead.js';
+import { newHead } from '../training/valueRound.js';
 import { removeLeftovers, writeDirectoryAtomic } from './atomic.js';
 import { readReplay } from './replayState.js';
 import { readTrainingState, writeTrainingState } from './trainingState.js';
@@ -57,7 +58,7 @@ export async function loadLatestCheckpoint(
   try {
     params = await loadTrained(directory, student);
     checkSameParameters(params, student.params, directory);
-    const value = newHead(config, student);
+    const value = headOf(config, student);
     state = await readTrainingState(
       join(directory, 'training-state'),
       params,
@@ -98,9 +99,10 @@ async function loadTrained(directory: string, { config }: Model): Promise<Params
 }
 
 /** A value head as this configuration begins with it, where it has one. */
-function newHead(config: TrainConfig, student: Model): ValueHead | undefined {
-  if (!isPolicyGradient(config.method) || !needsValues(objectiveOf({ config }))) return undefined;
-  return newValueHead(student.config.hiddenSize, config.value);
+function headOf(config: TrainConfig, student: Model): ValueHead | undefined {
+  if (!isPolicyGradient(config.method)) return undefined;
+  const objective = objectiveOf({ config });
+  return needsValues(objective) ? newHead(student.config, objective, config.value) : undefined;
 }
 
 function checkSameParameters(found: Params, expected: Params, directory: string): void {

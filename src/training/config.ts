@@ -199,7 +199,7 @@ export const trainConfigSchema = z.strictObject({
       steps: count.default(20).describe('updates on the responses of every round'),
     })
     .prefault({})
-    .describe('the head V(s) of baseline value and of the gae returns'),
+    .describe('the head V(s) of baselines value and action-value and of the gae returns'),
   kd: z
     .strictObject({
       ratio: z.number().min(0).max(1).default(0.5).describe('kd, seqkd: share of the teacher term'),

@@ -67,6 +67,7 @@ export function minillm(): Method {
       const { signals, micro } = policyBatches(context, trajectories, objective, {
         microBatchSize: context.config.train.micro_batch_size,
         ema: state.ema,
+        actions: state.value?.actions?.acting,
         teacherLogits: (part) =>
           context.teachers[0]!.remote?.gives === 'sampled'
             ? undefined

@@ -1,6 +1,8 @@
 import * as tf from '@tensorflow/tfjs-core';
-import { packSequences } from '../models/packed.js';
-import { advantages, type SampledBatch, type TokenSignals } from '../objectives/advantages.js';
+import { UsageError } from '../errors.js';
+import { weightsOf } from '../models/lora.js';
+import { cutVocabulary, packSequences, responseStates } from '../models/packed.js';
+import { advantages, needsActions, type SampledBatch, type TokenSignals } from '../objectives/advantages.js';
 import { batchTotals, tokenCoefficients } from '../objectives/aggregate.js';
 import type { EmaState } from '../objectives/batchStatistics.js';
 import {
@@ -13,9 +15,11 @@ import type { ObjectiveConfig } from '../objectives/presets.js';
 import { flatten } from '../objectives/ragged.js';
 import { tokenRewards } from '../objectives/taskRewards.js';
 import type { Trajectory } from '../rollout/trajectory.js';
+import type { Params } from '../tensor/params.js';
+import { actionValues } from './actionHead.js';
 import type { MicroBatch } from './method.js';
 import { ownMicroBatches } from './microBatches.js';
-import { type Models, sharedLogits } from './supervised.js';
+import { type Models, sharedVocabulary } from './supervised.js';
 
 export interface PolicyBatchOptions {
   microBatchSize: number | undefined;
@@ -24,6 +28,8 @@ export interface PolicyBatchOptions {
   teacherLogits(part: readonly Trajectory[]): tf.Tensor2D | undefined;
   /** What baseline `ema` remembers of the batches before. */
   ema?: EmaState | undefined;
+  /** The head that says D(s,a), for a baseline of actions; it must not have learned from these trajectories. */
+  actions?: Params | undefined;
   /** Sees the per-token values of a micro-batch, in its order; they live only during the call. */
   observe?(part: readonly Trajectory[], perToken: MinillmLoss['perToken']): void;
 }
@@ -43,28 +49,39 @@ export function policyBatches(
     { ...sampledBatch(trajectories), ...(options.ema && { ema: options.ema }) },
     objective,
   );
+  const { actions } = options;
+  if (needsActions(objective) && !actions)
+    throw new UsageError(
+      `objective: baseline ${objective.baseline} needs the values of all actions of a trained head, and there is none`,
+    );
+  const vocabulary = sharedVocabulary(models);
+  const { student } = models;
+  const said = (params: Params, hidden: tf.Tensor2D): tf.Tensor2D =>
+    actionValues(actions!, weightsOf(student, params), student.config, hidden);
   const byRow = new Map(trajectories.map((t, i) => [t, i]));
   const totals = batchTotals(lengthsOf(trajectories), objective.max_response);
   const parts = ownMicroBatches(trajectories, options.microBatchSize, models.shards);
   const micro = parts.map(({ part, shard }): MicroBatch => {
     const batch = packSequences(part);
     const coefficients = tokenCoefficients(aggregationOf(objective), lengthsOf(part), totals);
-    const constants = pick(
-      signals,
-      trajectories,
-      part.map((t) => byRow.get(t)!),
-    );
+    const rows = part.map((t) => byRow.get(t)!);
+    const constants = pick(signals, trajectories, rows);
+    const stateWeights = flatten(rows.map((row) => signals.stateWeights[row]!));
     return {
       shard,
       constants: () => [tf.tensor1d(batch.targets, 'int32'), ...[options.teacherLogits(part) ?? []].flat()],
       loss(params, [targets, teacher]) {
+        const { hidden, logits } = responseStates(params, student, batch);
         const inputs = {
-          studentLogits: sharedLogits(models, params, models.student, batch),
+          studentLogits: cutVocabulary(logits, vocabulary),
           teacherLogits: teacher as tf.Tensor2D | undefined,
           tokenIds: targets as tf.Tensor1D,
           coefficients,
           lengths: lengthsOf(part),
           ...constants,
+          ...(actions && {
+            actions: { values: cutVocabulary(said(params, hidden), vocabulary), weights: stateWeights },
+          }),
         };
         const { loss, parts, perToken } = minillmLoss(inputs, objective);
         options.observe?.(part, perToken);

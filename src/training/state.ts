@@ -26,7 +26,7 @@ export interface TrainingState {
   unvalidated?: true;
   /** What baseline `ema` remembers of the batches before. */
   ema?: EmaState;
-  /** With baseline `value` or returns `gae`, from the first round on. */
+  /** With baseline `value` or `action-value` or returns `gae`, from the first round on. */
   value?: ValueHead;
   /** What `distillm` remembers. */
   replay?: Replay;

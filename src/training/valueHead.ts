@@ -15,6 +15,16 @@ export type ValueHead = {
   /** `weight` [D, 1] and `bias` [1]. */
   params: Params;
   optimizer: OptimizerState;
+  /** Of baseline `action-value`. */
+  actions?: ActionHead;
+};
+
+/** D(s,a) = h(s)ᵀ M e_a, what the action a adds to V(s), e_a the row of a in the student's output head (actionHead.ts). */
+export type ActionHead = {
+  /** `weight`, M [D, D]: what it has learned. */
+  params: Params;
+  /** As it was before it learned from the round under way: that says D there, for it knows none of its tokens. */
+  acting: Params;
 };
 
 /** How the head is trained: `value` of a configuration. */
@@ -134,5 +144,5 @@ export function trainValueHead(
     params = next.params;
     state = next.state;
   }
-  return { params, optimizer: state };
+  return { ...head, params, optimizer: state };
 }

@@ -1,6 +1,6 @@
 import { oneShard } from '../cluster/shards.js';
 import { parameterCount } from '../models/model.js';
-import { needsValues } from '../objectives/advantages.js';
+import { needsActions, needsValues } from '../objectives/advantages.js';
 import type { Pieces } from '../pieces.js';
 import { disposeParams } from '../tensor/params.js';
 import { batchGradients } from '../training/gradients.js';
@@ -107,6 +107,7 @@ function* repeat(
   const { shards = oneShard } = models;
   const repeats = setting.prompts.length;
   const ema = yield* warmup.ema(objective);
+  const actions = yield* warmup.actions(objective);
   const vectors: Float32Array[] = [];
   const seconds: number[] = [];
   const sums = { ess: 0, packed: 0, responses: 0 };
@@ -119,6 +120,7 @@ function* repeat(
       microBatchSize: batchSize,
       teacherLogits: (part) => condition.teacherLogits(part),
       ema,
+      actions,
     });
     const grads = batchGradients(micro, models.student.params, shards).grads!;
     seconds.push(performance.now() / 1000 - condition.scoringSeconds - began);
@@ -136,7 +138,7 @@ function* repeat(
     cost: {
       sampling_s: median(condition.samplingSeconds),
       gradient_s: median(seconds),
-      ...tokens(setting, needsValues(objective), sums.packed / repeats, sums.responses / repeats),
+      ...tokens(setting, objective, sums.packed / repeats, sums.responses / repeats),
     },
   };
 }
@@ -147,23 +149,26 @@ function* repeat(
  *     sampling   (P + R) (1 + c)   each prompt is read once for its K samples; c: parameters of the teacher over the student's
  *     training   3 (K P + R)       forward and backward, which counts as two forward passes
  *     values     K P + R           where the objective reads a value head
+ *     actions    R h               where it reads all actions: the output head again, h its parameters over the student's
  *
  * @param packed K P + R, the prompts repeated for every sample @param responses R
  */
 function tokens(
   { models, samples }: Setting,
-  values: boolean,
+  objective: Estimator['objective'],
   packed: number,
   responses: number,
 ): Omit<Cost, 'sampling_s' | 'gradient_s'> {
   const read = (packed - responses) / samples + responses;
   const [own, teacher] = [models.student, models.teachers[0]!].map(({ config }) => parameterCount(config));
-  const passes = values ? packed : 0;
+  const passes = needsValues(objective) ? packed : 0;
+  const { hiddenSize, embeddingSize = hiddenSize, vocabSize } = models.student.config;
+  const actions = needsActions(objective) ? (responses * embeddingSize * vocabSize) / own! : 0;
   return {
     student_tokens: read + packed + passes,
     teacher_tokens: read,
     response_tokens: responses,
-    computation: read * (1 + teacher! / own!) + 3 * packed + passes,
+    computation: read * (1 + teacher! / own!) + 3 * packed + passes + actions,
   };
 }
 

@@ -1,10 +1,11 @@
-import { advantages, needsValues } from '../objectives/advantages.js';
+import { advantages, needsActions, needsValues } from '../objectives/advantages.js';
 import { type EmaState, noEma } from '../objectives/batchStatistics.js';
 import type { ObjectiveConfig } from '../objectives/presets.js';
 import { returnForms } from '../objectives/returns.js';
 import { disposeState } from '../optim/state.js';
 import type { Pieces } from '../pieces.js';
 import type { Trajectory } from '../rollout/trajectory.js';
+import type { Params } from '../tensor/params.js';
 import { sampledBatch } from '../training/policyBatches.js';
 import { predictValues, type ValueHead, valueFeatures } from '../training/valueHead.js';
 import { valueRound } from '../training/valueRound.js';
@@ -48,6 +49,12 @@ export class Warmup {
     return sampled.map((t) => ({ ...t, values: values.get(t)! }));
   }
 
+  /** The head of a baseline of actions, which knows none of the repeats. */
+  *actions(objective: ObjectiveConfig): Pieces<Params | undefined> {
+    const { head } = yield* this.school(objective);
+    return head?.actions?.params;
+  }
+
   private *school(objective: ObjectiveConfig): Pieces<Schooled> {
     const values = needsValues(objective);
     if (!values && objective.baseline !== 'ema') return { rounds: [] };
@@ -59,7 +66,7 @@ export class Warmup {
       baseline: '',
       gae_lambda: 1,
     };
-    const key = JSON.stringify({ ...target, values });
+    const key = JSON.stringify({ ...target, values, actions: needsActions(objective) });
     const known = this.known.get(key);
     if (known) return known;
     let head: ValueHead | undefined;

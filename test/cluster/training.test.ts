@@ -23,7 +23,7 @@ const absent = await mpiAbsent();
 const script = fileURLToPath(new URL('trainRanks.mjs', import.meta.url));
 const place = temporaryDirectory('ranks');
 const cases = {
-  minillm: { objective: { alpha: 0.2, baseline: 'value' } },
+  minillm: { objective: { alpha: 0.2, baseline: 'action-value' } },
   gkd: { gkd: { lambda: 0.7 } },
   sft: {},
 };

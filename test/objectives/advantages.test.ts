@@ -65,6 +65,7 @@ describe('switches', () => {
   it('w_on_pg off', () => {
     close(one({ w_on_pg: false }).pgWeights, [[1, 1], [1]]);
     close(one({ w_on_pg: false }).w, w);
+    close(one({ w_on_pg: false, importance: 'prefix' }).stateWeights, [[1, 1], [1]]);
     // without the weight on the term, no factors inside the return either
     close(one({ w_on_pg: false, importance: 'prefix' }).returns, [[-1, 0], [0]]);
   });
@@ -72,6 +73,7 @@ describe('switches', () => {
     const s = one({ importance: 'prefix' });
     close(s.pgWeights, [[w[0]![0]!, w[0]![0]! * w[0]![1]!], [w[1]![0]!]]);
     close(s.klWeights, [[1, w[0]![0]!], [1]]);
+    close(s.stateWeights, [[1, w[0]![0]!], [1]]);
     close(s.returns, [[-w[0]![1]!, 0], [0]]);
   });
   it('whiten masked comes after the baseline', () => {
@@ -133,6 +135,11 @@ describe('presets', () => {
       'paper',
       { baseline: 'whiten', whiten: 'padded' },
       'objective.whiten: padded with baseline whiten would standardise twice',
+    ],
+    [
+      'lmops',
+      { baseline: 'action-value' },
+      'objective.whiten: padded with baseline action-value, whose Q(s,a) has the scale of the returns; set whiten off',
     ],
     ['lmops', { length_norm: 'total' }, 'objective.gamma: 0.95 with length_norm total'],
     [

@@ -40,6 +40,7 @@ describe('baselines by hand, returns 1 2 6 | 3', () => {
   });
   check('score-weighted', returns, { squaredScores: [[0, 0, 0], [0]] });
   check('value', [[0.5, 3, 4], [2.75]], { values: [[0.5, -1, 2], [0.25]] });
+  check('action-value', [[0.5, 3, 4], [2.75]], { values: [[0.5, -1, 2], [0.25]] }); // D is the loss's
   // masked: mean 3, var (4+1+9+0)/4 = 3.5
   check(
     'whiten',
@@ -88,6 +89,7 @@ describe('what a baseline asks for', () => {
     ['group-normalised', { groups: [4] }, 'baseline group-normalised found one sample of prompt 4'],
     ['score-weighted', {}, 'baseline score-weighted needs Σ_v q(v)² at every sampled state'],
     ['value', {}, 'baseline value needs the values V(s_t) of a value head'],
+    ['action-value', {}, 'baseline action-value needs the values V(s_t) of a value head'],
   ] as const)('%s %j', (name, more, message) => {
     expect(() => baselines[name].advantages({ returns: [[1, 2]], ...more })).toThrow(message);
   });
@@ -170,6 +172,14 @@ describe('importance weights', () => {
     const truncated = importances.truncated.weights(u, 100);
     for (const key of ['w', 'reg', 'step'] as const) close(truncated[key], [[...prefix[key][0]!]]);
     close(importances.truncated.weights([[1e-200, 1e-200, 1]], 2).step, [[1e-200, 0, 0]]);
+  });
+
+  it('of a state: w without the factor of its own token, where w has it', () => {
+    const u = [[0.5, 4, 0.8]];
+    close(importances.none.weights(u).state, [[1, 1, 1]]);
+    close(importances.token.weights(u).state, [[1, 1, 1]]);
+    close(importances.prefix.weights(u).state, [[1, 0.5, 2]]);
+    close(importances.truncated.weights(u, 1).state, [[1, 0.5, 1]]);
   });
 
   it('none, token and prefix of u = 0.5 2 0.8', () => {

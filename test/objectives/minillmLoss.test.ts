@@ -25,6 +25,8 @@ const advantages = numbers(N);
 const pgWeights = numbers(N, 0.2).map((x) => Math.fround(Math.exp(x)));
 const klWeights = numbers(N, 0.2).map((x) => Math.fround(Math.exp(x)));
 const coefficients = numbers(N, 0.3).map((x) => Math.fround(Math.exp(x) / 10));
+/** D of every action, and what the sum over them weighs. */
+const actions = { values: numbers(N * V), weights: numbers(N, 0.3).map((x) => Math.fround(Math.exp(x))) };
 /** Two responses. */
 const lengths = [2, 4];
 const config = { cliprange: 0.2, single_step: true, temperature: 2 } as const;
@@ -41,6 +43,7 @@ interface Settings {
   entropy_coef?: number;
   single_step: boolean;
   temperature: number;
+  actions?: boolean;
 }
 
 /** The definition in float64, one token at a time. */
@@ -49,6 +52,7 @@ function naive(z: number[], c: Settings) {
   let reg = 0;
   let clipped = 0;
   let entropy = 0;
+  let act = 0;
   const changes = ids.map(
     (id, n) => logSoftmax(z.slice(n * V, n * V + V), c.temperature)[id]! - oldLogprobs[n]!,
   );
@@ -60,20 +64,27 @@ function naive(z: number[], c: Settings) {
     const change = c.ratio === 'sequence' ? (n < lengths[0]! ? first : second) : changes[n]!;
     const rho = Math.exp(change) * pgWeights[n]!;
     entropy -= coefficients[n]! * logq.reduce((sum, l) => sum + Math.exp(l) * l, 0);
-    const plain = -advantages[n]! * rho;
+    const own = c.actions ? actions.values.slice(n * V, n * V + V) : new Array<number>(V).fill(0);
+    const A = advantages[n]! - own[ids[n]!]!;
+    const mean = own.reduce((sum, x, a) => sum + Math.exp(logq[a]!) * x, 0);
+    act -= coefficients[n]! * actions.weights[n]! * mean;
+    const plain = -A * rho;
     const { low, high } =
       typeof c.cliprange === 'number' ? { low: c.cliprange, high: c.cliprange } : c.cliprange;
-    const cut = c.cliprange === 0 ? plain : -advantages[n]! * Math.min(1 + high, Math.max(1 - low, rho));
+    const cut = c.cliprange === 0 ? plain : -A * Math.min(1 + high, Math.max(1 - low, rho));
     pg += coefficients[n]! * Math.max(plain, cut);
     if (cut > plain) clipped++;
     const kl = logq.reduce((sum, l, v) => sum + Math.exp(l) * (l - logp[v]!), 0);
     reg += coefficients[n]! * klWeights[n]! * kl;
   }
-  const loss = (c.single_step ? pg + reg : pg) - (c.entropy_coef ?? 0) * entropy;
-  return { pg, reg, clipped, entropy, loss };
+  const loss = (c.single_step ? pg + reg : pg) + act - (c.entropy_coef ?? 0) * entropy;
+  return { pg, reg, act, clipped, entropy, loss };
 }
 
-const inputs = (logits: tf.Tensor2D): MinillmLossInputs => ({
+const inputs = (logits: tf.Tensor2D, c?: Settings): MinillmLossInputs => ({
+  ...(c?.actions && {
+    actions: { values: tf.tensor2d(actions.values, [N, V]), weights: Float32Array.from(actions.weights) },
+  }),
   studentLogits: logits,
   teacherLogits: tf.tensor2d(teacher, [N, V]),
   tokenIds: tf.tensor1d(ids, 'int32'),
@@ -95,22 +106,28 @@ describe('minillmLoss against a float64 loop and its central differences', () =>
     { ...config, ratio: 'sequence' },
     { ...config, ratio: 'sequence', cliprange: 0, entropy_coef: 0.2 },
     { ...config, entropy_coef: 0.7, single_step: false },
+    { ...config, actions: true },
+    { ...config, actions: true, cliprange: 0, temperature: 1 },
+    { ...config, actions: true, single_step: false, entropy_coef: 0.7 },
   ];
   it.each(variants)('%j', (c) => {
     const before = tf.memory().numTensors;
     tf.tidy(() => {
       const logits = tf.tensor2d(student, [N, V]);
-      const { loss, parts, perToken } = minillmLoss(inputs(logits), c);
+      const { loss, parts, perToken } = minillmLoss(inputs(logits, c), c);
       const expected = naive(student, c);
       expect(loss.dataSync()[0]).toBeCloseTo(expected.loss, 5);
       expect(parts.pg_loss.dataSync()[0]).toBeCloseTo(expected.pg, 5);
       expect(parts.reg_loss!.dataSync()[0]).toBeCloseTo(expected.reg, 5); // reported without single_step too
+      const act = parts.act_loss?.dataSync()[0];
+      if (c.actions) expect(act).toBeCloseTo(expected.act, 5);
+      else expect(act).toBeUndefined();
       const ent = parts.ent_loss?.dataSync()[0];
       if (c.entropy_coef) expect(ent).toBeCloseTo(-expected.entropy, 5);
       else expect(ent).toBeUndefined();
       expect(tf.sum(perToken.clipped).dataSync()[0]).toBe(expected.clipped);
       const gradient = tf
-        .grad((x) => minillmLoss(inputs(x as tf.Tensor2D), c).loss)(logits)
+        .grad((x) => minillmLoss(inputs(x as tf.Tensor2D, c), c).loss)(logits)
         .dataSync();
       const h = 1e-5;
       student.forEach((z, i) => {
@@ -124,6 +141,35 @@ describe('minillmLoss against a float64 loop and its central differences', () =>
   it('clips some tokens in this test, not all', () => {
     expect(naive(student, config).clipped).toBeGreaterThan(0);
     expect(naive(student, config).clipped).toBeLessThan(N);
+  });
+
+  it('D by hand: q = 1/4 3/4, D = 8 4, the second token drawn, A = 6, the sum over actions weighs 2', () => {
+    tf.tidy(() => {
+      const one = {
+        studentLogits: tf.tensor2d([[0, Math.log(3)]]),
+        teacherLogits: undefined,
+        tokenIds: tf.tensor1d([1], 'int32'),
+        oldLogprobs: Float32Array.of(Math.log(0.75)),
+        advantages: Float32Array.of(6),
+        pgWeights: Float32Array.of(1),
+        klWeights: Float32Array.of(1),
+        coefficients: Float32Array.of(1),
+        actions: { values: tf.tensor2d([[8, 4]]), weights: Float32Array.of(2) },
+      };
+      const plain = { cliprange: 0, single_step: false, temperature: 1 };
+      const { loss, parts } = minillmLoss(one, plain);
+      expect(parts.pg_loss.dataSync()[0]).toBeCloseTo(-2, 5); // 6 − 4
+      expect(parts.act_loss!.dataSync()[0]).toBeCloseTo(-10, 5); // 2 · (8/4 + 4 · 3/4)
+      expect(loss.dataSync()[0]).toBeCloseTo(-12, 5);
+      const gradient = tf.grad((x) => minillmLoss({ ...one, studentLogits: x as tf.Tensor2D }, plain).loss)(
+        one.studentLogits,
+      );
+      // −2 (onehot − q) − 2 q (D − 5): 0.5 − 1.5, −0.5 + 1.5
+      expect(gradient.dataSync()[0]).toBeCloseTo(-1, 5);
+      expect(gradient.dataSync()[1]).toBeCloseTo(1, 5);
+      const wrong = { ...one, actions: { ...one.actions, values: tf.zeros<tf.Rank.R2>([1, 3]) } };
+      expect(() => minillmLoss(wrong, plain)).toThrow('minillmLoss: actions.values');
+    });
   });
 
   it('micro-batches add up to the whole batch', () => {

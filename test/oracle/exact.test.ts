@@ -160,6 +160,28 @@ describe('the variance with the exact value of every action', () => {
     const one = randomWorldJson(3, 1, 5);
     expect(runOracle(parseWorld(one, 'world'), { samples: [2] }).floor_variance).toBeCloseTo(0, 14);
   });
+
+  it.each([
+    ['the KL', randomWorldJson(3, 4, 5)],
+    ['a task and half the KL', withTask(randomWorldJson(3, 3, 6), 0.5)],
+  ])('is what action-value reaches with an exact Q and returns that are Q themselves: %s', (_, json) => {
+    const found = runOracle(parseWorld(json, 'world'), { samples: [2], parameters: { gae_lambda: 0 } });
+    const rows = found.estimators.filter(
+      (r) => r.baseline === 'action-value' && r.sampling === 'independent' && r.alpha === 0,
+    );
+    // Bootstrapped after one step: of the return only V(s_{t+1}) is left, which is Q(s_t, y_t) but for the sampled reward there.
+    const reached = rows.filter(
+      (r) =>
+        r.values === 'exact' &&
+        (r.returns === 'gae-rao-blackwell' || (r.returns === 'gae' && !r.single_step)),
+    );
+    expect(reached).toHaveLength(3 * 4);
+    for (const r of reached) expect(r.variance / found.floor_variance).toBeCloseTo(1, 10);
+    // The noise of what follows y_t stays in every other return, and half a Q takes less away.
+    const others = rows.filter((r) => !reached.includes(r));
+    expect(others.length).toBeGreaterThan(0);
+    for (const r of others) expect(r.variance).toBeGreaterThan(1.001 * found.floor_variance);
+  });
 });
 
 it('by hand: one step, q = 1/2 1/2, p = 3/4 1/4', () => {

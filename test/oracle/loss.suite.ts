@@ -1,12 +1,18 @@
 import * as tf from '@tensorflow/tfjs-core';
 import { expect, it } from 'vitest';
-import { advantages } from '../../src/objectives/advantages.js';
+import { advantages, needsActions } from '../../src/objectives/advantages.js';
 import { type MinillmLossInputs, minillmLoss } from '../../src/objectives/minillmLoss.js';
 import { type ObjectiveConfig, presets } from '../../src/objectives/presets.js';
 import { countTokens, flatten, mapTokens } from '../../src/objectives/ragged.js';
 import { type Enumeration, enumerate, population } from '../../src/oracle/enumeration.js';
 import { estimatorMoments } from '../../src/oracle/estimator.js';
-import { entropyExact, lengthNormalisedKlExact, objectiveExact } from '../../src/oracle/exact.js';
+import {
+  criticActions,
+  criticValues,
+  entropyExact,
+  lengthNormalisedKlExact,
+  objectiveExact,
+} from '../../src/oracle/exact.js';
 import { parseWorld } from '../../src/oracle/worldFile.js';
 import { randomWorld, randomWorldJson, withTask } from './worlds.js';
 
@@ -34,11 +40,24 @@ export function lossSuite(): void {
     // At q_new = q_old the ratio of GSPO-token is that of a token; that of GSPO spreads A over the response.
     ['ratio sequence-token', { ratio: 'sequence-token' }, exact],
     ['ratio sequence', { ratio: 'sequence', baseline: 'position' }, undefined],
+    ['action-value, prefix weights', { baseline: 'action-value', returns: 'rao-blackwell' }, exact],
+    [
+      'action-value, R_t alone, a task',
+      { kl_coef: 0.5, baseline: 'action-value', single_step: false, include_r_t: true },
+      halved,
+      task,
+    ],
+    ['action-value, token weights, clipped', { ...presets.minillm, baseline: 'action-value' }, undefined],
     ['a task', { kl_coef: 0.5, returns: 'rao-blackwell', baseline: 'position' }, halved, task],
   ])('%s', (_, overrides, claimed, of = enumeration) => {
     const config = { ...plain, ...overrides };
-    const batch = population(of, config.alpha);
+    // Half of what is true: no claim rests on a good critic.
+    const critic = [of.world, 'wrong', config.include_r_t] as const;
+    const V = criticValues(...critic);
+    const values = of.sequences.map(({ states }) => Float64Array.from(states, (s) => V[s]!));
+    const batch = { ...population(of, config.alpha), ...(needsActions(config) && { values }) };
     const signals = advantages(batch, config);
+    const D = needsActions(config) ? criticActions(...critic) : undefined;
     // p̃(y) goes into the advantages and the KL weights: ρ and its clip stay as they are.
     const weighted = (x: Float64Array[]) =>
       flatten(mapTokens(x, (value, _t, row) => value * batch.probabilities[row]!));
@@ -49,8 +68,17 @@ export function lossSuite(): void {
       klWeights: weighted(signals.klWeights),
       coefficients: new Float32Array(countTokens(batch.studentLogprobs)).fill(1),
       lengths: of.sequences.map(({ tokens }) => tokens.length),
+      ...(D && {
+        actions: {
+          // D is in the advantage, so p̃(y) is on it, too.
+          values: of.sequences.flatMap(({ states }, row) =>
+            Array.from(states, (s) => Array.from(D[s]!, (x) => x * batch.probabilities[row]!)),
+          ),
+          weights: flatten(signals.stateWeights),
+        },
+      }),
     });
-    const { expectation } = estimatorMoments(of, config);
+    const { expectation } = estimatorMoments(of, config, { critic: 'wrong' });
     expectation.forEach((x, i) => {
       expect(Math.abs(found[i]! - x), `logit ${i}: ${found[i]}, oracle ${x}`).toBeLessThan(1e-5);
       if (claimed) expect(Math.abs(found[i]! - claimed[i]!), `logit ${i}, exact`).toBeLessThan(1e-5);
@@ -84,7 +112,12 @@ export function lossSuite(): void {
 function tapeGradient(
   { world, sequences }: Enumeration,
   config: ObjectiveConfig,
-  constants: Omit<MinillmLossInputs, 'studentLogits' | 'teacherLogits' | 'tokenIds'>,
+  {
+    actions,
+    ...constants
+  }: Omit<MinillmLossInputs, 'studentLogits' | 'teacherLogits' | 'tokenIds' | 'actions'> & {
+    actions?: { values: number[][]; weights: Float32Array };
+  },
 ): ArrayLike<number> {
   const before = tf.memory().numTensors;
   const rows = sequences.flatMap(({ states }) => [...states]);
@@ -96,6 +129,7 @@ function tapeGradient(
     const lookup = tf.cast(oneHot, 'float32') as tf.Tensor2D;
     const inputs = {
       ...constants,
+      ...(actions && { actions: { ...actions, values: tf.tensor2d(actions.values) } }),
       teacherLogits: tf.tensor2d(teacher, [rows.length, world.vocab]),
       tokenIds: tf.tensor1d(tokens, 'int32'),
     };

@@ -39,6 +39,9 @@ interface Prepared {
   /** V(s_t), and |w_t ∇ln q(y_t)|². */
   V: number[];
   squares: number[];
+  /** Q(s_t, a) of every action: action-value reads it. And what the sum over them weighs. */
+  Q: number[][];
+  ofActions: number[];
 }
 
 /** @param pull from gradients of the logits to those of the parameters; default: the same */
@@ -68,7 +71,10 @@ export function naiveMoments(
         logq.forEach((l, v) => {
           const score = (s.tokens[t] === v ? 1 : 0) - Math.exp(l);
           const single = choice.single_step ? model.beta * s.reg[t]! * Math.exp(l) * (l - logp[v]! - kl) : 0;
-          g[model.column.get(key)! + v]! += (single - s.w[t]! * A[t]! * score) / drawn.length;
+          const mean = s.Q[t]!.reduce((sum, x, a) => sum + Math.exp(logq[a]!) * x, 0);
+          const all = choice.baseline === 'action-value' ? Math.exp(l) * (s.Q[t]![v]! - mean) : 0;
+          g[model.column.get(key)! + v]! +=
+            (single - s.w[t]! * A[t]! * score - s.ofActions[t]! * all) / drawn.length;
         });
       });
     });
@@ -158,7 +164,15 @@ function prepare(model: Model, s: ReturnType<typeof naiveSequences>[number], c: 
     const score = model.q.get(key)!.map((l, v) => (s.tokens[t] === v ? 1 : 0) - Math.exp(l));
     return w[t]! ** 2 * score.reduce((sum, x) => sum + x * x, 0);
   });
-  return { ...s, probability: mixture.reduce((a, b) => a * b, 1), w, reg, G, V, squares };
+  const Q = s.keys.map((key, t) =>
+    model.q.get(key)!.map((l, a) => {
+      const rest = a === model.json.eos ? 0 : valueFrom(model, [...s.tokens.slice(0, t), a]);
+      const own = c.single_step ? 0 : model.beta * (model.p.get(key)![a]! - l);
+      return c.critic * (own + model.rho(key, a) + rest);
+    }),
+  );
+  const ofActions = u.map((_, t) => (running ? product(t) : 1));
+  return { ...s, probability: mixture.reduce((a, b) => a * b, 1), w, reg, G, V, squares, Q, ofActions };
 }
 
 type Baseline = (drawn: Prepared[], i: number) => number[];
@@ -194,6 +208,8 @@ function baselineOf(all: Prepared[], { baseline }: Choice): Baseline {
     }
     case 'value':
       return (drawn, i) => drawn[i]!.G.map((g, t) => g - drawn[i]!.V[t]!);
+    case 'action-value':
+      return (drawn, i) => drawn[i]!.G.map((g, t) => g - drawn[i]!.Q[t]![drawn[i]!.tokens[t]!]!);
     case 'whiten': {
       const m = mean(one, G);
       return constant(m, 1 / Math.sqrt(mean(one, (s, t) => (s.G[t]! - m) ** 2) + 1e-8));

@@ -14,11 +14,11 @@ const name = (r: EstimatorRow) =>
   `${r.single_step ? 'single step' : 'R_t'} ${r.returns} ${r.values} ${r.baseline} ${r.sampling} K${r.samples} ${r.importance} alpha ${r.alpha} ${r.length_norm}`;
 
 /**
- * Per split and correction, of the returns without values: five baselines under three drawings, leave-one-out under one, value
- * with two critics under three; of gae, with the exact critic: six under three and leave-one-out. Two splits; without mixing
+ * Per split and correction, of the returns without values: five baselines under three drawings, leave-one-out under one, value and
+ * action-value with two critics under three; of gae, with the exact critic: seven under three and leave-one-out. Two splits; without mixing
  * all four corrections, with it prefix. The objective per token has two returns and two baselines.
  */
-const claims = (2 * (5 * 3 + 1 + 2 * 3) + 2 * (6 * 3 + 1) + 2 * 2) * 2 * 5;
+const claims = (2 * (5 * 3 + 1 + 2 * 2 * 3) + 2 * (7 * 3 + 1) + 2 * 2) * 2 * 5;
 
 // Truncated weights need a cut that these short worlds reach, wrong values a λ that looks at them: the defaults do.
 describe.each([
@@ -41,9 +41,9 @@ describe.each([
     })) {
       expect(new Set(rows.map((row) => row[axis as 'returns'])), axis).toEqual(new Set(names));
     }
-    // Three drawings each, of returns without values (nine baselines, and value with two critics) and of gae (all with
-    // two critics); mixing, weights, splits.
-    expect(result.estimators.length).toBe(3 * (2 * (9 + 2) + 2 * (2 * 10)) * 2 * 4 * 2);
+    // Three drawings each, of returns without values (nine baselines, value and action-value with two critics) and of gae (all
+    // with two critics); mixing, weights, splits.
+    expect(result.estimators.length).toBe(3 * (2 * (9 + 4) + 2 * (2 * 11)) * 2 * 4 * 2);
   });
 
   it('equals the exact gradient where it claims to', () => {

@@ -82,8 +82,10 @@ describe('worlds at the edge', () => {
     const result = runOracle(parseWorld({ ...good, alpha: 0 }, 'w'));
     expect(new Set(result.estimators.map((row) => row.alpha))).toEqual(new Set([0]));
     // K = 2 and 4: five drawings of a baseline of one sample, six of a baseline of K. Returns without values: seven of the
-    // first, two of the second, value with two critics; gae: eight and two, all with two critics.
-    expect(result.estimators).toHaveLength((2 * (7 * 5 + 2 * 6 + 2 * 5) + 2 * 2 * (8 * 5 + 2 * 6)) * 4 * 2);
+    // first, two of the second, value and action-value with two critics; gae: nine and two, all with two critics.
+    expect(result.estimators).toHaveLength(
+      (2 * (7 * 5 + 2 * 6 + 2 * 2 * 5) + 2 * 2 * (9 * 5 + 2 * 6)) * 4 * 2,
+    );
   });
   it('horizon 1: one step, R_{t+1} is 0 and the single-step term has no variance', () => {
     const one = { ...good, horizon: 1, student: good.student.slice(0, 1), teacher: good.teacher.slice(0, 1) };

@@ -2,6 +2,8 @@ import { describe, expect, it } from 'vitest';
 import { gpt2Config, llamaConfig, newModelConfig } from '../../src/models/families.js';
 import { forwardFlops, modelSize, trainFlops } from '../../src/plan/flops.js';
 import { decodingOf, lengths, trainingPasses } from '../../src/plan/passes.js';
+import { workOf } from '../../src/plan/work.js';
+import { trainConfig } from '../helpers/training.js';
 
 describe('sizes', () => {
   it('GPT-2 124M', () => {
@@ -75,4 +77,21 @@ describe('decoding', () => {
   });
 
   it('no prompts, no work', () => expect(decodingOf([], 4).rows).toEqual([]));
+});
+
+it('the head of actions: the output head once more, over the response tokens of an update', () => {
+  const train = Array.from({ length: 8 }, () => ({ promptIds: [1, 2], responseIds: [3, 4, 5] }));
+  const heads = (baseline: string) => {
+    const config = trainConfig({ method: 'minillm', objective: { baseline } });
+    const inputs = { train, trainRows: 8, valid: [], teachers: 1, vocabulary: 24, hasText: false };
+    const { step } = workOf(config, { ...inputs, responses: 'gold' as const });
+    return step.filter(({ part }) => part === 'value_head');
+  };
+  const more = heads('action-value').filter(({ pass }) => pass.tokens === 0);
+  expect(heads('action-value')).toHaveLength(heads('value').length + more.length);
+  // 4 responses of 3 tokens in a step, no matter from which of the drawn batches.
+  expect(more.reduce((sum, { pass, times }) => sum + times * pass.rows, 0)).toBe(12);
+  expect(more.every(({ tokens, model, kind }) => tokens === 0 && model === 0 && kind === 'forward')).toBe(
+    true,
+  );
 });

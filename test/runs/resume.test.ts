@@ -94,6 +94,8 @@ describe.each([
     { method: 'minillm', objective: { baseline: 'value', returns: 'gae-rao-blackwell', gae_lambda: 0.9 } },
     4,
   ],
+  // And what says D in the round while the head has learned from it.
+  ['minillm-action-value', { method: 'minillm', objective: { baseline: 'action-value' } }, 4],
   // A round that nobody sampled.
   [
     'minillm-gold',

@@ -623,6 +623,56 @@ export function opsSuite(): void {
       }
     });
   }
+  describe('expectation', () => {
+    const x = gaussian([4, 5], 'numbers', 3);
+    const slow = (z: number[]): number[] =>
+      [0, 1, 2, 3].map((n) => {
+        const row = z.slice(5 * n, 5 * n + 5).map(Math.exp);
+        const sum = row.reduce((a, b) => a + b, 0);
+        return row.reduce((total, e, v) => total + (e / sum) * x.values[5 * n + v]!, 0);
+      });
+    it('value and gradient', () =>
+      checkOp({
+        inputs: { logits: gaussian([4, 5], 'student', 2) },
+        op: (p) => ops.expectation(p.logits as T2, tf.tensor2d(x.values, [4, 5])),
+        reference: ({ logits }) => slow(logits!),
+      }));
+    it('literal: q = (1/4, 3/4), x = (8, 4): 5, gradient q (x − 5); a token that cannot be is not seen', () => {
+      const { value, grads } = tf.tidy(() =>
+        valueAndGradOf(
+          (z) => ops.expectation(z, tf.tensor2d([[8, 4, 100]])),
+          tf.tensor2d([[0, Math.log(3), -1e9]]),
+        ),
+      );
+      // Rounding is that of the largest number, 100.
+      expectClose(value.dataSync(), [5], 1e-5, 'value');
+      expectClose(grads.dataSync(), [0.75, -0.75, 0], 1e-5, 'gradient');
+      tf.dispose([value, grads]);
+    });
+    it('no gradient reaches the numbers; those that are 0 give none at all', () => {
+      const grads = tf.tidy(() => {
+        const logits = tf.tensor2d(gaussian([4, 5], 'student').values, [4, 5]);
+        const params = { logits, x: tf.zeros([4, 5]) };
+        return valueAndGrads((p) => tf.sum(ops.expectation(p.logits as T2, p.x as T2)), params).grads;
+      });
+      for (const grad of Object.values(grads))
+        expect(Array.from(grad.dataSync(), Math.abs)).toEqual(new Array(20).fill(0));
+      tf.dispose(grads);
+      tf.tidy(() => {
+        expect(() => ops.expectation(tf.zeros([2, 5]), tf.zeros([2, 6]))).toThrow('expectation: x');
+      });
+    });
+  });
+
+  it.each([true, false])('headRows, what a token is multiplied with; tied %s', (tied) => {
+    tf.tidy(() => {
+      const table = tf.tensor2d([1, 2, 3, 4, 5, 6], [3, 2]);
+      const weight = tied ? table : tf.transpose(table);
+      const rows = ops.headRows({ weight, tied }, ids([2, 0, 2]), 3);
+      expect(rows.shape).toEqual([3, 2]);
+      expect(Array.from(rows.dataSync())).toEqual([5, 6, 1, 2, 5, 6]);
+    });
+  });
   it('reverseKl, literal: q = (1/2, 1/2), p = (1/4, 3/4)', () => {
     const { value, grads } = tf.tidy(() =>
       valueAndGradOf((s) => ops.reverseKl(s, tf.tensor2d([[0, Math.log(3)]])), tf.tensor2d([[0, 0]])),

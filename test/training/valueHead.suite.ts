@@ -4,6 +4,14 @@ import { disposeState } from '../../src/optim/state.js';
 import { normal, stream } from '../../src/random/streams.js';
 import { disposeParams, type Params } from '../../src/tensor/params.js';
 import {
+  actionValues,
+  type DrawnFeatures,
+  drawnFeatures,
+  newActionHead,
+  predictDrawn,
+  trainActionHead,
+} from '../../src/training/actionHead.js';
+import {
   newValueHead,
   predictValues,
   trainValueHead,
@@ -71,6 +79,59 @@ export function valueHeadSuite(): void {
     disposeState(head);
     features.hidden.dispose();
     expect(tf.memory().numTensors).toBe(before);
+  });
+
+  it('a head of actions: begins with 0, learns by what 16 tokens count for, and speaks as before meanwhile', () => {
+    const before = tf.memory().numTensors;
+    // Two tokens with features that share nothing: D of the first is M_11 · 2 · 1, of the second M_22 · 1 · 3.
+    const features: DrawnFeatures = {
+      hidden: tf.tensor2d([
+        [2, 0],
+        [0, 1],
+      ]),
+      drawn: tf.tensor2d([
+        [1, 0],
+        [0, 3],
+      ]),
+    };
+    const head = trainActionHead(newActionHead(2), [features], [[Float64Array.of(5, -4)]]);
+    expect(Array.from(predictDrawn(head.acting, features))).toEqual([0, 0]);
+    // m = (4 + 9)/2; M_11 = 2 · 5/(4 + 16 m), M_22 = 3 · (−4)/(9 + 16 m), both exact after two steps.
+    const [first, second] = [10 / 108, -12 / 113];
+    expectClose(head.params.weight!.dataSync(), [first, 0, 0, second], 1e-5, 'M');
+    const again = trainActionHead(head, [features], [[Float64Array.of(5, -4)]]);
+    expectClose(predictDrawn(again.acting, features), [2 * first, 3 * second], 1e-5, 'acting');
+    const more = first + (2 * (5 - 2 * first)) / 108;
+    expect(again.params.weight!.dataSync()[0]).toBeCloseTo(more, 5);
+    disposeState(again);
+    // Nothing to learn, nothing learned.
+    const still = trainActionHead(newActionHead(2), [features], [[new Float64Array(2)]]);
+    expectClose(still.params.weight!.dataSync(), [0, 0, 0, 0], 0, 'still');
+    disposeState(still);
+    tf.dispose([features.hidden, features.drawn]);
+    expect(tf.memory().numTensors).toBe(before);
+  });
+
+  it.each(['llama', 'gpt2'] as const)('D of the drawn tokens is that of all actions there: %s', (family) => {
+    const student = tinyModel(1, { family, tied: family === 'gpt2' });
+    const responses = [
+      { promptIds: [3, 4], responseIds: [5, 6, 0] },
+      { promptIds: [3], responseIds: [4, 0] },
+    ];
+    const features = valueFeatures(student, responses);
+    const own = drawnFeatures(student, features);
+    const width = student.config.hiddenSize;
+    const values = Array.from({ length: width * width }, (_, i) => Math.sin(i));
+    const params = { weight: tf.tensor2d(values, [width, width]) };
+    const all = tf.tidy(() =>
+      actionValues(params, student.params, student.config, features.hidden).arraySync(),
+    );
+    const ids = features.sequences.flatMap(({ responseIds }) => Array.from(responseIds));
+    const expected = ids.map((id, n) => all[n]![id]!);
+    expectClose(predictDrawn(params, own), expected, 1e-4, 'D');
+    expect(Math.max(...expected.map(Math.abs))).toBeGreaterThan(1e-3);
+    tf.dispose([features.hidden, own.drawn, params]);
+    disposeParams(student.params);
   });
 
   it('sees the state before each response token, whatever the micro-batches', () => {

@@ -2,8 +2,11 @@ import * as tf from '@tensorflow/tfjs-core';
 import { describe, expect, it } from 'vitest';
 import { disposeState } from '../../src/optim/state.js';
 import { initBackend } from '../../src/tensor/backend.js';
+import { disposeParams } from '../../src/tensor/params.js';
 import { objectiveOf } from '../../src/training/minillm.js';
-import { valueRound } from '../../src/training/valueRound.js';
+import { policyBatches } from '../../src/training/policyBatches.js';
+import { newHead, valueRound } from '../../src/training/valueRound.js';
+import { tinyModel } from '../helpers/models.js';
 import { flatParams, tinyWorld } from '../helpers/training.js';
 
 await initBackend({ backend: 'wasm' });
@@ -69,6 +72,91 @@ describe('a round with values', () => {
     world.dispose();
     const mean = (x: number[]): number => x.reduce((a, b) => a + b, 0) / x.length;
     expect(mean(losses.slice(-4))).toBeLessThan(0.8 * losses[0]!);
+  });
+});
+
+describe('a round with values of actions', () => {
+  const actions = { ...value, objective: { baseline: 'action-value' } };
+  it.each(['minillm', 'opd'])(
+    '%s: in the first round it is value to the byte, later it is not; no leak',
+    async (method) => {
+      const run = async (baseline: string, steps: number) => {
+        const before = tf.memory().numTensors;
+        const world = tinyWorld({
+          config: { ...value, method, objective: { baseline }, train: { steps } },
+          ...many,
+        });
+        await world.run();
+        const params = flatParams(world.state);
+        world.dispose();
+        expect(tf.memory().numTensors).toBe(before);
+        return params;
+      };
+      expect(await run('action-value', 2)).toEqual(await run('value', 2));
+      expect(await run('action-value', 4)).not.toEqual(await run('value', 4));
+    },
+  );
+
+  it('D of a round is what was learned before it, V that of value', async () => {
+    const world = tinyWorld({ config: { ...actions, train: { steps: 4 } }, ...many });
+    const plain = tinyWorld({ config: { ...value, train: { steps: 2 } }, ...many });
+    const { state, method, context } = world;
+    state.round = 1;
+    const first = await method.collect!(context, state);
+    plain.state.round = 1;
+    await plain.method.collect!(plain.context, plain.state);
+    expect(first.action_explained_variance).toBe(first.explained_variance);
+    const V = (head: typeof state.value) => Array.from(head!.params.weight!.dataSync());
+    expect(V(state.value)).toEqual(V(plain.state.value));
+    const learned = Array.from(state.value!.actions!.params.weight!.dataSync());
+    expect(learned.some((x) => x !== 0)).toBe(true);
+    expect(Array.from(state.value!.actions!.acting.weight!.dataSync()).every((x) => x === 0)).toBe(true);
+    state.round = 2;
+    const second = await method.collect!(context, state);
+    expect(Array.from(state.value!.actions!.acting.weight!.dataSync())).toEqual(learned);
+    expect(second.action_explained_variance).not.toBe(second.explained_variance);
+    world.dispose();
+    plain.dispose();
+  });
+
+  it('a student that ends on a narrower embedding has heads of that width', () => {
+    const student = tinyModel(1);
+    const head = newHead(
+      { ...student.config, embeddingSize: 3 },
+      { baseline: 'action-value' },
+      { lr: 1, steps: 1 },
+    );
+    expect(head.params.weight!.shape).toEqual([3, 1]);
+    expect(head.actions!.params.weight!.shape).toEqual([3, 3]);
+    disposeState(head);
+    disposeParams(student.params);
+  });
+
+  it('without a head there is one line', () => {
+    const world = tinyWorld({ config: { method: 'minillm' }, ...many });
+    const objective = { ...objectiveOf(world.context), baseline: 'action-value' as const };
+    const t = [0, 1].map((i) => ({
+      promptIndex: i,
+      sample: 0,
+      promptIds: Int32Array.of(1),
+      responseIds: Int32Array.of(2),
+      ...Object.fromEntries(
+        [
+          'studentLogprobs',
+          'teacherLogprobs',
+          'behaviorLogprobs',
+          'kl',
+          'entropy',
+          'collision',
+          'values',
+        ].map((name) => [name, Float32Array.of(0)]),
+      ),
+    })) as never;
+    const options = { microBatchSize: undefined, teacherLogits: () => undefined };
+    expect(() => policyBatches(world.context, t, objective, options)).toThrow(
+      'objective: baseline action-value needs the values of all actions of a trained head, and there is none',
+    );
+    world.dispose();
   });
 });
 

@@ -10,9 +10,9 @@ const maxDense = 3000;
  * @param jacobians of every state's logits, [V · P]
  */
 export function networkSpace(directions: Directions, jacobians: readonly Float64Array[]): ParameterSpace {
-  const vocab = directions[0]!.length - 1;
+  const vocab = directions[0]!.length - 2;
   const size = jacobians[0]!.length / vocab;
-  const dense = directions.length * (vocab + 1) <= maxDense;
+  const dense = directions.length * (vocab + 2) <= maxDense;
   const blockOf = (dense ? denseProducts : lazyProducts)(directions, jacobians);
   return {
     size,

@@ -1,12 +1,37 @@
-import type * as tf from '@tensorflow/tfjs-core';
+import * as tf from '@tensorflow/tfjs-core';
 import { type Head, kernels } from '../kernels.js';
 import { assertIndices, assertShape } from '../shape.js';
-import { unembed } from './linear.js';
+import { gatherRows } from './gatherRows.js';
+import { inputGradient, unembed } from './linear.js';
 import { linear } from './maps.js';
 
 /** Logits. @param states [N, D] @returns [N, V], differentiable in the states and the weight */
 export function headLogits(states: tf.Tensor2D, { weight, tied }: Head): tf.Tensor2D {
   return tied ? unembed(states, weight) : linear(states, weight);
+}
+
+/** One-hot rows made at a time, of a head whose columns are the tokens: 64 MiB. */
+const ONE_HOT = 1 << 24;
+
+/**
+ * What the states are multiplied with for one token a row: headLogits(x)[n][ids[n]] = x_n · y_n. No gradient.
+ *
+ * @param ids int32 [N], each in [0, V) @param vocab V @returns [N, D]
+ */
+export function headRows({ weight, tied }: Head, ids: tf.Tensor1D, vocab: number): tf.Tensor2D {
+  assertIndices(ids, null, 'headRows: ids');
+  if (tied) return gatherRows(weight, ids);
+  const step = Math.max(1, Math.floor(ONE_HOT / vocab));
+  const pieces: tf.Tensor2D[] = [];
+  for (let at = 0; at < ids.size; at += step) {
+    const some = tf.slice(ids, at, Math.min(step, ids.size - at));
+    pieces.push(
+      tf.tidy(() =>
+        inputGradient(tf.cast<tf.Tensor2D>(tf.oneHot(some, vocab) as tf.Tensor2D, 'float32'), weight),
+      ),
+    );
+  }
+  return pieces.length === 1 ? pieces[0]! : tf.concat(pieces, 0);
 }
 
 /**
