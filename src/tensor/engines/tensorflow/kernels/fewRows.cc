@@ -1,5 +1,6 @@
 // Products of few rows, as decoding has them: B passes by once, and how fast it comes from memory is what counts.
 #include "fewRows.h"
+#include "transposed.h"
 
 #include <cstring>
 
@@ -123,7 +124,8 @@ void multiplyPanels(int64_t M, int64_t N, const Parts& parts, Matrix a, Matrix b
 
 void multiplyFewRows(int64_t M, int64_t N, const Parts& parts, Matrix a, Matrix b, float* c, int64_t ldc) {
   const bool inPlace = M <= FEWER && b.colStride == 1 && parts.K > 0 && !parts.end.columnSums;
-  (inPlace ? multiplyStrips : multiplyPanels)(M, N, parts, a, b, c, ldc);
+  if (fitsTransposed(M, parts, a, b)) multiplyTransposed(M, N, parts, a, b, c, ldc);
+  else (inPlace ? multiplyStrips : multiplyPanels)(M, N, parts, a, b, c, ldc);
 }
 
 }  // namespace minillm
