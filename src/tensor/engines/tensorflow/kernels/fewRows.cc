@@ -124,8 +124,8 @@ void multiplyPanels(int64_t M, int64_t N, const Parts& parts, Matrix a, Matrix b
 
 void multiplyFewRows(int64_t M, int64_t N, const Parts& parts, Matrix a, Matrix b, float* c, int64_t ldc) {
   const bool inPlace = M <= FEWER && b.colStride == 1 && parts.K > 0 && !parts.end.columnSums;
-  if (fitsTransposed(M, parts, a, b)) multiplyTransposed(M, N, parts, a, b, c, ldc);
-  else (inPlace ? multiplyStrips : multiplyPanels)(M, N, parts, a, b, c, ldc);
+  const auto multiplies = fitsSquares(M, parts, b) ? multiplyBySquares : fitsLanes(M, parts, b) ? multiplyByLanes : inPlace ? multiplyStrips : multiplyPanels;
+  multiplies(M, N, parts, a, b, c, ldc);
 }
 
 }  // namespace minillm

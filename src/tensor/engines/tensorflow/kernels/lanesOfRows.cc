@@ -55,7 +55,7 @@ void sumUp(int64_t K, const float* a, Lines<Element> b, const char* next, vf (&o
   for (int c = 0; c < COUNT; c++)
     for (int r = 0; r < REGISTERS; r++) sums[c][r] = all(0);
   const auto add = [&](int c, vf x, const vf (&left)[REGISTERS]) {
-    for (int r = 0; r < REGISTERS; r++) sums[c][r] += left[r] * x;
+    for (int r = 0; r < REGISTERS; r++) sums[c][r] = fused(left[r], x, sums[c][r]);
   };
   const auto single = [&](int64_t k) {
     vf left[REGISTERS];
@@ -149,13 +149,7 @@ void multiplyLines(int64_t M, int64_t N, const Parts& parts, Matrix a, Lines<Ele
         for (int64_t i = first; i < last; i++) {
           const Part part = parts[i];
           Lines<Element> lines{b.first + j * b.stride + part.k0, b.stride};
-          if (cols < COLUMNS) {
-            // What is missing is 0, and not beyond the matrix.
-            auto* some = reinterpret_cast<Element*>(scratchB.floats(COLUMNS * part.k));
-            std::memset(some, 0, COLUMNS * part.k * sizeof(Element));
-            for (int l = 0; l < cols; l++) std::memcpy(some + l * part.k, lines.first + l * b.stride, part.k * sizeof(Element));
-            lines = {some, part.k};
-          }
+          if (cols < COLUMNS) lines = {padded(lines.first, b.stride, cols, COLUMNS, part.k, scratchB), part.k};
           for (int64_t g = 0; g < groups.count; g++) {
             const int64_t row = groups.from(g), rows = groups.size(g);
             const bool ahead = g == 0 && j + 2 * COLUMNS <= N;
@@ -174,12 +168,9 @@ void multiplyLines(int64_t M, int64_t N, const Parts& parts, Matrix a, Lines<Ele
 
 }  // namespace
 
-bool fitsTransposed(int64_t M, const Parts& parts, Matrix a, Matrix b) {
-  (void)a;
-  return b.rowStride == 1 && b.kind != Kind::FLOAT16 && parts.K > 0 && !parts.end.columnSums && up(M, LANES) - M <= LANES / 4;
-}
+bool fitsLanes(int64_t M, const Parts& parts, Matrix b) { return up(M, LANES) - M <= LANES / 4 && readsAcross(parts, b); }
 
-void multiplyTransposed(int64_t M, int64_t N, const Parts& parts, Matrix a, Matrix b, float* c, int64_t ldc) {
+void multiplyByLanes(int64_t M, int64_t N, const Parts& parts, Matrix a, Matrix b, float* c, int64_t ldc) {
   if (b.kind == Kind::FLOAT) multiplyLines(M, N, parts, a, Lines<float>{b.floats(), b.colStride}, c, ldc);
   else multiplyLines(M, N, parts, a, Lines<Bfloat16>{static_cast<const Bfloat16*>(b.data), b.colStride}, c, ldc);
 }
