@@ -62,7 +62,11 @@ describe('recipes under experiments/', () => {
       // The adapters of LLaMA's have ten times the rate of all weights.
       const lr = name.includes('llama') ? 5e-5 : 5e-6;
       expect([train.steps, train.batch_size, train.lr, train.warmup, train.weight_decay]).toEqual([
-        5000, 64, lr, 100, 1e-6,
+        5000,
+        64,
+        lr,
+        100,
+        1e-6,
       ]);
       expect([rollout.rollouts, rollout.inner_epochs, rollout.max_new_tokens]).toEqual([256, 4, 256]);
       expect(objective.preset).toBe('lmops');

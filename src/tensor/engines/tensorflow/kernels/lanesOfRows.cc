@@ -1,8 +1,9 @@
 // The lanes of a register are rows of A, and every number of B is spread over one: so the rows of B's transpose are read one after
 // another as they lie, and nothing is turned round but the sums at the end.
-#include "transposed.h"
-
 #include <cstring>
+
+#include "fewRows.h"
+#include "transposed.h"
 
 namespace minillm {
 namespace {
@@ -39,6 +40,7 @@ inline vi pairAt(const Bfloat16* p) {
   int32_t pair;
   std::memcpy(&pair, p, sizeof pair);
   vi all = pair - vi{};
+  // Compilers would part the pair first, and spread each number by itself.
 #if defined(__x86_64__)
   __asm__("" : "+v"(all));
 #endif
@@ -89,9 +91,10 @@ void sumUp(int64_t K, const float* a, Lines<Element> b, const char* next, vf (&o
     for (int r = 0; r < REGISTERS; r++) out[c][r] = sums[c][r];
 }
 
-// COLUMNS columns of C below which are `rows` rows, no more than REGISTERS registers.
+// COLUMNS columns of C, of as many rows as REGISTERS hold. `next`: where the lines begin of which this part of K is needed next.
 template <int REGISTERS, class Element>
 void columns(int64_t rows, int cols, int64_t K, const float* a, Lines<Element> b, const Element* next, int64_t nextStride, int64_t k0, const Store& s) {
+  // Where pairs are parted AVX2 has no registers left for more.
   constexpr int COUNT = REGISTERS == 1 && LANES == 8 && !std::is_same_v<Element, float> ? 8 : SUMS / REGISTERS;
   static_assert(COLUMNS % COUNT == 0);
   vf tile[COLUMNS / COUNT][COUNT][REGISTERS];
@@ -122,11 +125,19 @@ struct Groups {
   int64_t size(int64_t g) const { return std::min(M, from(g + 1)) - from(g); }
 };
 
+// body(as many registers as hold these rows, a constant)
+template <class Body>
+void inRegisters(int64_t rows, Body body) {
+  if (rows > 2 * LANES) body(std::integral_constant<int, 3>());
+  else if (rows > LANES) body(std::integral_constant<int, 2>());
+  else body(std::integral_constant<int, 1>());
+}
+
 template <class Element>
 void multiplyLines(int64_t M, int64_t N, const Parts& parts, Matrix a, Lines<Element> b, float* c, int64_t ldc) {
   const Groups groups(M);
   const int64_t high = groups.registers * LANES, blocks = up(N, COLUMNS) / COLUMNS;
-  const int64_t together = std::max<int64_t>(1, 256 * KC / (high * parts.depth));
+  const int64_t together = std::max<int64_t>(1, FEW * KC / (high * parts.depth));
   for (int64_t first = 0; first < parts.count; first += together) {
     const int64_t last = std::min(parts.count, first + together), k0 = parts[first].k0;
     float* left = scratchA.floats(high * parts.depth * (last - first));
@@ -134,14 +145,10 @@ void multiplyLines(int64_t M, int64_t N, const Parts& parts, Matrix a, Lines<Ele
     parallel(groups.count * (last - first), [&](int64_t t) {
       const Part part = parts[first + t / groups.count];
       const int64_t g = t % groups.count, rows = groups.size(g);
-      const Matrix from_ = from(a, groups.from(g), part.k0);
-      float* to = leftOf(part, g);
-      const auto pack = [&](auto width) {
-        interleave<width.value * LANES>(from_.floats(), a.rowStride, a.colStride, static_cast<int>(rows), part.k, to);
-      };
-      if (rows > 2 * LANES) pack(std::integral_constant<int, 3>());
-      else if (rows > LANES) pack(std::integral_constant<int, 2>());
-      else pack(std::integral_constant<int, 1>());
+      const float* of = from(a, groups.from(g), part.k0).floats();
+      inRegisters(rows, [&](auto registers) {
+        interleave<registers.value * LANES>(of, a.rowStride, a.colStride, static_cast<int>(rows), part.k, leftOf(part, g));
+      });
     });
     parallelRanges(blocks, std::clamp<int64_t>(blocks / (8 * threads()), 1, 8), [&](int64_t b0, int64_t b1) {
       for (int64_t j = b0 * COLUMNS; j < std::min(N, b1 * COLUMNS); j += COLUMNS) {
@@ -155,10 +162,9 @@ void multiplyLines(int64_t M, int64_t N, const Parts& parts, Matrix a, Lines<Ele
             const bool ahead = g == 0 && j + 2 * COLUMNS <= N;
             const Element* next = ahead ? b.first + (j + COLUMNS) * b.stride : nullptr;
             const Store at{c + row * ldc + j, ldc, row, j, part.add, part.finishing};
-            const float* packed = leftOf(part, g);
-            if (rows > 2 * LANES) columns<3>(rows, cols, part.k, packed, lines, next, b.stride, part.k0, at);
-            else if (rows > LANES) columns<2>(rows, cols, part.k, packed, lines, next, b.stride, part.k0, at);
-            else columns<1>(rows, cols, part.k, packed, lines, next, b.stride, part.k0, at);
+            inRegisters(rows, [&](auto registers) {
+              columns<registers.value>(rows, cols, part.k, leftOf(part, g), lines, next, b.stride, part.k0, at);
+            });
           }
         }
       }
