@@ -8,8 +8,8 @@
 namespace minillm {
 namespace {
 
-// Sums in registers, as many as a tile has; columns of C at a time; and registers of A side by side.
-constexpr int SUMS = MR * NV, COLUMNS = 3 * LANES, MOST = 3;
+// Sums in registers, as many as a tile has; columns of C at a time; and registers of A side by side: with more rows the panels are as fast.
+constexpr int SUMS = MR * NV, COLUMNS = 3 * LANES, MOST = 2;
 
 thread_local Scratch scratchA, scratchB;
 
@@ -117,68 +117,51 @@ void columns(int64_t rows, int cols, int64_t K, const float* a, Lines<Element> b
   }
 }
 
-// Rows of A in groups of as many registers; the last may have fewer.
-struct Groups {
-  int64_t M, registers, count;
-  explicit Groups(int64_t M) : M(M), registers(up(M, LANES) / LANES), count((registers + MOST - 1) / MOST) {}
-  int64_t from(int64_t g) const { return registers * g / count * LANES; }
-  int64_t size(int64_t g) const { return std::min(M, from(g + 1)) - from(g); }
-};
-
-// body(as many registers as hold these rows, a constant)
-template <class Body>
-void inRegisters(int64_t rows, Body body) {
-  if (rows > 2 * LANES) body(std::integral_constant<int, 3>());
-  else if (rows > LANES) body(std::integral_constant<int, 2>());
-  else body(std::integral_constant<int, 1>());
-}
-
-template <class Element>
+template <int REGISTERS, class Element>
 void multiplyLines(int64_t M, int64_t N, const Parts& parts, Matrix a, Lines<Element> b, float* c, int64_t ldc) {
-  const Groups groups(M);
-  const int64_t high = groups.registers * LANES, blocks = up(N, COLUMNS) / COLUMNS;
-  const int64_t together = std::max<int64_t>(1, FEW * KC / (high * parts.depth));
+  constexpr int64_t HIGH = REGISTERS * LANES;
+  const int64_t blocks = up(N, COLUMNS) / COLUMNS;
+  const int64_t together = std::max<int64_t>(1, FEW * KC / (HIGH * parts.depth));
   for (int64_t first = 0; first < parts.count; first += together) {
     const int64_t last = std::min(parts.count, first + together), k0 = parts[first].k0;
-    float* left = scratchA.floats(high * parts.depth * (last - first));
-    const auto leftOf = [&](const Part& part, int64_t g) { return left + high * (part.k0 - k0) + groups.from(g) * part.k; };
-    parallel(groups.count * (last - first), [&](int64_t t) {
-      const Part part = parts[first + t / groups.count];
-      const int64_t g = t % groups.count, rows = groups.size(g);
-      const float* of = from(a, groups.from(g), part.k0).floats();
-      inRegisters(rows, [&](auto registers) {
-        interleave<registers.value * LANES>(of, a.rowStride, a.colStride, static_cast<int>(rows), part.k, leftOf(part, g));
-      });
+    float* left = scratchA.floats(HIGH * parts.depth * (last - first));
+    const auto leftOf = [&](const Part& part) { return left + HIGH * (part.k0 - k0); };
+    parallel(last - first, [&](int64_t t) {
+      const Part part = parts[first + t];
+      interleave<HIGH>(from(a, 0, part.k0).floats(), a.rowStride, a.colStride, static_cast<int>(M), part.k, leftOf(part));
     });
     parallelRanges(blocks, std::clamp<int64_t>(blocks / (8 * threads()), 1, 8), [&](int64_t b0, int64_t b1) {
       for (int64_t j = b0 * COLUMNS; j < std::min(N, b1 * COLUMNS); j += COLUMNS) {
         const int cols = static_cast<int>(std::min<int64_t>(COLUMNS, N - j));
+        const Element* next = j + 2 * COLUMNS <= N ? b.first + (j + COLUMNS) * b.stride : nullptr;
         for (int64_t i = first; i < last; i++) {
           const Part part = parts[i];
           Lines<Element> lines{b.first + j * b.stride + part.k0, b.stride};
           if (cols < COLUMNS) lines = {padded(lines.first, b.stride, cols, COLUMNS, part.k, scratchB), part.k};
-          for (int64_t g = 0; g < groups.count; g++) {
-            const int64_t row = groups.from(g), rows = groups.size(g);
-            const bool ahead = g == 0 && j + 2 * COLUMNS <= N;
-            const Element* next = ahead ? b.first + (j + COLUMNS) * b.stride : nullptr;
-            const Store at{c + row * ldc + j, ldc, row, j, part.add, part.finishing};
-            inRegisters(rows, [&](auto registers) {
-              columns<registers.value>(rows, cols, part.k, leftOf(part, g), lines, next, b.stride, part.k0, at);
-            });
-          }
+          const Store at{c + j, ldc, 0, j, part.add, part.finishing};
+          columns<REGISTERS>(M, cols, part.k, leftOf(part), lines, next, b.stride, part.k0, at);
         }
       }
     });
   }
 }
 
+template <class Element>
+void multiplyAs(int64_t M, int64_t N, const Parts& parts, Matrix a, Matrix b, float* c, int64_t ldc) {
+  const Lines<Element> lines{static_cast<const Element*>(b.data), b.colStride};
+  if (M <= LANES) multiplyLines<1>(M, N, parts, a, lines, c, ldc);
+  else multiplyLines<MOST>(M, N, parts, a, lines, c, ldc);
+}
+
 }  // namespace
 
-bool fitsLanes(int64_t M, const Parts& parts, Matrix b) { return up(M, LANES) - M <= LANES / 4 && readsAcross(parts, b); }
+bool fitsLanes(int64_t M, const Parts& parts, Matrix b) {
+  return M <= MOST * LANES && up(M, LANES) - M <= LANES / 4 && readsAcross(parts, b);
+}
 
 void multiplyByLanes(int64_t M, int64_t N, const Parts& parts, Matrix a, Matrix b, float* c, int64_t ldc) {
-  if (b.kind == Kind::FLOAT) multiplyLines(M, N, parts, a, Lines<float>{b.floats(), b.colStride}, c, ldc);
-  else multiplyLines(M, N, parts, a, Lines<Bfloat16>{static_cast<const Bfloat16*>(b.data), b.colStride}, c, ldc);
+  if (b.kind == Kind::FLOAT) multiplyAs<float>(M, N, parts, a, b, c, ldc);
+  else multiplyAs<Bfloat16>(M, N, parts, a, b, c, ldc);
 }
 
 }  // namespace minillm
