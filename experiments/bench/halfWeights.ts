@@ -8,7 +8,7 @@
  * Options: --shape L,D,H,V, --batches 1,8,32 (of sampling), --rounds N turns, --dtype float16, --only sampling,scoring,round,loading.
  */
 import { execFileSync } from 'node:child_process';
-import { mkdtempSync, rmSync, statSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync, statSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -65,16 +65,39 @@ async function compare(
   return [what, row.ours_s.toFixed(3), row.theirs_s.toFixed(3), range, row.cpu_speedup.toFixed(2)];
 }
 
-/** What loading takes, in a process of its own: seconds, and the growth of the largest resident set over the bytes of the model so kept. */
+/**
+ * A memory of this process in bytes, as Linux tells it; elsewhere undefined. Not getrusage's largest resident set: that of a child
+ * begins with its parent's.
+ */
+function residentBytes(which: 'VmRSS' | 'VmHWM'): number | undefined {
+  if (process.platform !== 'linux') return undefined;
+  const kilobytes = new RegExp(`^${which}:\\s+(\\d+) kB`, 'm').exec(
+    readFileSync('/proc/self/status', 'utf8'),
+  );
+  return kilobytes ? Number(kilobytes[1]) * 1024 : undefined;
+}
+
+interface Loading {
+  seconds: number;
+  /** Undefined where the system does not tell. */
+  bytes?: number;
+}
+
+/** What loading takes, in a process of its own: seconds, and by how much the largest resident set exceeds what was resident before. */
 async function loading(directory: string, dtype: ModelDtype): Promise<void> {
   await initBackend();
   // A little work first, so that what TensorFlow takes once is not counted as the model's.
   disposeParams(initModel(newModelConfig('gpt2', { ...shapeOf('1,64,1,64'), maxPositions: 8 }), 1).params);
-  const before = process.resourceUsage().maxRSS * 1024;
+  const before = residentBytes('VmRSS');
   const started = performance.now();
   await loadModel(directory, { dtype });
   const seconds = (performance.now() - started) / 1000;
-  console.log(JSON.stringify({ seconds, bytes: process.resourceUsage().maxRSS * 1024 - before }));
+  const peak = residentBytes('VmHWM');
+  const measured: Loading = {
+    seconds,
+    ...(before !== undefined && peak !== undefined && { bytes: peak - before }),
+  };
+  console.log(JSON.stringify(measured));
 }
 
 function measuredLoading(directory: string, dtype: ModelDtype): string[] {
@@ -85,11 +108,14 @@ function measuredLoading(directory: string, dtype: ModelDtype): string[] {
       encoding: 'utf8',
       stdio: ['ignore', 'pipe', 'ignore'],
     });
-    return JSON.parse(text.trim().split('\n').at(-1)!) as { seconds: number; bytes: number };
+    return JSON.parse(text.trim().split('\n').at(-1)!) as Loading;
   });
   const stored = statSync(join(directory, 'model.safetensors')).size;
   const kept = dtype === 'float32' ? 2 * stored : stored;
-  const [seconds, bytes] = [median(runs.map((r) => r.seconds)), median(runs.map((r) => r.bytes))];
+  const seconds = median(runs.map((r) => r.seconds));
+  const sizes = runs.flatMap(({ bytes }) => bytes ?? []);
+  if (sizes.length === 0) return [dtype, seconds.toFixed(2), 'only on Linux', ''];
+  const bytes = median(sizes);
   return [dtype, seconds.toFixed(2), (bytes / 1e6).toFixed(0), (bytes / kept).toFixed(2)];
 }
 
@@ -150,7 +176,7 @@ else {
     if (only.includes('loading'))
       console.log(
         aligned([
-          ['loading', 's', 'peak MB', 'peak over what is kept'],
+          ['loading', 's', 'peak MB', 'peak over the model as kept'],
           ...(['float32', dtype] as const).map((kept) => measuredLoading(directory, kept)),
         ]),
       );

@@ -1,14 +1,16 @@
 // Products of few rows, as decoding has them: B passes by once, and how fast it comes from memory is what counts.
 #include "fewRows.h"
+#include "transposed.h"
 
 #include <cstring>
 
 namespace minillm {
 namespace {
 
-// B is read where it lies, RUN of its rows at a time, of each STRIP columns, so that memory sees long runs. A strip of sums,
-// FEWER * STRIP floats, fits the second cache, and what the rows below the first read again is in one near by.
-constexpr int64_t FEWER = 128, STRIP = 512, RUN = 32;
+// B is read where it lies, some of its rows at a time, of each a strip of columns, so that memory sees long runs. Rows of float32 are
+// far apart, often by so much that they share a place in the first cache; of 16-bit rows what is widened lies together. A strip has
+// SUMS sums, which fit the second cache, and what the rows below the first read again is in one near by.
+constexpr int64_t FEWER = 128, SUMS = 1 << 16, LONGEST = 2048, RUN_OF_FLOATS = 16, RUN_OF_HALVES = 32;
 constexpr int64_t LONG = 1 << 20;  // floats of A packed at a time beside it
 
 constexpr int WIDE = ABREAST * NR;  // panels of B side by side
@@ -45,9 +47,10 @@ void inParts(int64_t M, const Parts& parts, Matrix a, int64_t most, Body body) {
 void strip(int64_t M, int64_t cols, int64_t K, const float* a, Matrix b, const Store& s) {
   const int64_t height = heightOf(M), panels = (M + height - 1) / height, high = panels * MR;
   float* sums = scratchC.floats(high * up(cols, NR));
-  alignas(64) float edge[RUN * NR];
-  for (int64_t k = 0; k < K; k += RUN) {
-    const int64_t run = std::min(RUN, K - k);
+  const int64_t runs = b.kind == Kind::FLOAT ? RUN_OF_FLOATS : RUN_OF_HALVES;
+  alignas(64) float edge[RUN_OF_HALVES * NR];
+  for (int64_t k = 0; k < K; k += runs) {
+    const int64_t run = std::min(runs, K - k);
     for (int64_t j = 0; j < cols; j += NR) {
       Matrix panel = from(b, k, j);
       if (cols - j < NR) {
@@ -60,9 +63,9 @@ void strip(int64_t M, int64_t cols, int64_t K, const float* a, Matrix b, const S
           sumsOf(rows, run, a + (p * K + k) * MR, right, sums + j * high + p * MR * NR, k == 0);
         };
         if (p > 0 && b.kind != Kind::FLOAT) sumUp(Kept{edge});
-        else if (panel.kind == Kind::BFLOAT16) sumUp(Widening<RUN, Bfloat16>{static_cast<const Bfloat16*>(panel.data), panel.rowStride, edge});
-        else if (panel.kind == Kind::FLOAT16) sumUp(Widening<RUN, Float16>{static_cast<const Float16*>(panel.data), panel.rowStride, edge});
-        else if (p == 0) sumUp(InPlace<RUN>{panel.floats(), panel.rowStride});
+        else if (panel.kind == Kind::BFLOAT16) sumUp(Widening<RUN_OF_HALVES, Bfloat16>{static_cast<const Bfloat16*>(panel.data), panel.rowStride, edge});
+        else if (panel.kind == Kind::FLOAT16) sumUp(Widening<RUN_OF_HALVES, Float16>{static_cast<const Float16*>(panel.data), panel.rowStride, edge});
+        else if (p == 0) sumUp(InPlace<RUN_OF_FLOATS>{panel.floats(), panel.rowStride});
         else sumUp(InPlace<0>{panel.floats(), panel.rowStride});
       }
     }
@@ -77,7 +80,8 @@ void strip(int64_t M, int64_t cols, int64_t K, const float* a, Matrix b, const S
 }
 
 void multiplyStrips(int64_t M, int64_t N, const Parts& parts, Matrix a, Matrix b, float* c, int64_t ldc) {
-  const Shares strips(N, NR, std::max<int64_t>(2 * threads(), (N + STRIP - 1) / STRIP));
+  const int64_t longest = std::min(LONGEST, SUMS / up(M, MR));
+  const Shares strips(N, NR, std::max<int64_t>(2 * threads(), (N + longest - 1) / longest));
   inParts(M, parts, a, LONG, [&](int64_t first, int64_t last, const auto& leftOf) {
     parallel(strips.count, [&](int64_t t) {
       const int64_t j = strips.from(t);
@@ -123,7 +127,10 @@ void multiplyPanels(int64_t M, int64_t N, const Parts& parts, Matrix a, Matrix b
 
 void multiplyFewRows(int64_t M, int64_t N, const Parts& parts, Matrix a, Matrix b, float* c, int64_t ldc) {
   const bool inPlace = M <= FEWER && b.colStride == 1 && parts.K > 0 && !parts.end.columnSums;
-  (inPlace ? multiplyStrips : multiplyPanels)(M, N, parts, a, b, c, ldc);
+  const auto multiplies = fitsSquares(M, parts, b) ? multiplyBySquares
+                          : fitsLanes(M, parts, b) ? multiplyByLanes
+                          : inPlace ? multiplyStrips : multiplyPanels;
+  multiplies(M, N, parts, a, b, c, ldc);
 }
 
 }  // namespace minillm

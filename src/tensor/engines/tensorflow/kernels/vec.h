@@ -28,6 +28,19 @@ inline vf load(const float* p) {
 inline void store(float* p, vf x) { std::memcpy(p, &x, sizeof x); }
 inline vf all(float x) { return x - vf{}; }
 inline vf choose(vi mask, vf yes, vf no) { return mask ? yes : no; }
+// a b + c, rounded once. Where the compiler makes that of a product and a sum it is not needed; over long loops it does not always.
+inline vf fused(vf a, vf b, vf c) {
+#if defined(__AVX512F__) && defined(__AVX512DQ__)
+  return (vf)_mm512_fmadd_ps((__m512)a, (__m512)b, (__m512)c);
+#elif defined(__AVX2__) && defined(__FMA__)
+  return (vf)_mm256_fmadd_ps((__m256)a, (__m256)b, (__m256)c);
+#elif defined(__ARM_FEATURE_FMA)
+  for (int i = 0; i < LANES; i++) c[i] = __builtin_fmaf(a[i], b[i], c[i]);
+  return c;
+#else
+  return a * b + c;
+#endif
+}
 inline vf vmax(vf a, vf b) { return a > b ? a : b; }
 inline vf vmin(vf a, vf b) { return a < b ? a : b; }
 
