@@ -23,6 +23,12 @@ export const points: Points = {
   'mixed-single': { 'objective.returns': 'none', 'objective.alpha': 0.2 },
   'mixed-future': { 'objective.alpha': 0.2 },
   'mixed-prefix': { 'objective.alpha': 0.2, 'objective.importance': 'prefix' },
+  'mixed-unclipped': { 'objective.alpha': 0.2, 'objective.cliprange': 0 },
+  'mixed-prefix-unclipped': {
+    'objective.alpha': 0.2,
+    'objective.importance': 'prefix',
+    'objective.cliprange': 0,
+  },
   // freshness: as many optimizer steps, so that one pass asks for twice as many rollouts
   'epochs-1': { 'rollout.inner_epochs': 1 },
   'epochs-4': { 'rollout.inner_epochs': 4 },
@@ -49,6 +55,8 @@ export const effects: readonly [what: string, point: string, minus: string][] = 
   ['the mixture for them, single step', 'mixed-single', 'single'],
   ['the mixture for them, with the future', 'mixed-future', 'future'],
   ['… weighted by the whole prefix', 'mixed-prefix', 'future'],
+  ['no clip, the mixture', 'mixed-unclipped', 'mixed-future'],
+  ['no clip, the mixture by the whole prefix', 'mixed-prefix-unclipped', 'mixed-prefix'],
   ['one pass instead of two', 'epochs-1', 'future'],
   ['four passes instead of two', 'epochs-4', 'future'],
   ['no clip, four passes', 'epochs-4-unclipped', 'epochs-4'],

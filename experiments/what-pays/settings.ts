@@ -64,4 +64,4 @@ export type SettingName = keyof typeof settings;
 
 /** Of `consequence`: sentences of other lengths than 16, and rollouts of a step other than 32. */
 export const lengths = [4, 8, 32, 64] as const;
-export const rolloutCounts = [2, 4, 8, 16] as const;
+export const rolloutCounts = [2, 4, 8] as const;
