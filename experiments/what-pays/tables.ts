@@ -77,7 +77,7 @@ function writeSetting(place: string, name: SettingName): void {
     );
   const options = {
     title: `What each choice changes: ${name}`,
-    axis: 'nats of reverse KL per response, less is better',
+    axis: 'reverse KL in nats, less is better',
     highlight: effects[0]![0],
     reference: { value: 0, label: 'nothing' },
   };

@@ -98,7 +98,7 @@ export function worldConfig(world: FileWorld, method: string, change: Fields = {
     train: { steps: 6, batch_size: 4, lr: 0.01, warmup: 2 },
     rollout: { rollouts: 8, inner_epochs: 2, max_new_tokens: 5 },
     pretrain: { length: 6, batch_size: 2 },
-    eval: { every: 3 },
+    eval: { every: 3, samples: 1 },
     checkpoint: { every: 2, keep: 2 },
   };
   const merged = { ...base };

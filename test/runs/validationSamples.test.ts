@@ -43,7 +43,7 @@ describe('samples of a validation prompt', () => {
   ])('a validation with eval %j is that of the seeds %j', async (evaluation, seeds) => {
     const config = worldConfig(world, 'minillm', {
       ...{ seed: 3, train: { steps: 0, warmup: 0 } },
-      eval: { every: 0, prompts: 4, metrics: ['sample_diversity'], ...evaluation },
+      eval: { every: 0, prompts: 4, metrics: ['sample_diversity'], samples: undefined, ...evaluation },
     });
     const name = `seeds-${seeds.length}`;
     const read = await readTrainConfig(writeConfig(join(place.path, `${name}.yaml`), config), []);
