@@ -1,7 +1,7 @@
 /**
  * Writes the sweeps of a setting: `node experiments/what-pays/sweeps.ts OUT SETTING tune|train`. `tune` tries every point at every learning
  * rate with one training seed, on validation prompts; `train` takes for each point the rate that was best there, and all training seeds.
- * The sweeps go to OUT/SETTING/{tune,train}.yaml, what was tried to OUT/SETTING/tune.csv. `OUT consequence train` also writes those over the
+ * The sweeps go to OUT/SETTING/{tune,train}.yaml, what was tried to OUT/SETTING-tune.csv. `OUT consequence train` also writes those over the
  * length of a sentence (OUT/length-N/train.yaml) and over the rollouts of a step (OUT/rollouts-N/train.yaml).
  */
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
@@ -107,7 +107,7 @@ if (import.meta.url === pathToFileURL(process.argv[1] ?? '').href) {
   if (phase === 'tune') writeFileSync(join(place, 'tune.yaml'), stringify(tuning(settings[name], place)));
   else {
     const { rates, table } = chosenRates(place);
-    writeFileSync(join(place, 'tune.csv'), table);
+    writeFileSync(`${place}-tune.csv`, table);
     writeFileSync(join(place, 'train.yaml'), stringify(training(settings[name], place, rates)));
     if (name === 'consequence') writeVariations(out, rates);
   }

@@ -1,7 +1,7 @@
 /**
- * The tables and figures from the measured students: `node experiments/what-pays/tables.ts OUT SETTING`. Writes into OUT/SETTING points.csv
- * (means over training seeds), effects.csv (each choice with the others fixed) and effects.svg; for `consequence` also lengths.csv,
- * lengths.svg and rollouts.csv.
+ * The tables and figures from the measured students: `node experiments/what-pays/tables.ts OUT SETTING`. Writes OUT/SETTING-points.csv
+ * (means over training seeds), -effects.csv (each choice with the others fixed) and -effects.svg; for `consequence` also -lengths.csv,
+ * -lengths.svg and -rollouts.csv.
  */
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -54,10 +54,10 @@ const pairedMetrics = (groups: ReadonlyMap<string, Student[]>, { metrics }: Sett
 function writeSetting(place: string, name: SettingName): void {
   const setting: Setting = settings[name];
   const groups = bySeeds(readSweepStudents(join(place, 'train')));
-  writeFileSync(join(place, 'points.csv'), pointsTable(groups, setting.metrics));
+  writeFileSync(`${place}-points.csv`, pointsTable(groups, setting.metrics));
   const rows = effectRows(groups, pairedMetrics(groups, setting));
   writeFileSync(
-    join(place, 'effects.csv'),
+    `${place}-effects.csv`,
     csv(
       ['effect', 'point', 'minus', 'metric', 'mean', 'low', 'high'],
       rows.map(({ effect, point, minus, metric, mean, low, high }) => [
@@ -81,7 +81,7 @@ function writeSetting(place: string, name: SettingName): void {
     highlight: effects[0]![0],
     reference: { value: 0, label: 'nothing' },
   };
-  writeFileSync(join(place, 'effects.svg'), dotPanels(dots, options));
+  writeFileSync(`${place}-effects.svg`, dotPanels(dots, options));
 }
 
 /** How the effect of the future terms depends on the length of a sentence, beside the best that a student without the key can reach. */
@@ -95,7 +95,7 @@ function writeLengths(out: string, place: string): void {
     });
   const compared = ['single', 'normed', 'gamma-0.9', 'future'];
   writeFileSync(
-    join(place, 'lengths.csv'),
+    `${place}-lengths.csv`,
     csv(
       [
         'length',
@@ -127,7 +127,7 @@ function writeLengths(out: string, place: string): void {
   const figure = linePanel(compared.map(of), {
     ...{ name: 'lengths', title: 'Responses that are sentences, %', xLabel: 'words of a sentence', csv: '' },
   });
-  writeFileSync(join(place, 'lengths.svg'), standaloneSvg(figure.svg));
+  writeFileSync(`${place}-lengths.svg`, standaloneSvg(figure.svg));
 }
 
 /** How many rollouts a step needs before the future terms help. */
@@ -142,7 +142,7 @@ function writeRollouts(out: string, place: string): void {
     });
   });
   const columns = metrics.flatMap((name) => [name, `${name}_stderr`]);
-  writeFileSync(join(place, 'rollouts.csv'), csv(['rollouts', 'point', 'seeds', ...columns], rows));
+  writeFileSync(`${place}-rollouts.csv`, csv(['rollouts', 'point', 'seeds', ...columns], rows));
 }
 
 const [out, name] = process.argv.slice(2) as [string, SettingName];
