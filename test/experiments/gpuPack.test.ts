@@ -29,7 +29,7 @@ describe.skipIf(absent)(`gpu:pack${absent ? ` [skipped: ${absent}]` : ''}`, () =
     };
     const whole = check();
     expect(whole.table).toMatch(/\| kernels \| adamW \| ok \| float32 \S+e-\d/);
-    expect(whole.table).toMatch(/\| suites \| MiniLLM loss against the oracle \| ok \| 12 passed, 0 failed/);
+    expect(whole.table).toMatch(/\| suites \| MiniLLM loss against the oracle \| ok \| 15 passed, 0 failed/);
     expect(whole.table).toContain(' 0 failed');
     expect(whole.status).toBe(0);
     expect(readFileSync(join(out, 'results.md'), 'utf8')).toContain('| kernels | sample | ok |');
