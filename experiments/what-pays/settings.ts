@@ -3,14 +3,14 @@
 export interface Setting {
   /** A training configuration, relative to this folder. */
   base: string;
+  /** Fields laid over it. */
+  set?: Readonly<Record<string, unknown>>;
   /** Fields that hold paths under the setting's working directory (or, with ../, beside it). */
   inputs: Readonly<Record<string, string>>;
   /** Learning rates that every point is tuned over. */
   rates: readonly number[];
   seeds: readonly number[];
   steps: number;
-  /** By what a point is judged on test prompts. */
-  decides: { metric: string; best: 'most' | 'least' };
   metrics: readonly string[];
   /** Test rows under the working directory, or `test`: the test part of data.wordnet. */
   test: string;
@@ -27,7 +27,6 @@ export const settings = {
     rates: [3e-4, 1e-3, 3e-3],
     seeds: [1, 2, 3, 4, 5],
     steps: 200,
-    decides: { metric: 'exact_match_sampled', best: 'most' },
     metrics: [
       'exact_match_sampled',
       'reverse_kl_seq',
@@ -40,12 +39,15 @@ export const settings = {
     evaluation: { seeds: [10, 20], batch_size: 256 },
   },
   wordnet: {
-    base: 'wordnet.yaml',
+    base: '../table1/base.yaml',
+    set: {
+      ...{ method: 'minillm', 'objective.alpha': 0, 'objective.length_norm': 'off', 'objective.lm_coef': 0 },
+      ...{ 'eval.prompts': 1000, 'checkpoint.every': 0 },
+    },
     inputs: { student: '../../table1/students/small/best', teacher: '../../table1/teacher/best' },
     rates: [1e-4, 3e-4, 1e-3],
     seeds: [1, 2, 3, 4, 5],
     steps: 200,
-    decides: { metric: 'rouge_l_sampled', best: 'most' },
     metrics: [
       'rouge_l_sampled',
       'reverse_kl_seq',
@@ -62,6 +64,14 @@ export const settings = {
 
 export type SettingName = keyof typeof settings;
 
-/** Of `consequence`: sentences of other lengths than 16, and rollouts of a step other than 32. */
-export const lengths = [4, 8, 32, 64] as const;
-export const rolloutCounts = [2, 4, 8] as const;
+/** What else changes in `consequence`: the value that its own runs have, the others, and the points that are compared at each. */
+export const variations = {
+  /** Words of a sentence. */
+  length: { own: 16, others: [4, 8, 32, 64], points: ['single', 'normed', 'gamma-0.9', 'future'] },
+  /** Of a step. */
+  rollouts: { own: 32, others: [2, 4, 8], points: ['single', 'future', 'sampled'] },
+} as const;
+
+/** Where the runs of a value work, under the experiment's directory. */
+export const placeOf = (name: keyof typeof variations, value: number): string =>
+  value === variations[name].own ? 'consequence' : `${name}-${value}`;

@@ -11,16 +11,16 @@ import { stringify } from 'yaml';
 import { csv } from '../../src/report/escape.js';
 import type { SweepRow } from '../../src/runs/sweepResults.js';
 import { type Points, points } from './points.js';
-import { lengths, rolloutCounts, type Setting, type SettingName, settings } from './settings.js';
+import { placeOf, type Setting, type SettingName, settings, variations } from './settings.js';
 
 const here = fileURLToPath(new URL('.', import.meta.url));
 
 /** What every sweep of a setting shares. @param place the setting's working directory */
-function common({ base, inputs, steps }: Setting, place: string, set: Record<string, unknown> = {}) {
+function common({ base, set, inputs, steps }: Setting, place: string, more: Record<string, unknown>) {
   const paths = Object.entries(inputs).map(([field, path]) => [field, resolve(place, path)]);
   return {
     base: join(here, base),
-    set: { ...Object.fromEntries(paths), ...set },
+    set: { ...set, ...Object.fromEntries(paths), ...more },
     budget: { kind: 'steps', amount: steps },
   };
 }
@@ -75,30 +75,20 @@ export function chosenRates(place: string): { rates: Record<string, number>; tab
   return { rates, table: csv(['point', 'lr', 'reverse_kl_seq', 'chosen'], lines) };
 }
 
-/** What changes with the length of a sentence, and with the rollouts of a step: the points that give credit in other ways, at their rates. */
+/** The sweeps over the length of a sentence, each with a language of its own, and over the rollouts of a step. */
 function writeVariations(out: string, rates: Readonly<Record<string, number>>): void {
-  const some = (names: readonly string[], fields: Readonly<Record<string, unknown>> = {}): Points =>
-    Object.fromEntries(names.map((name) => [name, { ...points[name], ...fields }]));
-  for (const length of lengths) {
-    const place = resolve(out, `length-${length}`);
+  const write = (name: keyof typeof variations, value: number, inputs: string, fields: object = {}): void => {
+    const compared = variations[name].points.map((point) => [point, { ...points[point], ...fields }]);
+    const sweep = training(settings.consequence, resolve(out, inputs), rates, Object.fromEntries(compared));
+    const place = resolve(out, placeOf(name, value));
     mkdirSync(place, { recursive: true });
-    const compared = some(['single', 'future', 'gamma-0.9', 'normed']);
-    writeFileSync(
-      join(place, 'train.yaml'),
-      stringify(training(settings.consequence, place, rates, compared)),
-    );
-  }
-  for (const count of rolloutCounts) {
-    const place = resolve(out, `rollouts-${count}`);
-    mkdirSync(place, { recursive: true });
-    const compared = some(['single', 'future', 'sampled'], {
+    writeFileSync(join(place, 'train.yaml'), stringify(sweep));
+  };
+  for (const length of variations.length.others) write('length', length, placeOf('length', length));
+  for (const count of variations.rollouts.others)
+    write('rollouts', count, 'consequence', {
       ...{ 'train.batch_size': count, 'train.micro_batch_size': count, 'rollout.rollouts': 2 * count },
     });
-    writeFileSync(
-      join(place, 'train.yaml'),
-      stringify(training(settings.consequence, resolve(out, 'consequence'), rates, compared)),
-    );
-  }
 }
 
 if (import.meta.url === pathToFileURL(process.argv[1] ?? '').href) {

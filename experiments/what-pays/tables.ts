@@ -9,6 +9,7 @@ import { csv } from '../../src/report/escape.js';
 import { standaloneSvg } from '../../src/report/figure.js';
 import { type Line, linePanel } from '../../src/report/linePanel.js';
 import { lineColor } from '../../src/report/palette.js';
+import { round } from '../comparison.js';
 import { type Dot, dotPanels } from '../figures.js';
 import {
   bySeeds,
@@ -20,13 +21,15 @@ import {
 } from '../students.js';
 import { languageOf, optimum } from './consequence/language.js';
 import { effects } from './points.js';
-import { lengths, rolloutCounts, type Setting, type SettingName, settings } from './settings.js';
+import { placeOf, type Setting, type SettingName, settings, variations } from './settings.js';
 
-const round = (x: number | null): number | null => (x === null ? null : Number(x.toPrecision(6)));
+/** The columns of `meansAndErrors`. */
+const columnsOf = (metrics: readonly string[]): string[] =>
+  metrics.flatMap((name) => [name, `${name}_stderr`]);
 
 function pointsTable(groups: ReadonlyMap<string, Student[]>, metrics: readonly string[]): string {
   return csv(
-    ['point', 'seeds', 'train_seconds', ...metrics.flatMap((name) => [name, `${name}_stderr`])],
+    ['point', 'seeds', 'train_seconds', ...columnsOf(metrics)],
     [...groups].map(([point, students]) => [
       ...[point, students.length],
       round(students.reduce((sum, { trainSeconds }) => sum + trainSeconds, 0) / students.length),
@@ -84,28 +87,27 @@ function writeSetting(place: string, name: SettingName): void {
   writeFileSync(`${place}-effects.svg`, dotPanels(dots, options));
 }
 
+/** The students at every value of what changes, in order. */
+function measuredOver(out: string, name: keyof typeof variations) {
+  const { own, others } = variations[name];
+  return [...others, own]
+    .sort((a, b) => a - b)
+    .map((value) => ({
+      value,
+      groups: bySeeds(readSweepStudents(join(out, placeOf(name, value), 'train'))),
+    }));
+}
+
 /** How the effect of the future terms depends on the length of a sentence, beside the best that a student without the key can reach. */
 function writeLengths(out: string, place: string): void {
   const { metrics } = settings.consequence;
-  const measured = [...lengths, 16]
-    .sort((a, b) => a - b)
-    .map((length) => {
-      const directory = length === 16 ? join(out, 'consequence') : join(out, `length-${length}`);
-      return { length, groups: bySeeds(readSweepStudents(join(directory, 'train'))) };
-    });
-  const compared = ['single', 'normed', 'gamma-0.9', 'future'];
+  const measured = measuredOver(out, 'length');
+  const compared = variations.length.points;
   writeFileSync(
     `${place}-lengths.csv`,
     csv(
-      [
-        'length',
-        'point',
-        'seeds',
-        ...metrics.flatMap((name) => [name, `${name}_stderr`]),
-        'best_single',
-        'best_sequence',
-      ],
-      measured.flatMap(({ length, groups }) => {
+      ['length', 'point', 'seeds', ...columnsOf(metrics), 'best_single', 'best_sequence'],
+      measured.flatMap(({ value: length, groups }) => {
         const best = optimum(languageOf(length));
         return compared.map((point) => {
           const students = groups.get(point)!;
@@ -117,7 +119,7 @@ function writeLengths(out: string, place: string): void {
   );
   const of = (point: string, i: number): Line => {
     const { stroke, dashed } = lineColor(point === 'future' ? 1 : 2 + i);
-    const points = measured.map(({ length, groups }) => {
+    const points = measured.map(({ value: length, groups }) => {
       const { mean, stderr } = overRuns(groups.get(point)!, 'exact_match_sampled');
       const half = 1.96 * (stderr ?? 0);
       return { x: length, mean, low: mean - half, high: mean + half };
@@ -133,16 +135,13 @@ function writeLengths(out: string, place: string): void {
 /** How many rollouts a step needs before the future terms help. */
 function writeRollouts(out: string, place: string): void {
   const metrics = ['exact_match_sampled', 'reverse_kl_seq'];
-  const rows = [...rolloutCounts, 32].flatMap((count) => {
-    const directory = count === 32 ? join(out, 'consequence') : join(out, `rollouts-${count}`);
-    const groups = bySeeds(readSweepStudents(join(directory, 'train')));
-    return ['single', 'future', 'sampled'].map((point) => {
+  const rows = measuredOver(out, 'rollouts').flatMap(({ value, groups }) =>
+    variations.rollouts.points.map((point) => {
       const students = groups.get(point)!;
-      return [count, point, students.length, ...meansAndErrors(students, metrics).map(round)];
-    });
-  });
-  const columns = metrics.flatMap((name) => [name, `${name}_stderr`]);
-  writeFileSync(`${place}-rollouts.csv`, csv(['rollouts', 'point', 'seeds', ...columns], rows));
+      return [value, point, students.length, ...meansAndErrors(students, metrics).map(round)];
+    }),
+  );
+  writeFileSync(`${place}-rollouts.csv`, csv(['rollouts', 'point', 'seeds', ...columnsOf(metrics)], rows));
 }
 
 const [out, name] = process.argv.slice(2) as [string, SettingName];

@@ -161,7 +161,7 @@ export function advantages(batch: SampledBatch, config: ObjectiveConfig): TokenS
 
 /** Whether an objective reads V(s_t), and so needs a value head. */
 export function needsValues(config: Pick<ObjectiveConfig, 'returns' | 'baseline' | 'gae_lambda'>): boolean {
-  return config.baseline === 'value' || needsActions(config) || bootstraps(config);
+  return baselines[config.baseline].ofValues === true || bootstraps(config);
 }
 
 /** Whether an objective reads D(s_t,a) of every action, and so needs a head of actions beside that of values. */

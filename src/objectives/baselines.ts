@@ -19,6 +19,8 @@ export interface Baseline {
   cost: string;
   /** Of a baseline that takes the other samples of the prompt: the advantages of its K ≥ 2 samples from their returns. */
   ofSamples?: (returns: Ragged) => Float64Array[];
+  /** Reads V(s_t) of a head. */
+  ofValues?: true;
   /** Reads D(s,a) = Q(s,a) − V(s) of every action, with which the loss goes on from A_t (minillmLoss.ts). */
   ofActions?: true;
   /** The advantages A_t = G_t − b, or the standardised returns. */
@@ -122,6 +124,7 @@ const entries = {
     claim:
       'exact for any V that is not fitted to the same responses; with the mean of G_t at s_t all that a baseline of the state can do',
     cost: 'a value head: one more pass of the student over the responses, and its training',
+    ofValues: true,
     advantages: (batch) => withoutValues(batch, 'value'),
   },
   /**
@@ -139,6 +142,7 @@ const entries = {
     claim:
       'exact for any Q that is not fitted to the same responses; with the exact Q only the noise of what follows y_t is left of the long-term term',
     cost: 'that of value, and in every update the output head once more over the response tokens; the head of actions is a D × D matrix',
+    ofValues: true,
     ofActions: true,
     advantages: (batch) => withoutValues(batch, 'action-value'),
   },

@@ -3,7 +3,6 @@ import { access } from 'node:fs/promises';
 import { join } from 'node:path';
 import { UsageError } from '../errors.js';
 import { metricNames } from '../evaluation/evaluationMetrics.js';
-import { needsValues } from '../objectives/advantages.js';
 import { baselines } from '../objectives/baselines.js';
 import type { ObjectiveConfig } from '../objectives/presets.js';
 import { returnForms } from '../objectives/returns.js';
@@ -29,7 +28,7 @@ function checkNoValidation({ eval: { patience, select } }: TrainConfig, fail: Re
 /** Without rollouts there are no returns for a value head to learn. */
 function checkNoValueHead({ method, objective }: TrainConfig, fail: Refuse): void {
   const asked =
-    objective.baseline && needsValues({ returns: 'none', gae_lambda: 1, baseline: objective.baseline })
+    objective.baseline && baselines[objective.baseline].ofValues
       ? 'baseline'
       : objective.returns && returnForms[objective.returns].needsValues
         ? 'returns'

@@ -66,7 +66,7 @@ export function policyBatches(
     const coefficients = tokenCoefficients(aggregationOf(objective), lengthsOf(part), totals);
     const rows = part.map((t) => byRow.get(t)!);
     const constants = pick(signals, trajectories, rows);
-    const stateWeights = flatten(rows.map((row) => signals.stateWeights[row]!));
+    const stateWeights = actions && flatten(rows.map((row) => signals.stateWeights[row]!));
     return {
       shard,
       constants: () => [tf.tensor1d(batch.targets, 'int32'), ...[options.teacherLogits(part) ?? []].flat()],
@@ -79,7 +79,7 @@ export function policyBatches(
           coefficients,
           lengths: lengthsOf(part),
           ...constants,
-          ...(actions && {
+          ...(stateWeights && {
             actions: { values: cutVocabulary(said(params, hidden), vocabulary), weights: stateWeights },
           }),
         };

@@ -44,9 +44,6 @@ export function sentences({ length }: Language, key: number): [a: string[], b: s
   return [places.map((t) => (asks(t) ? answer(t, key) : `a${t}`)), places.map((t) => `b${t}`)];
 }
 
-/** How many answers road a asks for. */
-export const questions = ({ length }: Language): number => length / EVERY;
-
 /**
  * ln p(next | word, key) up to a constant, as two tables that are added: what may follow a word whatever the key, and how much a key
  * favours its own answers wherever they are. A teacher of one layer can hold exactly this (teacher.ts).
@@ -86,7 +83,7 @@ export function optimum(language: Language): Record<'sequence' | 'single', { kl:
   const { keys, doubt } = language;
   const perQuestion =
     -Math.log(keys) - (1 - 1 / keys) * Math.log(doubt) - Math.log(1 - (keys - 1) * doubt) / keys;
-  const cost = questions(language) * perQuestion;
+  const cost = (language.length / EVERY) * perQuestion;
   return {
     sequence: { kl: -Math.log((1 + Math.exp(-cost)) / 2), roadA: 1 / (1 + Math.exp(cost)) },
     single: { kl: cost / 2, roadA: 0.5 },

@@ -5,6 +5,7 @@
  */
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { pathToFileURL } from 'node:url';
 import { parseArgs } from 'node:util';
 import { saveModel } from '../../../src/models/checkpoint.js';
 import { disposeModel, type Model } from '../../../src/models/model.js';
@@ -108,7 +109,7 @@ async function writeModel(directory: string, model: Model, { words }: Language):
   writeFileSync(join(directory, 'tokenizer_config.json'), `${JSON.stringify(settings, null, 2)}\n`);
 }
 
-if (process.argv[1]?.endsWith('make.ts')) {
+if (import.meta.url === pathToFileURL(process.argv[1] ?? '').href) {
   const { values, positionals } = parseArgs({
     allowPositionals: true,
     options: {

@@ -5,6 +5,7 @@
  */
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { pathToFileURL } from 'node:url';
 import { loadModel } from '../../../src/models/checkpoint.js';
 import { disposeModel } from '../../../src/models/model.js';
 import { type ObjectiveConfig, presets } from '../../../src/objectives/presets.js';
@@ -76,7 +77,7 @@ export async function predict(
   return { kl: exact.value, single, future, sampled, rollouts_from_which_future_pays: pays };
 }
 
-if (process.argv[1]?.endsWith('oracle.ts')) {
+if (import.meta.url === pathToFileURL(process.argv[1] ?? '').href) {
   const [directory, out] = process.argv.slice(2) as [string, string];
   await initBackend({ backend: 'cpu' });
   // Where supervised learning ends, and where the single step alone ends.

@@ -6,6 +6,7 @@
 import { createHash } from 'node:crypto';
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { pathToFileURL } from 'node:url';
 import { parseArgs } from 'node:util';
 import { loadModel } from '../../../src/models/checkpoint.js';
 import { disposeModel, type Model } from '../../../src/models/model.js';
@@ -117,7 +118,7 @@ function sampled(
 
 const digest = (content: string | Buffer): string => createHash('sha256').update(content).digest('hex');
 
-if (process.argv[1]?.endsWith('make.ts')) {
+if (import.meta.url === pathToFileURL(process.argv[1] ?? '').href) {
   const { values, positionals } = parseArgs({
     allowPositionals: true,
     options: { teacher: { type: 'string' } },
