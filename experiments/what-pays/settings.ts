@@ -1,4 +1,5 @@
 /** The settings in which the points are compared. */
+import { type Points, points } from './points.js';
 
 export interface Setting {
   /** A training configuration, relative to this folder. */
@@ -15,6 +16,8 @@ export interface Setting {
   /** Test rows under the working directory, or `test`: the test part of data.wordnet. */
   test: string;
   evaluation: Readonly<Record<string, unknown>>;
+  /** Points that are not run here. */
+  without?: readonly string[];
 }
 
 export const settings = {
@@ -60,9 +63,39 @@ export const settings = {
     test: 'test',
     evaluation: { seeds: [10, 20, 30], teacher_seeds: 1, batch_size: 256 },
   },
+  stories: {
+    base: 'stories/base.yaml',
+    inputs: {
+      ...{ student: 'sft/best', teacher: 'teacher' },
+      ...{ 'data.train': 'train.jsonl', 'data.valid': 'valid.jsonl', 'data.corpus': 'corpus.jsonl' },
+    },
+    rates: [3e-4, 1e-3, 3e-3],
+    seeds: [1, 2, 3],
+    steps: 100,
+    metrics: [
+      'reverse_kl_seq',
+      'reverse_kl_token',
+      'forward_kl_seq',
+      'forward_kl_token',
+      'ex_acc_err',
+      'lm_loss',
+      'length',
+      'ended',
+      'repetition',
+      'distinct_4',
+    ],
+    test: 'test.jsonl',
+    evaluation: { seeds: [10], batch_size: 256 },
+    // A run takes a core minute: the second choices are left to the other settings.
+    without: ['action-critic', 'gamma-0.5', 'mixed-prefix', 'mixed-prefix-unclipped', 'epochs-4-unclipped'],
+  },
 } satisfies Record<string, Setting>;
 
 export type SettingName = keyof typeof settings;
+
+/** The points that are compared in a setting. */
+export const pointsOf = ({ without = [] }: Setting): Points =>
+  Object.fromEntries(Object.entries(points).filter(([name]) => !without.includes(name)));
 
 /** What else changes in `consequence`: the value that its own runs have, the others, and the points that are compared at each. */
 export const variations = {

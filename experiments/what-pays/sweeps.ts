@@ -10,8 +10,8 @@ import { fileURLToPath, pathToFileURL } from 'node:url';
 import { stringify } from 'yaml';
 import { csv } from '../../src/report/escape.js';
 import type { SweepRow } from '../../src/runs/sweepResults.js';
-import { type Points, points } from './points.js';
-import { placeOf, type Setting, type SettingName, settings, variations } from './settings.js';
+import { points } from './points.js';
+import { placeOf, pointsOf, type Setting, type SettingName, settings, variations } from './settings.js';
 
 const here = fileURLToPath(new URL('.', import.meta.url));
 
@@ -26,7 +26,7 @@ function common({ base, set, inputs, steps }: Setting, place: string, more: Reco
 }
 
 /** The tuning budget, the same for every point: each rate, one training seed, one sample of every validation prompt after the last step. */
-export function tuning(setting: Setting, place: string, tried: Points = points): object {
+export function tuning(setting: Setting, place: string, tried = pointsOf(setting)): object {
   const { steps, rates } = setting;
   return {
     ...common(setting, place, { 'eval.every': steps, 'eval.metrics': ['reverse_kl_seq'] }),
@@ -40,7 +40,7 @@ export function training(
   setting: Setting,
   place: string,
   rates: Readonly<Record<string, number>>,
-  compared: Points = points,
+  compared = pointsOf(setting),
 ): object {
   const { seeds, metrics, test, evaluation } = setting;
   return {
@@ -94,6 +94,7 @@ function writeVariations(out: string, rates: Readonly<Record<string, number>>): 
 if (import.meta.url === pathToFileURL(process.argv[1] ?? '').href) {
   const [out, name, phase] = process.argv.slice(2) as [string, SettingName, 'tune' | 'train'];
   const place = resolve(out, name);
+  mkdirSync(place, { recursive: true });
   if (phase === 'tune') writeFileSync(join(place, 'tune.yaml'), stringify(tuning(settings[name], place)));
   else {
     const { rates, table } = chosenRates(place);
