@@ -22,18 +22,24 @@ import { moduleVersions, pythonProgram } from './python.js';
 const here = fileURLToPath(new URL('.', import.meta.url));
 const root = join(here, '..');
 
+/** What is run, and the files of {out} that are its results. */
+const work = {
+  /** Each `minillm …` or `node FILE.ts …`, words parted by spaces; {out} is the working directory. */
+  commands: z.array(z.string().regex(/^(minillm|node) /, 'expected minillm … or node FILE.ts …')).min(1),
+  results: z.array(z.string()).min(1),
+};
+
 export const experimentSchema = z.strictObject({
   about: z.string().min(1),
   /** Measured on two cores. */
   minutes: z.number().positive(),
-  /** Each `minillm …` or `node FILE.ts …`, words parted by spaces; {out} is the working directory. */
-  commands: z.array(z.string().regex(/^(minillm|node) /, 'expected minillm … or node FILE.ts …')).min(1),
+  ...work,
   /** Experiments whose working directories it reads, {out}/../NAME: they run before it. */
   needs: z.array(z.string()).default([]),
   /** Modules of Python without which it is skipped; PYTHON names the interpreter. */
   python: z.array(z.string()).default([]),
-  /** Files of {out} that are the results. */
-  results: z.array(z.string()).min(1),
+  /** Runs behind the rest, where a variable of the environment says where its model is. */
+  part: z.strictObject({ name: z.string(), variable: z.string(), model: z.string(), ...work }).optional(),
 });
 export type Experiment = z.output<typeof experimentSchema>;
 
@@ -85,9 +91,18 @@ export interface Outcome {
   results: string[];
 }
 
+/** Why the part of an experiment is skipped here. */
+export function skippedPart(
+  { part }: Pick<Experiment, 'part'>,
+  environment: NodeJS.ProcessEnv = process.env,
+): string | undefined {
+  if (!part || environment[part.variable]) return undefined;
+  return `${part.name}: skipped, and its results left as they are: set ${part.variable} to a directory with ${part.model}`;
+}
+
 /**
  * Runs the commands one after the other in `out` and puts the results, with environment.json, into `results`. What each took, over
- * all calls, is kept in OUT/seconds.json.
+ * all calls, is kept in OUT/seconds.json. The results of a part that is skipped stay.
  */
 export async function runExperiment(
   experiment: Experiment,
@@ -97,10 +112,14 @@ export async function runExperiment(
     spawn(process.execPath, args, { cwd: root, stdio: 'inherit' }),
 ): Promise<Outcome> {
   mkdirSync(out, { recursive: true });
+  const { part } = experiment;
+  const works = [experiment, ...(part && !skippedPart(experiment) ? [part] : [])];
+  const commands = works.flatMap((each) => each.commands);
+  const written = works.flatMap((each) => each.results);
   // A call that goes on from an interruption adds to what the earlier ones took.
   const record = join(out, 'seconds.json');
   const spent: Record<string, number> = existsSync(record) ? JSON.parse(readFileSync(record, 'utf8')) : {};
-  for (const command of experiment.commands) {
+  for (const command of commands) {
     const started = performance.now();
     const code = await new Promise<number>((done, fail) => {
       start(argumentsOf(command, out))
@@ -111,19 +130,21 @@ export async function runExperiment(
     writeFileSync(record, `${JSON.stringify(spent, null, 2)}\n`);
     if (code !== 0) throw new Error(`${command}: ended with exit code ${code}; the same call goes on`);
   }
-  const seconds = experiment.commands.map((command) => ({
+  const seconds = commands.map((command) => ({
     ...{ command, seconds: Math.round(10 * spent[command]!) / 10 },
   }));
-  const missing = experiment.results.filter((name) => !existsSync(join(out, name)));
+  const missing = written.filter((name) => !existsSync(join(out, name)));
   if (missing.length > 0) throw new Error(`${missing.join(', ')}: not written by its commands`);
-  rmSync(results, { recursive: true, force: true });
   mkdirSync(results, { recursive: true });
-  for (const name of experiment.results) cpSync(join(out, name), join(results, name), { recursive: true });
+  const kept = skippedPart(experiment) ? part!.results : [];
+  for (const name of readdirSync(results).filter((found) => !kept.includes(found)))
+    rmSync(join(results, name), { recursive: true });
+  for (const name of written) cpSync(join(out, name), join(results, name), { recursive: true });
   const { seed: _, ...environment } = describeEnvironment(await initBackend({}), 0);
   const total = seconds.reduce((sum, part) => sum + part.seconds, 0);
-  const written = { ...environment, wall_clock_seconds: Math.round(total), commands: seconds };
-  writeFileSync(join(results, 'environment.json'), `${JSON.stringify(written, null, 2)}\n`);
-  return { seconds, results: [...experiment.results, 'environment.json'] };
+  const surroundings = { ...environment, wall_clock_seconds: Math.round(total), commands: seconds };
+  writeFileSync(join(results, 'environment.json'), `${JSON.stringify(surroundings, null, 2)}\n`);
+  return { seconds, results: [...written, 'environment.json'] };
 }
 
 /** Why an experiment cannot run here, where it is about Python. */
@@ -166,6 +187,8 @@ async function main(): Promise<number> {
       continue;
     }
     process.stderr.write(`${name}: about ${experiment.minutes} min on two cores\n`);
+    const skipped = skippedPart(experiment);
+    if (skipped) process.stderr.write(`${name}: ${skipped}\n`);
     const results = values.results ? join(resolve(values.results), name) : join(here, name, 'results');
     try {
       const { seconds } = await runExperiment(experiment, join(resolve(values.out), name), results);

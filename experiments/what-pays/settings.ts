@@ -13,6 +13,8 @@ export interface Setting {
   seeds: readonly number[];
   steps: number;
   metrics: readonly string[];
+  /** The metric that decides which point is best. */
+  decides: { metric: string; better: 'more' | 'less' };
   /** Test rows under the working directory, or `test`: the test part of data.wordnet. */
   test: string;
   evaluation: Readonly<Record<string, unknown>>;
@@ -30,6 +32,7 @@ export const settings = {
     rates: [3e-4, 1e-3, 3e-3],
     seeds: [1, 2, 3, 4, 5],
     steps: 200,
+    decides: { metric: 'exact_match_sampled', better: 'more' },
     metrics: [
       'exact_match_sampled',
       'reverse_kl_seq',
@@ -51,6 +54,7 @@ export const settings = {
     rates: [1e-4, 3e-4, 1e-3],
     seeds: [1, 2, 3, 4, 5],
     steps: 200,
+    decides: { metric: 'rouge_l_sampled', better: 'more' },
     metrics: [
       'rouge_l_sampled',
       'reverse_kl_seq',
@@ -72,6 +76,7 @@ export const settings = {
     rates: [3e-4, 1e-3, 3e-3],
     seeds: [1, 2, 3],
     steps: 100,
+    decides: { metric: 'reverse_kl_seq', better: 'less' },
     metrics: [
       'reverse_kl_seq',
       'reverse_kl_token',
@@ -97,14 +102,35 @@ export type SettingName = keyof typeof settings;
 export const pointsOf = ({ without = [] }: Setting): Points =>
   Object.fromEntries(Object.entries(points).filter(([name]) => !without.includes(name)));
 
-/** What else changes in `consequence`: the value that its own runs have, the others, and the points that are compared at each. */
+interface Variation {
+  setting: SettingName;
+  /** The value that the setting's own runs have, and the others. */
+  own: number;
+  others: readonly number[];
+  /** The points that are compared at each value. */
+  points: readonly string[];
+}
+
+/** What else changes in a setting. */
 export const variations = {
   /** Words of a sentence. */
-  length: { own: 16, others: [4, 8, 32, 64], points: ['single', 'normed', 'gamma-0.9', 'future'] },
+  length: {
+    ...{ setting: 'consequence', own: 16, others: [4, 8, 32, 64] },
+    points: ['single', 'normed', 'gamma-0.9', 'future'],
+  },
   /** Of a step. */
-  rollouts: { own: 32, others: [2, 4, 8], points: ['single', 'future', 'sampled'] },
-} as const;
+  rollouts: {
+    ...{ setting: 'consequence', own: 32, others: [2, 4, 8] },
+    points: ['single', 'future', 'sampled'],
+  },
+  /** The longest response. */
+  tokens: { setting: 'stories', own: 128, others: [16, 64], points: ['single', 'normed', 'future'] },
+} as const satisfies Record<string, Variation>;
+
+export type VariationName = keyof typeof variations;
 
 /** Where the runs of a value work, under the experiment's directory. */
-export const placeOf = (name: keyof typeof variations, value: number): string =>
-  value === variations[name].own ? 'consequence' : `${name}-${value}`;
+export function placeOf(name: VariationName, value: number): string {
+  const { setting, own } = variations[name];
+  return value === own ? setting : `${name}-${value}`;
+}

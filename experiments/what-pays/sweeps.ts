@@ -1,8 +1,8 @@
 /**
  * Writes the sweeps of a setting: `node experiments/what-pays/sweeps.ts OUT SETTING tune|train`. `tune` tries every point at every learning
  * rate with one training seed, on validation prompts; `train` takes for each point the rate that was best there, and all training seeds.
- * The sweeps go to OUT/SETTING/{tune,train}.yaml, what was tried to OUT/SETTING-tune.csv. `OUT consequence train` also writes those over the
- * length of a sentence (OUT/length-N/train.yaml) and over the rollouts of a step (OUT/rollouts-N/train.yaml).
+ * The sweeps go to OUT/SETTING/{tune,train}.yaml, what was tried to OUT/SETTING-tune.csv. `train` also writes those of the setting's
+ * variations: OUT/NAME-VALUE/train.yaml.
  */
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
@@ -11,7 +11,15 @@ import { stringify } from 'yaml';
 import { csv } from '../../src/report/escape.js';
 import type { SweepRow } from '../../src/runs/sweepResults.js';
 import { points } from './points.js';
-import { placeOf, pointsOf, type Setting, type SettingName, settings, variations } from './settings.js';
+import {
+  placeOf,
+  pointsOf,
+  type Setting,
+  type SettingName,
+  settings,
+  type VariationName,
+  variations,
+} from './settings.js';
 
 const here = fileURLToPath(new URL('.', import.meta.url));
 
@@ -75,20 +83,29 @@ export function chosenRates(place: string): { rates: Record<string, number>; tab
   return { rates, table: csv(['point', 'lr', 'reverse_kl_seq', 'chosen'], lines) };
 }
 
-/** The sweeps over the length of a sentence, each with a language of its own, and over the rollouts of a step. */
-function writeVariations(out: string, rates: Readonly<Record<string, number>>): void {
-  const write = (name: keyof typeof variations, value: number, inputs: string, fields: object = {}): void => {
-    const compared = variations[name].points.map((point) => [point, { ...points[point], ...fields }]);
-    const sweep = training(settings.consequence, resolve(out, inputs), rates, Object.fromEntries(compared));
-    const place = resolve(out, placeOf(name, value));
-    mkdirSync(place, { recursive: true });
-    writeFileSync(join(place, 'train.yaml'), stringify(sweep));
-  };
-  for (const length of variations.length.others) write('length', length, placeOf('length', length));
-  for (const count of variations.rollouts.others)
-    write('rollouts', count, 'consequence', {
-      ...{ 'train.batch_size': count, 'train.micro_batch_size': count, 'rollout.rollouts': 2 * count },
-    });
+/** What a value of a variation changes in the configuration. A length of sentence is a language of its own. */
+const changes: Record<VariationName, (value: number) => object> = {
+  length: () => ({}),
+  rollouts: (value) => ({
+    ...{ 'train.batch_size': value, 'train.micro_batch_size': value, 'rollout.rollouts': 2 * value },
+  }),
+  tokens: (value) => ({ 'rollout.max_new_tokens': value }),
+};
+
+/** The sweeps of a setting's variations, at the learning rates that were chosen in the setting. */
+function writeVariations(out: string, setting: SettingName, rates: Readonly<Record<string, number>>): void {
+  for (const name of Object.keys(variations) as VariationName[]) {
+    const { setting: of, others, points: compared } = variations[name];
+    if (of !== setting) continue;
+    for (const value of others) {
+      const place = resolve(out, placeOf(name, value));
+      const inputs = name === 'length' ? place : resolve(out, setting);
+      const changed = compared.map((point) => [point, { ...points[point], ...changes[name](value) }]);
+      const sweep = training(settings[setting], inputs, rates, Object.fromEntries(changed));
+      mkdirSync(place, { recursive: true });
+      writeFileSync(join(place, 'train.yaml'), stringify(sweep));
+    }
+  }
 }
 
 if (import.meta.url === pathToFileURL(process.argv[1] ?? '').href) {
@@ -100,6 +117,6 @@ if (import.meta.url === pathToFileURL(process.argv[1] ?? '').href) {
     const { rates, table } = chosenRates(place);
     writeFileSync(`${place}-tune.csv`, table);
     writeFileSync(join(place, 'train.yaml'), stringify(training(settings[name], place, rates)));
-    if (name === 'consequence') writeVariations(out, rates);
+    writeVariations(out, name, rates);
   }
 }

@@ -1,7 +1,7 @@
 /**
  * The tables and figures from the measured students: `node experiments/what-pays/tables.ts OUT SETTING`. Writes OUT/SETTING-points.csv
  * (means over training seeds), -effects.csv (each choice with the others fixed) and -effects.svg; for `consequence` also -lengths.csv,
- * -lengths.svg and -rollouts.csv.
+ * -lengths.svg and -rollouts.csv, for `stories` -tokens.csv.
  */
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -21,7 +21,14 @@ import {
 } from '../students.js';
 import { languageOf, optimum } from './consequence/language.js';
 import { effects } from './points.js';
-import { placeOf, type Setting, type SettingName, settings, variations } from './settings.js';
+import {
+  placeOf,
+  type Setting,
+  type SettingName,
+  settings,
+  type VariationName,
+  variations,
+} from './settings.js';
 
 /** The columns of `meansAndErrors`. */
 const columnsOf = (metrics: readonly string[]): string[] =>
@@ -88,7 +95,7 @@ function writeSetting(place: string, name: SettingName): void {
 }
 
 /** The students at every value of what changes, in order. */
-function measuredOver(out: string, name: keyof typeof variations) {
+function measuredOver(out: string, name: VariationName) {
   const { own, others } = variations[name];
   return [...others, own]
     .sort((a, b) => a - b)
@@ -98,56 +105,71 @@ function measuredOver(out: string, name: keyof typeof variations) {
     }));
 }
 
-/** How the effect of the future terms depends on the length of a sentence, beside the best that a student without the key can reach. */
-function writeLengths(out: string, place: string): void {
-  const { metrics } = settings.consequence;
-  const measured = measuredOver(out, 'length');
-  const compared = variations.length.points;
-  writeFileSync(
-    `${place}-lengths.csv`,
-    csv(
-      ['length', 'point', 'seeds', ...columnsOf(metrics), 'best_single', 'best_sequence'],
-      measured.flatMap(({ value: length, groups }) => {
-        const best = optimum(languageOf(length));
-        return compared.map((point) => {
-          const students = groups.get(point)!;
-          const known = [best.single.kl, best.sequence.kl].map(round);
-          return [length, point, students.length, ...meansAndErrors(students, metrics).map(round), ...known];
-        });
+/** What is known without a run at a value: columns behind the measured ones. */
+interface Known {
+  columns: readonly string[];
+  of: (value: number) => readonly (number | null)[];
+}
+
+/** The compared points at every value of a variation. */
+function variationTable(
+  out: string,
+  name: VariationName,
+  metrics: readonly string[],
+  known: Known = { columns: [], of: () => [] },
+): string {
+  return csv(
+    [name, 'point', 'seeds', ...columnsOf(metrics), ...known.columns],
+    measuredOver(out, name).flatMap(({ value, groups }) =>
+      variations[name].points.map((point) => {
+        const students = groups.get(point)!;
+        return [
+          ...[value, point, students.length],
+          ...[...meansAndErrors(students, metrics), ...known.of(value)].map(round),
+        ];
       }),
     ),
   );
+}
+
+/** The share of sentences over their length, a line for each compared point. */
+function lengthsFigure(out: string): string {
+  const measured = measuredOver(out, 'length');
   const of = (point: string, i: number): Line => {
     const { stroke, dashed } = lineColor(point === 'future' ? 1 : 2 + i);
-    const points = measured.map(({ value: length, groups }) => {
+    const points = measured.map(({ value, groups }) => {
       const { mean, stderr } = overRuns(groups.get(point)!, 'exact_match_sampled');
       const half = 1.96 * (stderr ?? 0);
-      return { x: length, mean, low: mean - half, high: mean + half };
+      return { x: value, mean, low: mean - half, high: mean + half };
     });
     return { label: point, color: stroke, dashed, dots: true, points };
   };
-  const figure = linePanel(compared.map(of), {
+  const figure = linePanel(variations.length.points.map(of), {
     ...{ name: 'lengths', title: 'Responses that are sentences, %', xLabel: 'words of a sentence', csv: '' },
   });
-  writeFileSync(`${place}-lengths.svg`, standaloneSvg(figure.svg));
+  return standaloneSvg(figure.svg);
 }
 
-/** How many rollouts a step needs before the future terms help. */
-function writeRollouts(out: string, place: string): void {
-  const metrics = ['exact_match_sampled', 'reverse_kl_seq'];
-  const rows = measuredOver(out, 'rollouts').flatMap(({ value, groups }) =>
-    variations.rollouts.points.map((point) => {
-      const students = groups.get(point)!;
-      return [value, point, students.length, ...meansAndErrors(students, metrics).map(round)];
-    }),
-  );
-  writeFileSync(`${place}-rollouts.csv`, csv(['rollouts', 'point', 'seeds', ...columnsOf(metrics)], rows));
-}
+/** The best that a student without the key can reach, by credit for the single step and for the whole sequence. */
+const best: Known = {
+  columns: ['best_single', 'best_sequence'],
+  of: (length) => {
+    const { single, sequence } = optimum(languageOf(length));
+    return [single.kl, sequence.kl];
+  },
+};
 
 const [out, name] = process.argv.slice(2) as [string, SettingName];
 const place = join(out, name);
+const write = (what: string, content: string): void => writeFileSync(`${place}-${what}`, content);
 writeSetting(place, name);
 if (name === 'consequence') {
-  writeLengths(out, place);
-  writeRollouts(out, place);
+  write('lengths.csv', variationTable(out, 'length', settings.consequence.metrics, best));
+  write('lengths.svg', lengthsFigure(out));
+  write('rollouts.csv', variationTable(out, 'rollouts', ['exact_match_sampled', 'reverse_kl_seq']));
 }
+if (name === 'stories')
+  write(
+    'tokens.csv',
+    variationTable(out, 'tokens', ['reverse_kl_seq', 'reverse_kl_token', 'length', 'ended']),
+  );

@@ -10,7 +10,7 @@ import {
 } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
-import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import {
   argumentsOf,
   type Experiment,
@@ -18,6 +18,7 @@ import {
   inOrder,
   missingPython,
   runExperiment,
+  skippedPart,
 } from '../../experiments/run.js';
 
 const root = path.resolve(import.meta.dirname, '../..');
@@ -38,8 +39,10 @@ describe('the experiments of this repository', () => {
 
   it.each([...experiments])(
     '%s: its commands name files that are there, and it says how it is run',
-    (name, { commands }) => {
-      const files = commands.flatMap((command) => command.match(/experiments\/\S+/g) ?? []);
+    (name, { commands, part }) => {
+      const files = [...commands, ...(part?.commands ?? [])].flatMap(
+        (command) => command.match(/experiments\/\S+/g) ?? [],
+      );
       expect(files.length).toBeGreaterThan(0);
       for (const file of files) expect(existsSync(path.join(root, file)), file).toBe(true);
       expect(readFileSync(path.join(root, 'experiments', name, 'README.md'), 'utf8')).toContain(
@@ -50,10 +53,12 @@ describe('the experiments of this repository', () => {
 
   it.each([...experiments])(
     '%s: the results that are committed are those that it writes',
-    (name, { results }) => {
+    (name, { results, part }) => {
       const folder = path.join(root, 'experiments', name, 'results');
       if (!existsSync(folder)) return;
-      expect(readdirSync(folder).sort()).toEqual([...results, 'environment.json'].sort());
+      expect(readdirSync(folder).sort()).toEqual(
+        [...results, ...(part?.results ?? []), 'environment.json'].sort(),
+      );
       const environment = JSON.parse(readFileSync(path.join(folder, 'environment.json'), 'utf8'));
       expect(environment.wall_clock_seconds).toBeGreaterThan(0);
       expect(environment.cores).toBeGreaterThan(0);
@@ -177,6 +182,27 @@ describe('runExperiment', () => {
       'node two.ts {out}/b.csv: ended with exit code 3; the same call goes on',
     );
     expect(readdirSync(results())).toEqual(['old.csv']);
+  });
+
+  it('runs the part whose model the environment names, and skips it otherwise, with its results as they were', async () => {
+    const part = { name: 'long', variable: 'MINILLM_TEST_MODEL', model: 'a model of somebody' };
+    const whole = {
+      ...experiment,
+      part: { ...part, commands: ['node three.ts {out}/c.csv'], results: ['c.csv'] },
+    };
+    const found = () => readFileSync(path.join(results(), 'c.csv'), 'utf8');
+    mkdirSync(results());
+    writeFileSync(path.join(results(), 'c.csv'), 'of another machine');
+    expect(skippedPart(whole, {})).toBe(
+      'long: skipped, and its results left as they are: set MINILLM_TEST_MODEL to a directory with a model of somebody',
+    );
+    expect((await runExperiment(whole, out(), results(), start())).seconds).toHaveLength(2);
+    expect(found()).toBe('of another machine');
+    vi.stubEnv('MINILLM_TEST_MODEL', place);
+    expect(skippedPart(whole)).toBeUndefined();
+    expect((await runExperiment(whole, out(), results(), start())).seconds).toHaveLength(3);
+    expect(found()).toBe('x');
+    vi.unstubAllEnvs();
   });
 
   it('says which result was not written', async () => {

@@ -1,0 +1,137 @@
+/**
+ * Which point the default preset becomes, by the rule of README.md: `node experiments/what-pays/default.ts OUT`. Writes OUT/default.csv,
+ * every candidate in every setting, the winner first, and OUT/answer.svg, what each point leaves of the reverse KL of the single step.
+ */
+import { writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { csv } from '../../src/report/escape.js';
+import { round } from '../comparison.js';
+import { type Dot, dotPanels } from '../figures.js';
+import {
+  bySeeds,
+  type Difference,
+  overRuns,
+  pairedGroups,
+  readSweepStudents,
+  type Student,
+} from '../students.js';
+import { points } from './points.js';
+import { type Setting, type SettingName, settings } from './settings.js';
+
+type Groups = ReadonlyMap<string, Student[]>;
+
+/** The points of the effects only. */
+const noCandidates = ['critic', 'action-critic', 'gamma-0.9', 'gamma-0.5'];
+
+/** How far a point is behind the best of a setting, and whether it is level with it. */
+interface Standing extends Difference {
+  level: boolean;
+  /** 1 is the lowest reverse KL per response of all candidates. */
+  rank: number;
+  seconds: number;
+}
+
+const mean = (values: readonly number[]): number => values.reduce((sum, x) => sum + x, 0) / values.length;
+
+/** Every candidate in a setting, compared with the best of all points there. */
+export function standings(groups: Groups, { metric, better }: Setting['decides']): Map<string, Standing> {
+  const sign = better === 'more' ? 1 : -1;
+  const of = (point: string, name = metric): number => overRuns(groups.get(point)!, name).mean;
+  const best = [...groups.keys()].reduce((a, b) => (sign * (of(b) - of(a)) > 0 ? b : a));
+  const candidates = [...groups.keys()].filter((point) => !noCandidates.includes(point));
+  const ranked = [...candidates].sort((a, b) => of(a, 'reverse_kl_seq') - of(b, 'reverse_kl_seq'));
+  return new Map(
+    candidates.map((point) => {
+      const difference = pairedGroups(groups.get(point)!, groups.get(best)!, metric);
+      const level = point === best || (sign > 0 ? difference.high >= 0 : difference.low <= 0);
+      const seconds = mean(groups.get(point)!.map(({ trainSeconds }) => trainSeconds));
+      return [point, { ...difference, level, rank: 1 + ranked.indexOf(point), seconds }];
+    }),
+  );
+}
+
+/** The candidates of all settings, the winner first: level in most of them, then the lowest mean rank, then the least time. */
+export function order(everywhere: readonly ReadonlyMap<string, Standing>[]): string[] {
+  const of = (point: string): Standing[] => everywhere.map((standing) => standing.get(point)!);
+  const key = (point: string): [number, number, number] => [
+    -of(point).filter(({ level }) => level).length,
+    mean(of(point).map(({ rank }) => rank)),
+    mean(of(point).map(({ seconds }) => seconds)),
+  ];
+  return Object.keys(points)
+    .filter((point) => everywhere.every((standing) => standing.has(point)))
+    .sort((a, b) => {
+      const [x, y] = [key(a), key(b)];
+      const i = x.findIndex((value, at) => value !== y[at]);
+      return i < 0 ? 0 : x[i]! - y[i]!;
+    });
+}
+
+/** The points of the answer's figure, a row each. */
+const shown: Readonly<Record<string, string>> = {
+  'gold-single': 'single step, gold states',
+  single: 'single step, own states',
+  'gamma-0.9': 'and the future, γ = 0.9',
+  normed: 'and the future over its length',
+  future: 'and the whole future',
+  'mixed-future': 'the same, with the mixture',
+  'mixed-unclipped': 'and no clip',
+};
+
+function answer(measured: Readonly<Record<string, Groups>>): string {
+  const dots = Object.entries(measured).flatMap(([panel, groups]) => {
+    const single = groups.get('single')!;
+    const whole = overRuns(single, 'reverse_kl_seq').mean;
+    return Object.entries(shown).map(([point, row]): Dot => {
+      const { mean: changed, low, high } = pairedGroups(groups.get(point)!, single, 'reverse_kl_seq');
+      const [value, from, to] = [changed, low, high].map((x) => 100 * (1 + x / whole)) as [
+        number,
+        number,
+        number,
+      ];
+      return {
+        row,
+        panel,
+        mean: value,
+        stderr: (to - from) / (2 * 1.96),
+        n: single.length,
+        interval: [from, to],
+      };
+    });
+  });
+  return dotPanels(dots, {
+    title: 'Reverse KL of a response, the single step = 100 %',
+    axis: '%, less is better',
+    highlight: shown.future!,
+    reference: { value: 100, label: 'single step' },
+  });
+}
+
+function write(out: string): void {
+  const names = Object.keys(settings) as SettingName[];
+  const measured = Object.fromEntries(
+    names.map((name) => [name, bySeeds(readSweepStudents(join(out, name, 'train')))]),
+  );
+  const everywhere = names.map((name) => standings(measured[name]!, settings[name].decides));
+  const rows = order(everywhere).flatMap((point, place) =>
+    names.map((name, i) => {
+      const { level, rank, seconds, ...difference } = everywhere[i]!.get(point)!;
+      return [
+        ...[place + 1, point, name, settings[name].decides.metric],
+        ...[difference.mean, difference.low, difference.high].map(round),
+        ...[level ? 'yes' : '', rank, round(seconds)],
+      ];
+    }),
+  );
+  const columns = ['mean', 'low', 'high'].map((what) => `minus_best_${what}`);
+  writeFileSync(
+    join(out, 'default.csv'),
+    csv(
+      ['place', 'point', 'setting', 'metric', ...columns, 'level', 'rank_reverse_kl_seq', 'train_seconds'],
+      rows,
+    ),
+  );
+  writeFileSync(join(out, 'answer.svg'), answer(measured));
+}
+
+if (process.argv[1]?.endsWith('default.ts')) write(process.argv[2]!);
