@@ -4,6 +4,7 @@
  */
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { pathToFileURL } from 'node:url';
 import { csv } from '../../src/report/escape.js';
 import { round } from '../comparison.js';
 import { type Dot, dotPanels } from '../figures.js';
@@ -134,4 +135,4 @@ function write(out: string): void {
   writeFileSync(join(out, 'answer.svg'), answer(measured));
 }
 
-if (process.argv[1]?.endsWith('default.ts')) write(process.argv[2]!);
+if (import.meta.url === pathToFileURL(process.argv[1] ?? '').href) write(process.argv[2]!);

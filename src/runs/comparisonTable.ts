@@ -16,8 +16,8 @@ const columns: readonly [metric: string, title: string, decimals: number][] = [
   ['empty', 'empty %', 1],
 ];
 
-/** The comparison of several evaluated runs as aligned text: mean ±standard error, one line a model. */
-export async function comparisonTable(runDirs: readonly string[]): Promise<string> {
+/** The comparison of several evaluated runs: mean ±standard error, one row a model behind the titles. */
+export async function comparisonRows(runDirs: readonly string[]): Promise<string[][]> {
   const rows = [['', ...columns.map(([, title]) => title), 'steps', 'train s']];
   for (const directory of runDirs) {
     const file = await readEvaluation(join(directory, 'evaluation.json'));
@@ -31,8 +31,12 @@ export async function comparisonTable(runDirs: readonly string[]): Promise<strin
       file.train_seconds?.toFixed(0) ?? '-',
     ]);
   }
-  return aligned(rows);
+  return rows;
 }
+
+/** `comparisonRows` as aligned text. */
+export const comparisonTable = async (runDirs: readonly string[]): Promise<string> =>
+  aligned(await comparisonRows(runDirs));
 
 function cell(
   summary: Pick<Summary, 'mean' | 'stderr'> | undefined,
@@ -46,9 +50,9 @@ function cell(
 
 /**
  * One model minus each of the others on the same prompts: mean difference and its 95 % bootstrap interval over prompts
- * (`pairedDifference`), which is far narrower than the separate errors suggest. One line a model, aligned.
+ * (`pairedDifference`), which is far narrower than the separate errors suggest. One row a model behind the titles.
  */
-export async function pairedTable(runDir: string, others: readonly string[]): Promise<string> {
+export async function pairedRows(runDir: string, others: readonly string[]): Promise<string[][]> {
   const read = async (directory: string): Promise<Record<string, number[]>> =>
     (await readEvaluation(join(directory, 'evaluation.json'))).per_prompt ?? {};
   const own = await read(runDir);
@@ -64,7 +68,11 @@ export async function pairedTable(runDir: string, others: readonly string[]): Pr
     });
     rows.push([`${basename(runDir)} − ${basename(directory)}`, ...cells]);
   }
-  return aligned(rows);
+  return rows;
 }
+
+/** `pairedRows` as aligned text. */
+export const pairedTable = async (runDir: string, others: readonly string[]): Promise<string> =>
+  aligned(await pairedRows(runDir, others));
 
 const pairedMetrics = ['rouge_l_sampled', 'rouge_l_greedy', 'reverse_kl_seq', 'reverse_kl_token', 'lm_loss'];

@@ -50,8 +50,12 @@ export async function quickstart(options: QuickstartOptions): Promise<string[]> 
     quickstartMethods.map((method) => evaluation(method, join(out, method, 'final'), test, options)),
     options,
   );
-  return ['teacher', 'sft', ...quickstartMethods].map((name) => join(out, name));
+  return quickstartRuns(out);
 }
+
+/** Its run directories, teacher first. */
+export const quickstartRuns = (out: string): string[] =>
+  ['teacher', 'sft', ...quickstartMethods].map((name) => join(out, name));
 
 /** A run, and the file whose presence says that it is done. */
 interface Part extends ChildRun {

@@ -3,6 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import * as tf from '@tensorflow/tfjs-core';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import type { Student } from '../../experiments/students.js';
 import {
   distribution,
   languageOf,
@@ -12,6 +13,7 @@ import {
 } from '../../experiments/what-pays/consequence/language.js';
 import { makeLanguage } from '../../experiments/what-pays/consequence/make.js';
 import { studentOf, teacherOf } from '../../experiments/what-pays/consequence/teacher.js';
+import { order, standings } from '../../experiments/what-pays/default.js';
 import { effects, points } from '../../experiments/what-pays/points.js';
 import { settings } from '../../experiments/what-pays/settings.js';
 import { chosenRates, training, tuning } from '../../experiments/what-pays/sweeps.js';
@@ -138,6 +140,60 @@ describe('the sweeps', () => {
     expect(trained.variants).toEqual({ single: { 'objective.returns': 'none', 'train.lr': 3e-3 } });
     writeSweep(tune, [row('single', 1e-3, 0, 'failed')]);
     expect(() => chosenRates(place)).toThrow('no run of single came to its end');
+  });
+});
+
+describe('the rule of the default', () => {
+  /** Two seeds of a point whose values of four prompts are these, in both metrics; seed 2 is 0.1 above. */
+  const group = (score: number[], kl: number, trainSeconds: number): Student[] =>
+    [1, 2].map((seed) => ({
+      ...{ name: `${seed}`, fields: { seed }, directory: '', steps: 1, trainSeconds, promptSet: 'p' },
+      ...{ data: null, notes: [], prompts: 4, curves: {} },
+      metrics: {
+        score: { mean: score.reduce((sum, x) => sum + x, 0) / 4 + 0.1 * (seed - 1), stderr: null, n: 4 },
+        reverse_kl_seq: { mean: kl, stderr: null, n: 4 },
+      },
+      perPrompt: { score: score.map((x) => x + 0.1 * (seed - 1)) },
+    }));
+  const groups = new Map([
+    ['single', group([1, 1, 1, 1], 3, 5)],
+    ['future', group([2, 2, 2, 2], 2, 7)],
+    ['sampled', group([1, 3, 1, 2.5], 1, 6)],
+    ['gamma-0.9', group([2.2, 2.2, 2.2, 2.2], 0.5, 1)],
+  ]);
+
+  it('calls a point level whose difference to the best reaches zero, and leaves the critic and γ < 1 out', () => {
+    const more = standings(groups, { metric: 'score', better: 'more' });
+    expect([...more.keys()]).toEqual(['single', 'future', 'sampled']);
+    expect(more.get('single')).toMatchObject({ level: false, rank: 3, seconds: 5 });
+    expect(more.get('single')!.mean).toBeCloseTo(-1.2, 12);
+    // Every prompt 0.2 behind: no draw of prompts reaches zero.
+    expect(more.get('future')).toMatchObject({ level: false, rank: 2 });
+    expect(more.get('sampled')).toMatchObject({ level: true, rank: 1 });
+    // One draw of four prompts in sixteen has only those where sampled is no worse.
+    const less = standings(groups, { metric: 'score', better: 'less' });
+    expect([...less].map(([, { level }]) => level)).toEqual([true, false, true]);
+  });
+
+  it('puts the point first that is level in most settings, then the lowest mean rank, then the least time', () => {
+    const standing = (level: boolean, rank: number, seconds: number) => ({
+      ...{ mean: 0, low: 0, high: 0, level, rank, seconds },
+    });
+    const one = new Map([
+      ['single', standing(true, 1, 1)],
+      ['future', standing(true, 3, 9)],
+      ['sampled', standing(true, 2, 8)],
+      ['normed', standing(true, 4, 1)],
+      ['paper', standing(true, 1, 1)],
+    ]);
+    const two = new Map([
+      ['single', standing(false, 1, 1)],
+      ['future', standing(true, 1, 9)],
+      ['sampled', standing(true, 2, 8)],
+      ['normed', standing(true, 5, 1)],
+    ]);
+    // future and sampled have the mean rank 2; a point that a setting leaves out is no candidate.
+    expect(order([one, two])).toEqual(['sampled', 'future', 'normed', 'single']);
   });
 });
 

@@ -1,0 +1,23 @@
+/**
+ * The tables of a finished quickstart as Markdown: `node experiments/quickstart/table.ts OUT` writes OUT/table.md from OUT/run. README.md
+ * shows them as they are.
+ */
+import { writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { comparisonRows, pairedRows } from '../../src/runs/comparisonTable.js';
+import { quickstartRuns } from '../../src/runs/quickstart.js';
+
+/** Rows as a Markdown table, the first is the head; the first column to the left, the numbers to the right. */
+function markdown([head, ...rows]: readonly string[][]): string {
+  const line = (cells: readonly string[]): string => `| ${cells.join(' | ')} |\n`;
+  const rule = head!.map((_, i) => (i === 0 ? '---' : '--:'));
+  return [head!, rule, ...rows].map(line).join('');
+}
+
+const out = process.argv[2]!;
+const runs = quickstartRuns(join(out, 'run'));
+const [student, ...others] = runs.slice(1).reverse();
+writeFileSync(
+  join(out, 'table.md'),
+  `${markdown(await comparisonRows(runs))}\n${markdown(await pairedRows(student!, others))}`,
+);
