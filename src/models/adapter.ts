@@ -59,23 +59,26 @@ export async function placesOf(
 async function baseDirectory(directory: string): Promise<string> {
   const file = join(directory, CONFIG);
   const { base_model_name_or_path: name, revision } = await readJsonObject(file);
-  const missing = 'give the base as the model and --adapter for this directory';
   if (typeof name !== 'string' || name === '')
-    throw new UsageError(`${file}: names no base (base_model_name_or_path); ${missing}`);
+    throw new UsageError(`${file}: names no base (base_model_name_or_path); ${BASE_BY_HAND}`);
   const beside = resolve(directory, name);
   if (await exists(beside)) return plain(beside, file);
   const id = typeof revision === 'string' ? `${name}@${revision}` : name;
   const found = await resolveModel(isAbsolute(name) || (await exists(name)) ? name : id).catch(() => {
     throw new UsageError(
-      `${file}: its base ${JSON.stringify(name.slice(0, 200))} is no directory here and not in the cache of the hub; ${missing}`,
+      `${file}: its base ${JSON.stringify(name.slice(0, 200))} is no directory here and not in the cache of the hub; ${BASE_BY_HAND}`,
     );
   });
   return plain(found, file);
 }
 
+const BASE_BY_HAND = 'give the base as the model and --adapter for this directory';
+
 async function plain(base: string, file: string): Promise<string> {
   if (await isAdapter(base))
     throw new UsageError(`${file}: its base ${base} is an adapter itself; merge that first`);
+  if (!(await exists(join(base, 'config.json'))))
+    throw new UsageError(`${file}: its base ${base} holds no config.json; ${BASE_BY_HAND}`);
   return base;
 }
 

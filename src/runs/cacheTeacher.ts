@@ -85,6 +85,8 @@ export async function cacheTeacher(
       const parts = partsOf(kind, materials);
       const models = { student: materials.student, teachers: materials.teachers };
       const vocab = sharedVocabulary(models);
+      if (options.topK > vocab)
+        log(`note: top-k ${options.topK} of a vocabulary of ${vocab}: every token is kept`);
       const setting: CacheSetting = {
         format: 1,
         kind,

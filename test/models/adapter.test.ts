@@ -110,6 +110,11 @@ describe('an adapter_config.json that would be another model is refused by name'
     ['gpt2', { base_model_name_or_path: `${adapterDir}qwen2` }, 'is an adapter itself; merge that first'],
     [
       'gpt2',
+      { base_model_name_or_path: adapterDir },
+      'holds no config.json; give the base as the model and --adapter for this directory',
+    ],
+    [
+      'gpt2',
       { base_model_name_or_path: `${fixtureDir}llama-tied` },
       '"transformer.h.1.attn.c_proj" is no part of it',
     ],

@@ -166,6 +166,14 @@ describe('a cache that was stopped', () => {
     cacheTeacher(await readTrainConfig(configOf('stopped', 'kd', {}), []), out, { ...options, stopping });
   const whole = (): Record<string, string> => filesOf(at('whole'));
 
+  it('says that a top-k above the vocabulary keeps every token', async () => {
+    const lines: string[] = [];
+    const config = await readTrainConfig(configOf('all', 'kd', {}), []);
+    const log = (line: string) => void lines.push(line);
+    await cacheTeacher(config, at('all'), { ...options, topK: 99, log, stopping: () => false });
+    expect(lines).toContain('note: top-k 99 of a vocabulary of 15: every token is kept');
+  });
+
   it('ends with its shard, says how to go on, and has the same bytes in the end', async () => {
     expect(await make(at('whole'))).toMatchObject({ rows: 20, shards: 3 });
     expect(Object.keys(whole())).toEqual([
@@ -346,7 +354,12 @@ describe('a cache that does not fit is refused before the first step', () => {
     [
       'an index that lies about rows',
       (d) => change(d, (index) => ({ ...index, shard_rows: 7 })),
-      /shards\.0 is shard-00000\.safetensors of 20 rows, expected/,
+      /shards\.0 is shard-00000\.safetensors of 20 rows, expected .*; put the index back, or delete .* and cache the teacher again/,
+    ],
+    [
+      'an index that was cut off',
+      (d) => truncateSync(join(d, 'index.json'), 100),
+      /index\.json: not valid JSON.*; put the index back, or delete .* and cache the teacher again/,
     ],
     [
       'an index that leads elsewhere',

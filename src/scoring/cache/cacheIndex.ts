@@ -61,22 +61,27 @@ export async function readIndex(directory: string): Promise<CacheIndex> {
     throw new UsageError(
       `${directory}: holds no index.json; expected a directory that minillm cache-teacher wrote`,
     );
-  const value = await readJsonObject(file, 64 << 20);
+  const damaged = (what: string): UsageError =>
+    new UsageError(
+      `${file}: ${what}; put the index back, or delete ${directory} and cache the teacher again`,
+    );
+  const value = await readJsonObject(file, 64 << 20).catch((error: Error) => {
+    throw damaged(error.message.replace(`${file}: `, ''));
+  });
   if (value.format !== 1)
     throw new UsageError(`${file}: is no index of a teacher's cache that this version reads (format 1)`);
   const parsed = indexSchema.safeParse(value);
   const issue = parsed.error?.issues[0];
-  if (!parsed.success) throw new UsageError(`${file}: ${issue!.path.join('.')}: ${issue!.message}`);
+  if (!parsed.success) throw damaged(`${issue!.path.join('.')}: ${issue!.message}`);
   const index = parsed.data;
   index.shards.forEach(({ file: name, rows }, i) => {
     const expected = Math.min(index.shard_rows, rowsOf(index) - i * index.shard_rows);
     if (name !== shardFile(i) || rows !== expected)
-      throw new UsageError(
-        `${file}: shards.${i} is ${name} of ${rows} rows, expected ${shardFile(i)} of ${Math.max(0, expected)}`,
+      throw damaged(
+        `shards.${i} is ${name} of ${rows} rows, expected ${shardFile(i)} of ${Math.max(0, expected)}`,
       );
   });
-  if (index.top_k > index.vocab)
-    throw new UsageError(`${file}: top_k ${index.top_k} of a vocabulary of ${index.vocab}`);
+  if (index.top_k > index.vocab) throw damaged(`top_k ${index.top_k} of a vocabulary of ${index.vocab}`);
   return index;
 }
 
