@@ -18,6 +18,7 @@ export const points: Points = {
   'gamma-0.9': { 'objective.gamma': 0.9 },
   'gamma-0.5': { 'objective.gamma': 0.5 },
   normed: { 'objective.length_norm': 'remaining' },
+  'per-token': { 'objective.length_norm': 'total' },
   // states
   'gold-single': { 'objective.returns': 'none', 'rollout.states': 'gold' },
   'mixed-single': { 'objective.returns': 'none', 'objective.alpha': 0.2 },
@@ -46,6 +47,7 @@ export const effects: readonly [what: string, point: string, minus: string][] = 
   ['… with γ = 0.9', 'gamma-0.9', 'single'],
   ['… with γ = 0.5', 'gamma-0.5', 'single'],
   ['… divided by the remaining length', 'normed', 'single'],
+  ['… of the reverse KL per token', 'per-token', 'single'],
   ['… as sampled returns', 'sampled', 'single'],
   ['Rao-Blackwell returns', 'future', 'sampled'],
   ['the position baseline', 'future', 'no-baseline'],

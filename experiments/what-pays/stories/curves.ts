@@ -1,6 +1,6 @@
 /**
  * How errors gather over 128 tokens: `node experiments/what-pays/stories/curves.ts OUT SWEEP`. Of a sweep whose `evaluate` asked for
- * `ex_acc_err` it writes OUT/exposure-curves.csv and exposure.svg, a line for each of its groups of training seeds.
+ * `ex_acc_err` it writes OUT/stories-exposure.csv and stories-exposure.svg, a line for each of its groups of training seeds.
  */
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -11,7 +11,9 @@ import { bySeeds, readSweepStudents } from '../../students.js';
 const [out, sweep] = process.argv.slice(2) as [string, string];
 mkdirSync(out, { recursive: true });
 const groups = [...bySeeds(readSweepStudents(sweep))];
-const shown = new Map(groups.map(([name], i) => [name, 1 + i]));
+/** As many as can be told apart. */
+const drawn = ['future', 'gold-single', 'single', 'normed', 'mixed-future'];
+const shown = new Map(drawn.map((name, i) => [name, 1 + i]));
 const { svg, csv } = exposurePanel(groups, { longest: 128, shown });
-writeFileSync(join(out, 'exposure-curves.csv'), csv);
-writeFileSync(join(out, 'exposure.svg'), standaloneSvg(svg));
+writeFileSync(join(out, 'stories-exposure.csv'), csv);
+writeFileSync(join(out, 'stories-exposure.svg'), standaloneSvg(svg));

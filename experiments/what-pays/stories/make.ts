@@ -1,10 +1,11 @@
 /**
  * Writes the rows of the setting `stories`: `node experiments/what-pays/stories/make.ts DIR [--teacher DIR]`. Without --teacher the
  * teacher is where TINYSTORIES says. DIR/train.jsonl, valid.jsonl, test.jsonl hold openings of stories and the teacher's own
- * continuations as token ids, DIR/corpus.jsonl whole stories of the teacher as text, DIR/digests.json the SHA-256 of every file.
+ * continuations as token ids, DIR/corpus.jsonl whole stories of the teacher as text, DIR/digests.json the SHA-256 of every file,
+ * DIR/teacher the teacher itself.
  */
 import { createHash } from 'node:crypto';
-import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { cpSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { parseArgs } from 'node:util';
@@ -128,6 +129,7 @@ if (import.meta.url === pathToFileURL(process.argv[1] ?? '').href) {
   await initBackend({ threads: 1 });
   const started = performance.now();
   const digests = await makeStories(positionals[0]!, teacher.directory);
+  cpSync(teacher.directory, join(positionals[0]!, 'teacher'), { recursive: true });
   const model = digest(readFileSync(join(teacher.directory, 'model.safetensors')));
   process.stdout.write(`${JSON.stringify({ teacher: model, ...digests }, null, 2)}\n`);
   process.stderr.write(`made in ${Math.round((performance.now() - started) / 1000)} s\n`);
