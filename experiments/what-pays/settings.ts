@@ -74,7 +74,7 @@ export const settings = {
       'repetition',
     ],
     test: 'test',
-    evaluation: { seeds: [10, 20, 30], teacher_seeds: 1, batch_size: 256 },
+    evaluation: { seeds: [10, 20], teacher_seeds: 1, batch_size: 256 },
     without: secondChoices,
   },
   stories: {
