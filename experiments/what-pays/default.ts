@@ -21,10 +21,13 @@ import { type Setting, type SettingName, settings } from './settings.js';
 
 type Groups = ReadonlyMap<string, Student[]>;
 
+/** Responses of a candidate are at least so long, as a share of those of `single`, which gains nothing by ending early. */
+const SHORTEST = 0.75;
+
 /** The points of the effects only. */
 const noCandidates = ['critic', 'action-critic', 'gamma-0.9', 'gamma-0.5'];
 
-/** How far a point is behind the best of a setting, and whether it is level with it. */
+/** How far a candidate is behind the best one of a setting, and whether it is level with it. */
 interface Standing extends Difference {
   level: boolean;
   /** 1 is the lowest reverse KL per response of all candidates. */
@@ -34,12 +37,15 @@ interface Standing extends Difference {
 
 const mean = (values: readonly number[]): number => values.reduce((sum, x) => sum + x, 0) / values.length;
 
-/** Every candidate in a setting, compared with the best of all points there. */
+/** Every candidate in a setting, compared with the best of them there. */
 export function standings(groups: Groups, { metric, better }: Setting['decides']): Map<string, Standing> {
   const sign = better === 'more' ? 1 : -1;
   const of = (point: string, name = metric): number => overRuns(groups.get(point)!, name).mean;
-  const best = [...groups.keys()].reduce((a, b) => (sign * (of(b) - of(a)) > 0 ? b : a));
-  const candidates = [...groups.keys()].filter((point) => !noCandidates.includes(point));
+  const shortest = SHORTEST * of('single', 'length');
+  const candidates = [...groups.keys()].filter(
+    (point) => !noCandidates.includes(point) && of(point, 'length') >= shortest,
+  );
+  const best = candidates.reduce((a, b) => (sign * (of(b) - of(a)) > 0 ? b : a));
   const ranked = [...candidates].sort((a, b) => of(a, 'reverse_kl_seq') - of(b, 'reverse_kl_seq'));
   return new Map(
     candidates.map((point) => {

@@ -145,30 +145,32 @@ describe('the sweeps', () => {
 
 describe('the rule of the default', () => {
   /** Two seeds of a point whose values of four prompts are these, in both metrics; seed 2 is 0.1 above. */
-  const group = (score: number[], kl: number, trainSeconds: number): Student[] =>
+  const group = (score: number[], kl: number, trainSeconds: number, length = 8): Student[] =>
     [1, 2].map((seed) => ({
       ...{ name: `${seed}`, fields: { seed }, directory: '', steps: 1, trainSeconds, promptSet: 'p' },
       ...{ data: null, notes: [], prompts: 4, curves: {} },
       metrics: {
         score: { mean: score.reduce((sum, x) => sum + x, 0) / 4 + 0.1 * (seed - 1), stderr: null, n: 4 },
         reverse_kl_seq: { mean: kl, stderr: null, n: 4 },
+        length: { mean: length, stderr: null, n: 4 },
       },
       perPrompt: { score: score.map((x) => x + 0.1 * (seed - 1)) },
     }));
   const groups = new Map([
     ['single', group([1, 1, 1, 1], 3, 5)],
     ['future', group([2, 2, 2, 2], 2, 7)],
-    ['sampled', group([1, 3, 1, 2.5], 1, 6)],
-    ['gamma-0.9', group([2.2, 2.2, 2.2, 2.2], 0.5, 1)],
+    ['sampled', group([1, 3, 1, 2.5], 1, 6, 6)],
+    ['gamma-0.9', group([9, 9, 9, 9], 0.5, 1)],
+    ['normed', group([9, 9, 9, 9], 0.5, 1, 5.9)],
   ]);
 
-  it('calls a point level whose difference to the best reaches zero, and leaves the critic and γ < 1 out', () => {
+  it('calls a point level whose difference to the best reaches zero; γ < 1 is no candidate, nor who answers in less than three quarters', () => {
     const more = standings(groups, { metric: 'score', better: 'more' });
     expect([...more.keys()]).toEqual(['single', 'future', 'sampled']);
     expect(more.get('single')).toMatchObject({ level: false, rank: 3, seconds: 5 });
-    expect(more.get('single')!.mean).toBeCloseTo(-1.2, 12);
-    // Every prompt 0.2 behind: no draw of prompts reaches zero.
-    expect(more.get('future')).toMatchObject({ level: false, rank: 2 });
+    // One behind the best with every prompt: no draw of prompts reaches zero.
+    expect(more.get('single')!.mean).toBeCloseTo(-1, 12);
+    expect(more.get('future')).toMatchObject({ level: true, rank: 2 });
     expect(more.get('sampled')).toMatchObject({ level: true, rank: 1 });
     // One draw of four prompts in sixteen has only those where sampled is no worse.
     const less = standings(groups, { metric: 'score', better: 'less' });

@@ -45,7 +45,7 @@ export interface StorySizes {
 export async function makeStories(
   out: string,
   directory: string,
-  { stories = 2000, rows = { train: 12_000, valid: 400, test: 1000 } }: StorySizes = {},
+  { stories = 2000, rows = { train: 12_000, valid: 400, test: 300 } }: StorySizes = {},
 ): Promise<Record<string, string>> {
   const teacher = await loadModel(directory);
   const tokenizer = await loadTokenizer(directory);
