@@ -146,7 +146,7 @@ export function roundBench(models: BenchModels, sizes: BenchSizes) {
     {
       method: 'minillm',
       train: { batch_size: minibatch, gradient_checkpointing: sizes.gradientCheckpointing ?? false },
-      objective: { alpha },
+      objective: { alpha, lm_coef: 1 },
       rollout: { rollouts: batch, inner_epochs: inner, max_new_tokens: maxResponse, batch_size: batch },
     },
     prompts.map((promptIds) => ({ promptIds, responseIds: new Int32Array() })),

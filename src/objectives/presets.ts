@@ -137,10 +137,15 @@ const paper: ObjectiveConfig = {
   kd_ratio: 0,
 };
 
-/** The project's default: the paper's split with Rao-Blackwellised returns and a position baseline. */
+/**
+ * The project's default: the paper's split with Rao-Blackwellised returns and a position baseline, on the student's own samples and with
+ * no text beside it. Chosen by measurement: docs/what-pays.md.
+ */
 const minillm: ObjectiveConfig = {
   ...paper,
+  alpha: 0,
   w_on_reg: false,
+  lm_coef: 0,
   kd_ratio: 0.5,
   returns: 'rao-blackwell',
   baseline: 'position',

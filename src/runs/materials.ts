@@ -17,6 +17,7 @@ import { loadTokenizer, type Tokenizer } from '../text/tokenizer.js';
 import { withoutBos } from '../text/withoutBos.js';
 import { isPolicyGradient, readsReferences, type TrainConfig } from '../training/config.js';
 import { placeOfTeacher } from '../training/configParts.js';
+import { objectiveOf } from '../training/minillm.js';
 import { sharedVocabulary } from '../training/supervised.js';
 import { withEndTokens } from './endTokens.js';
 import { openTeacherCache } from './openTeacherCache.js';
@@ -136,9 +137,11 @@ export function exampleLimits(config: TrainConfig, split: 'training' | 'validati
   return { ...limits, outputs: split === 'training' ? 'unread' : 'optional' };
 }
 
-/** Whether the method may have a loss on plain text. */
-export function readsCorpus({ method, distillm }: TrainConfig): boolean {
-  return isPolicyGradient(method) || (method === 'distillm' && distillm.lm_coef > 0);
+/** Whether the method has a loss on plain text. */
+export function readsCorpus(config: TrainConfig): boolean {
+  const { method, distillm } = config;
+  if (isPolicyGradient(method)) return objectiveOf({ config }).lm_coef > 0;
+  return method === 'distillm' && distillm.lm_coef > 0;
 }
 
 /** Fresh weights for a student given as a shape. */

@@ -11,7 +11,7 @@ import { disposeParams } from '../tensor/params.js';
 import { stopsAt } from '../text/stopStrings.js';
 import type { TrainConfig } from '../training/config.js';
 import { withSteps } from '../training/epochs.js';
-import { unreadFields } from '../training/fields.js';
+import { isRead, unreadFields } from '../training/fields.js';
 import { trainingLoop } from '../training/loop.js';
 import type { TrainingContext } from '../training/method.js';
 import { methods } from '../training/methods.js';
@@ -23,7 +23,7 @@ import { claim } from './claim.js';
 import { DriftWatch } from './driftWatch.js';
 import { describeEnvironment } from './environment.js';
 import { tidyUp } from './keep.js';
-import { closeMaterials, loadMaterials, type Materials } from './materials.js';
+import { closeMaterials, loadMaterials, type Materials, readsCorpus } from './materials.js';
 import { readMetrics } from './metricsLog.js';
 import { freshState, openRun } from './openRun.js';
 import { agreeOnRun, shareState } from './ranks.js';
@@ -127,6 +127,8 @@ async function trainHolding(
   const keeps = cluster.rank === 0;
   const dated = shards.first(keeps ? await withRunDate(given, out, log) : given);
   const unread = unreadFields(dated);
+  if (dated.data.corpus && isRead('data.corpus', dated.method) && !readsCorpus(dated))
+    unread.push('data.corpus (its lm_coef is 0)');
   if (unread.length > 0) log(`note: ${dated.method} does not read ${unread.join(', ')}`);
   const rewarded = dated.rewards !== undefined || options.rewards.length > 0;
   const materials = await loadMaterials(dated, log, rewarded);

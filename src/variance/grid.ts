@@ -29,7 +29,7 @@ export interface GridOptions {
  * time, around the base objective:
  *
  *     all returns × all baselines   without mixing, independent samples
- *     all importance corrections    with the base's returns, baseline and alpha
+ *     all importance corrections    with the base's returns and baseline, under mixing: the base's alpha, or the paper's where it has none
  *     all sampling schemes          with the base's returns and baseline, without mixing
  *     the presets                   as they are
  *
@@ -58,8 +58,7 @@ export function referenceEstimator(base: ObjectiveConfig): Estimator {
 }
 
 function grid({ base, samples }: GridOptions): Estimator[] {
-  const alphas = [...new Set([0, base.alpha])];
-  return alphas.flatMap((alpha) =>
+  return [0, base.alpha || presets.paper.alpha].flatMap((alpha) =>
     samplingSchemeNames
       .filter((sampling) => divides(sampling, samples))
       .flatMap((sampling) =>

@@ -80,6 +80,9 @@ function word(rng: Rng): string {
 
 type Fields = Record<string, unknown>;
 
+/** What the default preset leaves out: tests of runs have the mixture and the text as well. */
+export const everyPart = { alpha: 0.2, lm_coef: 1 };
+
 /** A configuration of a few quick steps with everything in it; sections of `change` are laid over its own. */
 export function worldConfig(world: FileWorld, method: string, change: Fields = {}): Fields {
   const base: Fields = {
@@ -100,6 +103,7 @@ export function worldConfig(world: FileWorld, method: string, change: Fields = {
     pretrain: { length: 6, batch_size: 2 },
     eval: { every: 3, samples: 1 },
     checkpoint: { every: 2, keep: 2 },
+    ...(method === 'minillm' && { objective: everyPart }),
   };
   const merged = { ...base };
   for (const [key, value] of Object.entries(change)) {

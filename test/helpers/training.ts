@@ -8,6 +8,7 @@ import { optimizerOf, type StepRecord, type TrainingHooks, trainingLoop } from '
 import type { Method, TrainingContext } from '../../src/training/method.js';
 import { methods } from '../../src/training/methods.js';
 import type { TrainingState } from '../../src/training/state.js';
+import { everyPart } from './files.js';
 import { type TinyShape, tinyModel } from './models.js';
 
 export const VOCAB = 24;
@@ -33,12 +34,13 @@ export interface World {
 }
 
 export function trainConfig(fields: Record<string, unknown> & { method: string }): TrainConfig {
-  const { train, rollout, ...rest } = fields as Record<string, object>;
+  const { train, rollout, objective, ...rest } = fields as Record<string, object>;
   return trainConfigSchema.parse({
     student: 'in memory',
     data: {},
     rollout: { rollouts: 8, inner_epochs: 1, max_new_tokens: 6, ...rollout },
     train: { steps: 3, batch_size: 4, lr: 0.01, schedule: 'constant', weight_decay: 0, ...train },
+    objective: { ...(fields.method === 'minillm' && everyPart), ...objective },
     ...rest,
   });
 }

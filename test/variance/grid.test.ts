@@ -64,12 +64,20 @@ describe('the grid', () => {
     const find = (name: string) => list.find((e) => e.name === name)!.objective;
     expect(find('sampled/batch/token/independent/0.2')).toEqual({
       ...base,
+      alpha: 0.2,
       returns: 'sampled',
       baseline: 'batch',
       importance: 'token',
     });
     expect(find('sampled/batch/prefix/independent/0.2').w_on_reg).toBe(true);
-    expect(find('rao-blackwell/position/token/independent/0.2')).toEqual(find('preset/minillm'));
+    expect(find('rao-blackwell/position/none/independent/0')).toEqual({
+      ...find('preset/minillm'),
+      ...{ importance: 'none', w_on_reg: true }, // of weights that are 1
+    });
+    const mixed = resolveObjective('minillm', { alpha: 0.4 });
+    expect(estimators({ base: mixed, samples: 4 }).map(({ name }) => name)).toContain(
+      'rao-blackwell/position/token/independent/0.4',
+    );
     expect(find('preset/lmops')).toEqual(presets.lmops);
   });
 
