@@ -6,6 +6,7 @@ import { initBackend } from '../../src/tensor/backend.js';
 import { minillm } from '../../src/training/minillm.js';
 import { pretrainingBatches, TextTeacher } from '../../src/training/pretraining.js';
 import { TeacherLogits } from '../../src/training/teacherLogits.js';
+import { everyPart } from '../helpers/files.js';
 import { tinyWorld, VOCAB, type World } from '../helpers/training.js';
 
 await initBackend({ backend: 'cpu' });
@@ -180,7 +181,7 @@ describe('the pretraining rows of a round', () => {
   it('are met again in every pass, with the teacher run once, or drawn afresh at every step', () => {
     const world = tinyWorld({ config: { ...fields, pretrain: { rows: 'round' } }, corpus: 40 });
     const { context, state } = world;
-    const objective = resolveObjective('minillm');
+    const objective = resolveObjective('minillm', everyPart);
     const teacher = new TextTeacher();
     const at = (stepInRound: number, rows: 'round' | 'step') => {
       context.config.pretrain.rows = rows;
