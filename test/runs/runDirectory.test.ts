@@ -7,7 +7,7 @@ import { initBackend } from '../../src/tensor/backend.js';
 import { disposeParams } from '../../src/tensor/params.js';
 import { loadTokenizer } from '../../src/text/tokenizer.js';
 import { runInProcess, sha256 } from '../helpers/cli.js';
-import { type FileWorld, worldConfig, writeConfig, writeFileWorld } from '../helpers/files.js';
+import { everyPart, type FileWorld, worldConfig, writeConfig, writeFileWorld } from '../helpers/files.js';
 import { temporaryDirectory } from '../helpers/temporary.js';
 
 await initBackend({ backend: 'wasm' });
@@ -65,7 +65,7 @@ describe('a run directory', () => {
     >;
     expect(resolved.student).toBe(world.student);
     expect(resolved.train).toMatchObject({ steps: 6, schedule: 'cosine', eps: 1e-8, betas: [0.9, 0.95] });
-    expect(resolved.objective).toEqual({ preset: 'minillm' });
+    expect(resolved.objective).toEqual({ preset: 'minillm', ...everyPart });
     const again = await runInProcess(
       'train',
       join(out, 'config.resolved.yaml'),

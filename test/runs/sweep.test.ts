@@ -305,19 +305,19 @@ describe('what is held equal', () => {
   it('teacher tokens: every run ends with the step that uses up its share', async () => {
     const found = await results('tokens', {
       grid: { method: ['kd', 'minillm', 'seqkd', 'sft'] },
-      set: { 'train.steps': 12 },
+      set: { 'train.steps': 24 },
       budget: { kind: 'teacher_tokens', amount: 200 },
     });
     expect(found.budget).toBe('equal tokens read and written by teachers for training: 200');
     for (const { name, teacher_tokens, steps, directory } of found.runs) {
       if (name === 'sft') {
-        expect([teacher_tokens, steps]).toEqual([0, 12]);
+        expect([teacher_tokens, steps]).toEqual([0, 24]);
         continue;
       }
       expect(teacher_tokens).toBeGreaterThanOrEqual(200);
       const train = rowsOf(directory).filter(({ phase }) => phase === 'train');
       expect(train).toHaveLength(steps);
-      expect(steps).toBeLessThan(12);
+      expect(steps).toBeLessThan(24);
       if (steps > 1) expect(train.at(-2)!.teacher_tokens).toBeLessThan(200);
     }
   });
