@@ -75,7 +75,7 @@ export const settings = {
     ],
     test: 'test',
     evaluation: { seeds: [10, 20], teacher_seeds: 1, batch_size: 256 },
-    without: secondChoices,
+    without: [...secondChoices, 'sampled', 'no-baseline', 'critic', 'mixed-unclipped', 'epochs-1', 'epochs-4'],
   },
   stories: {
     base: 'stories/base.yaml',
