@@ -8,7 +8,7 @@ student=experiments/wordnet/student
 
 [ -f $out/wordnet/valid.jsonl ] || minillm data build wordnet --out $out/wordnet --seed 1
 [ -d $out/student-200/final ] || minillm train experiments/quickstart/minillm.yaml --set student=$student \
-  --set train.lr=1e-3 --set objective.alpha=0.2 --set eval.every=0 --set eval.prompts=100 --out $out/student-200 --resume
+  --set objective.alpha=0.2 --set eval.every=0 --set eval.prompts=100 --out $out/student-200 --resume
 
 measure() { # name, student, estimators, more flags
   name=$1 of=$2 list=$3
