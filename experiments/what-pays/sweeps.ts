@@ -12,11 +12,12 @@ import { csv } from '../../src/report/escape.js';
 import type { SweepRow } from '../../src/runs/sweepResults.js';
 import { points } from './points.js';
 import {
+  comparedOf,
   placeOf,
-  pointsOf,
   type Setting,
   type SettingName,
   settings,
+  tunedOf,
   type VariationName,
   variations,
 } from './settings.js';
@@ -34,7 +35,7 @@ function common({ base, set, inputs, steps }: Setting, place: string, more: Reco
 }
 
 /** The tuning budget, the same for every point: each rate, one training seed, one sample of every validation prompt after the last step. */
-export function tuning(setting: Setting, place: string, tried = pointsOf(setting)): object {
+export function tuning(setting: Setting, place: string, tried = tunedOf(setting)): object {
   const { steps, rates } = setting;
   return {
     ...common(setting, place, { 'eval.every': steps, 'eval.metrics': ['reverse_kl_seq'] }),
@@ -48,7 +49,7 @@ export function training(
   setting: Setting,
   place: string,
   rates: Readonly<Record<string, number>>,
-  compared = pointsOf(setting),
+  compared = comparedOf(setting),
 ): object {
   const { seeds, metrics, test, evaluation } = setting;
   return {
