@@ -89,7 +89,8 @@ function answer(measured: Readonly<Record<string, Groups>>): string {
   const dots = Object.entries(measured).flatMap(([panel, groups]) => {
     const single = groups.get('single')!;
     const whole = overRuns(single, 'reverse_kl_seq').mean;
-    return Object.entries(shown).map(([point, row]): Dot => {
+    const here = Object.entries(shown).filter(([point]) => groups.has(point));
+    return here.map(([point, row]): Dot => {
       const { mean: changed, low, high } = pairedGroups(groups.get(point)!, single, 'reverse_kl_seq');
       const [value, from, to] = [changed, low, high].map((x) => 100 * (1 + x / whole)) as [
         number,

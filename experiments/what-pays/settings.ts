@@ -147,7 +147,7 @@ export const variations = {
   tokens: {
     setting: 'stories',
     own: 128,
-    others: [16, 64],
+    others: [16],
     points: ['single', 'normed', 'per-token', 'future'],
   },
 } as const satisfies Record<string, Variation>;
