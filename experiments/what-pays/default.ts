@@ -37,14 +37,26 @@ interface Standing extends Difference {
 
 const mean = (values: readonly number[]): number => values.reduce((sum, x) => sum + x, 0) / values.length;
 
+/** The points that were run in every setting and answer at length in each. */
+export function candidatesOf(measured: readonly Groups[]): string[] {
+  const length = (groups: Groups, point: string): number => overRuns(groups.get(point)!, 'length').mean;
+  return Object.keys(points).filter(
+    (point) =>
+      !noCandidates.includes(point) &&
+      measured.every(
+        (groups) => groups.has(point) && length(groups, point) >= SHORTEST * length(groups, 'single'),
+      ),
+  );
+}
+
 /** Every candidate in a setting, compared with the best of them there. */
-export function standings(groups: Groups, { metric, better }: Setting['decides']): Map<string, Standing> {
+export function standings(
+  groups: Groups,
+  { metric, better }: Setting['decides'],
+  candidates: readonly string[],
+): Map<string, Standing> {
   const sign = better === 'more' ? 1 : -1;
   const of = (point: string, name = metric): number => overRuns(groups.get(point)!, name).mean;
-  const shortest = SHORTEST * of('single', 'length');
-  const candidates = [...groups.keys()].filter(
-    (point) => !noCandidates.includes(point) && of(point, 'length') >= shortest,
-  );
   const best = candidates.reduce((a, b) => (sign * (of(b) - of(a)) > 0 ? b : a));
   const ranked = [...candidates].sort((a, b) => of(a, 'reverse_kl_seq') - of(b, 'reverse_kl_seq'));
   return new Map(
@@ -57,7 +69,7 @@ export function standings(groups: Groups, { metric, better }: Setting['decides']
   );
 }
 
-/** The candidates of all settings, the winner first: level in most of them, then the lowest mean rank, then the least time. */
+/** The candidates, the winner first: level in most of them, then the lowest mean rank, then the least time. */
 export function order(everywhere: readonly ReadonlyMap<string, Standing>[]): string[] {
   const of = (point: string): Standing[] => everywhere.map((standing) => standing.get(point)!);
   const key = (point: string): [number, number, number] => [
@@ -65,13 +77,11 @@ export function order(everywhere: readonly ReadonlyMap<string, Standing>[]): str
     mean(of(point).map(({ rank }) => rank)),
     mean(of(point).map(({ seconds }) => seconds)),
   ];
-  return Object.keys(points)
-    .filter((point) => everywhere.every((standing) => standing.has(point)))
-    .sort((a, b) => {
-      const [x, y] = [key(a), key(b)];
-      const i = x.findIndex((value, at) => value !== y[at]);
-      return i < 0 ? 0 : x[i]! - y[i]!;
-    });
+  return [...everywhere[0]!.keys()].sort((a, b) => {
+    const [x, y] = [key(a), key(b)];
+    const i = x.findIndex((value, at) => value !== y[at]);
+    return i < 0 ? 0 : x[i]! - y[i]!;
+  });
 }
 
 /** The points of the answer's figure, a row each. */
@@ -120,7 +130,8 @@ function write(out: string): void {
   const measured = Object.fromEntries(
     names.map((name) => [name, bySeeds(readSweepStudents(join(out, name, 'train')))]),
   );
-  const everywhere = names.map((name) => standings(measured[name]!, settings[name].decides));
+  const candidates = candidatesOf(Object.values(measured));
+  const everywhere = names.map((name) => standings(measured[name]!, settings[name].decides, candidates));
   const rows = order(everywhere).flatMap((point, place) =>
     names.map((name, i) => {
       const { level, rank, seconds, ...difference } = everywhere[i]!.get(point)!;

@@ -13,7 +13,7 @@ import {
 } from '../../experiments/what-pays/consequence/language.js';
 import { makeLanguage } from '../../experiments/what-pays/consequence/make.js';
 import { studentOf, teacherOf } from '../../experiments/what-pays/consequence/teacher.js';
-import { order, standings } from '../../experiments/what-pays/default.js';
+import { candidatesOf, order, standings } from '../../experiments/what-pays/default.js';
 import { effects, points } from '../../experiments/what-pays/points.js';
 import { settings } from '../../experiments/what-pays/settings.js';
 import { chosenRates, training, tuning } from '../../experiments/what-pays/sweeps.js';
@@ -165,16 +165,17 @@ describe('the rule of the default', () => {
   ]);
 
   it('calls a point level whose difference to the best reaches zero; γ < 1 is no candidate, nor who answers in less than three quarters', () => {
-    const more = standings(groups, { metric: 'score', better: 'more' });
-    expect([...more.keys()]).toEqual(['single', 'future', 'sampled']);
+    const candidates = candidatesOf([groups, new Map([...groups, ['paper', group([9, 9, 9, 9], 0, 1)]])]);
+    expect(candidates).toEqual(['future', 'single', 'sampled']);
+    const more = standings(groups, { metric: 'score', better: 'more' }, candidates);
     expect(more.get('single')).toMatchObject({ level: false, rank: 3, seconds: 5 });
     // One behind the best with every prompt: no draw of prompts reaches zero.
     expect(more.get('single')!.mean).toBeCloseTo(-1, 12);
     expect(more.get('future')).toMatchObject({ level: true, rank: 2 });
     expect(more.get('sampled')).toMatchObject({ level: true, rank: 1 });
     // One draw of four prompts in sixteen has only those where sampled is no worse.
-    const less = standings(groups, { metric: 'score', better: 'less' });
-    expect([...less].map(([, { level }]) => level)).toEqual([true, false, true]);
+    const less = standings(groups, { metric: 'score', better: 'less' }, candidates);
+    expect([...less].map(([, { level }]) => level)).toEqual([false, true, true]);
   });
 
   it('puts the point first that is level in most settings, then the lowest mean rank, then the least time', () => {
@@ -186,7 +187,6 @@ describe('the rule of the default', () => {
       ['future', standing(true, 3, 9)],
       ['sampled', standing(true, 2, 8)],
       ['normed', standing(true, 4, 1)],
-      ['paper', standing(true, 1, 1)],
     ]);
     const two = new Map([
       ['single', standing(false, 1, 1)],
@@ -194,7 +194,7 @@ describe('the rule of the default', () => {
       ['sampled', standing(true, 2, 8)],
       ['normed', standing(true, 5, 1)],
     ]);
-    // future and sampled have the mean rank 2; a point that a setting leaves out is no candidate.
+    // future and sampled have the mean rank 2.
     expect(order([one, two])).toEqual(['sampled', 'future', 'normed', 'single']);
   });
 });
