@@ -95,33 +95,34 @@ const shown: Readonly<Record<string, string>> = {
   'mixed-unclipped': 'and no clip',
 };
 
+/** Per cent of the single step, with the 95 % interval of the paired difference. */
+function relative(groups: Groups, point: string, metric: string): Omit<Dot, 'row' | 'panel'> {
+  const single = groups.get('single')!;
+  const whole = overRuns(single, metric).mean;
+  const { mean: changed, low, high } = pairedGroups(groups.get(point)!, single, metric);
+  const [value, from, to] = [changed, low, high].map((x) => 100 * (1 + x / whole)) as [
+    number,
+    number,
+    number,
+  ];
+  return { mean: value, stderr: (to - from) / (2 * 1.96), n: single.length, interval: [from, to] };
+}
+
 function answer(measured: Readonly<Record<string, Groups>>): string {
-  const dots = Object.entries(measured).flatMap(([panel, groups]) => {
-    const single = groups.get('single')!;
-    const whole = overRuns(single, 'reverse_kl_seq').mean;
-    const here = Object.entries(shown).filter(([point]) => groups.has(point));
-    return here.map(([point, row]): Dot => {
-      const { mean: changed, low, high } = pairedGroups(groups.get(point)!, single, 'reverse_kl_seq');
-      const [value, from, to] = [changed, low, high].map((x) => 100 * (1 + x / whole)) as [
-        number,
-        number,
-        number,
-      ];
-      return {
-        row,
-        panel,
-        mean: value,
-        stderr: (to - from) / (2 * 1.96),
-        n: single.length,
-        interval: [from, to],
-      };
-    });
-  });
+  const panel = (title: string, groups: Groups, metric: string): Dot[] =>
+    Object.entries(shown)
+      .filter(([point]) => groups.has(point))
+      .map(([point, row]) => ({ row, panel: title, ...relative(groups, point, metric) }));
+  const dots = [
+    ...Object.entries(measured).flatMap(([name, groups]) => panel(name, groups, 'reverse_kl_seq')),
+    // What the reverse KL of a story was bought with.
+    ...panel('stories: length', measured.stories!, 'length'),
+  ];
   return dotPanels(dots, {
-    title: 'Reverse KL of a response, the single step = 100 %',
-    axis: '%, less is better',
-    highlight: shown.future!,
-    reference: { value: 100, label: 'single step' },
+    title: 'Reverse KL of a response, and its length, in % of the single step',
+    axis: '%',
+    highlight: shown.normed!,
+    reference: { value: 100, label: '' },
   });
 }
 

@@ -12,7 +12,7 @@ const [out, sweep] = process.argv.slice(2) as [string, string];
 mkdirSync(out, { recursive: true });
 const groups = [...bySeeds(readSweepStudents(sweep))];
 /** As many as can be told apart. */
-const drawn = ['future', 'gold-single', 'single', 'normed', 'mixed-future'];
+const drawn = ['future', 'gold-single', 'single', 'normed', 'gamma-0.9'];
 const shown = new Map(drawn.map((name, i) => [name, 1 + i]));
 const { svg, csv } = exposurePanel(groups, { longest: 128, shown });
 writeFileSync(join(out, 'stories-exposure.csv'), csv);
