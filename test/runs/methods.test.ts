@@ -75,6 +75,16 @@ describe('training runs from files', () => {
     expect(stderr).not.toContain('kd.ratio');
   });
 
+  it('says that plain text is not read whose loss the preset leaves out, and reads it where it is asked for', async () => {
+    const rows = (lm_coef: number) =>
+      train(`text-${lm_coef}`, 'minillm', { objective: { lm_coef }, train: { steps: 1, warmup: 0 } });
+    const without = await rows(0);
+    expect(without.stderr).toMatch(/^note: minillm does not read data\.corpus \(its lm_coef is 0\)$/m);
+    const asked = await rows(1);
+    expect(asked.stderr).not.toContain('does not read');
+    expect(weights(join(asked.out, 'final'))).not.toBe(weights(join(without.out, 'final')));
+  });
+
   it('eval.patience ends a run that no longer gets better, saved as after its last step', async () => {
     // Nothing moves: no validation is better than the first.
     const still = {
