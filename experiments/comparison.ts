@@ -36,7 +36,8 @@ export function groupsIn(directory: string, size: string, place?: (name: string)
 /** A number as the result files hold it. */
 export const round = (x: number | null): number | null => (x === null ? null : Number(x.toPrecision(6)));
 
-const mean = (students: readonly Student[], read: (student: Student) => number): number =>
+/** Over training seeds. */
+export const mean = (students: readonly Student[], read: (student: Student) => number): number =>
   students.reduce((sum, student) => sum + read(student), 0) / students.length;
 
 /** Means and standard errors over training seeds, a line a method. */

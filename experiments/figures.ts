@@ -5,12 +5,19 @@ import { drawSvg, standaloneSvg } from '../src/report/figure.js';
 import { brief, tick } from '../src/report/format.js';
 import { colorVariable } from '../src/report/palette.js';
 import { shownInterval } from '../src/report/uncertainty.js';
+import type { Difference } from './students.js';
 
 /** One dot: a method (or variant) in one panel. */
 export interface Dot extends MetricSummary {
   row: string;
   panel: string;
 }
+
+/** A measured difference as what a dot shows. @param n training seeds */
+export const ofDifference = ({ mean, low, high }: Difference, n: number): Omit<Dot, 'row' | 'panel'> => ({
+  ...{ mean, stderr: (high - low) / (2 * 1.96), n },
+  interval: [low, high],
+});
 
 export interface DotOptions {
   title: string;

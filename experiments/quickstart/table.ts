@@ -6,13 +6,9 @@ import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { comparisonRows, pairedRows } from '../../src/runs/comparisonTable.js';
 import { quickstartRuns } from '../../src/runs/quickstart.js';
+import { markdownTable } from '../bench/markdown.js';
 
-/** Rows as a Markdown table, the first is the head; the first column to the left, the numbers to the right. */
-function markdown([head, ...rows]: readonly string[][]): string {
-  const line = (cells: readonly string[]): string => `| ${cells.join(' | ')} |\n`;
-  const rule = head!.map((_, i) => (i === 0 ? '---' : '--:'));
-  return [head!, rule, ...rows].map(line).join('');
-}
+const markdown = ([head, ...rows]: readonly string[][]): string => markdownTable(head!, rows);
 
 const out = process.argv[2]!;
 const runs = quickstartRuns(join(out, 'run'));

@@ -6,8 +6,8 @@ import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { csv } from '../../src/report/escape.js';
-import { round } from '../comparison.js';
-import { type Dot, dotPanels } from '../figures.js';
+import { mean, round } from '../comparison.js';
+import { type Dot, dotPanels, ofDifference } from '../figures.js';
 import {
   bySeeds,
   type Difference,
@@ -35,8 +35,6 @@ interface Standing extends Difference {
   seconds: number;
 }
 
-const mean = (values: readonly number[]): number => values.reduce((sum, x) => sum + x, 0) / values.length;
-
 /** The points that were run in every setting and answer at length in each. */
 export function candidatesOf(measured: readonly Groups[]): string[] {
   const length = (groups: Groups, point: string): number => overRuns(groups.get(point)!, 'length').mean;
@@ -63,7 +61,7 @@ export function standings(
     candidates.map((point) => {
       const difference = pairedGroups(groups.get(point)!, groups.get(best)!, metric);
       const level = point === best || (sign > 0 ? difference.high >= 0 : difference.low <= 0);
-      const seconds = mean(groups.get(point)!.map(({ trainSeconds }) => trainSeconds));
+      const seconds = mean(groups.get(point)!, ({ trainSeconds }) => trainSeconds);
       return [point, { ...difference, level, rank: 1 + ranked.indexOf(point), seconds }];
     }),
   );
@@ -74,8 +72,9 @@ export function order(everywhere: readonly ReadonlyMap<string, Standing>[]): str
   const of = (point: string): Standing[] => everywhere.map((standing) => standing.get(point)!);
   const key = (point: string): [number, number, number] => [
     -of(point).filter(({ level }) => level).length,
-    mean(of(point).map(({ rank }) => rank)),
-    mean(of(point).map(({ seconds }) => seconds)),
+    // Of as many settings for every point: the sums are in the order of the means.
+    of(point).reduce((sum, { rank }) => sum + rank, 0),
+    of(point).reduce((sum, { seconds }) => sum + seconds, 0),
   ];
   return [...everywhere[0]!.keys()].sort((a, b) => {
     const [x, y] = [key(a), key(b)];
@@ -99,13 +98,12 @@ const shown: Readonly<Record<string, string>> = {
 function relative(groups: Groups, point: string, metric: string): Omit<Dot, 'row' | 'panel'> {
   const single = groups.get('single')!;
   const whole = overRuns(single, metric).mean;
-  const { mean: changed, low, high } = pairedGroups(groups.get(point)!, single, metric);
-  const [value, from, to] = [changed, low, high].map((x) => 100 * (1 + x / whole)) as [
-    number,
-    number,
-    number,
-  ];
-  return { mean: value, stderr: (to - from) / (2 * 1.96), n: single.length, interval: [from, to] };
+  const difference = pairedGroups(groups.get(point)!, single, metric);
+  const share = (x: number): number => 100 * (1 + x / whole);
+  return ofDifference(
+    { mean: share(difference.mean), low: share(difference.low), high: share(difference.high) },
+    single.length,
+  );
 }
 
 function answer(measured: Readonly<Record<string, Groups>>): string {

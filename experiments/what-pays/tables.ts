@@ -9,8 +9,8 @@ import { csv } from '../../src/report/escape.js';
 import { standaloneSvg } from '../../src/report/figure.js';
 import { type Line, linePanel } from '../../src/report/linePanel.js';
 import { lineColor } from '../../src/report/palette.js';
-import { round } from '../comparison.js';
-import { type Dot, dotPanels } from '../figures.js';
+import { mean, round } from '../comparison.js';
+import { type Dot, dotPanels, ofDifference } from '../figures.js';
 import {
   bySeeds,
   meansAndErrors,
@@ -39,7 +39,7 @@ function pointsTable(groups: ReadonlyMap<string, Student[]>, metrics: readonly s
     ['point', 'seeds', 'train_seconds', ...columnsOf(metrics)],
     [...groups].map(([point, students]) => [
       ...[point, students.length],
-      round(students.reduce((sum, { trainSeconds }) => sum + trainSeconds, 0) / students.length),
+      round(mean(students, ({ trainSeconds }) => trainSeconds)),
       ...meansAndErrors(students, metrics).map(round),
     ]),
   );
@@ -79,12 +79,7 @@ function writeSetting(place: string, name: SettingName): void {
   const { seeds } = setting;
   const dots = rows
     .filter(({ metric }) => metric === 'reverse_kl_seq')
-    .map(
-      ({ effect, mean, low, high }): Dot => ({
-        ...{ row: effect, panel: '', mean, stderr: (high - low) / (2 * 1.96), n: seeds.length },
-        interval: [low, high],
-      }),
-    );
+    .map((row): Dot => ({ row: row.effect, panel: '', ...ofDifference(row, seeds.length) }));
   const options = {
     title: `What each choice changes: ${name}`,
     axis: 'reverse KL in nats, less is better',
